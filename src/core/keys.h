@@ -1,0 +1,65 @@
+/* Tables of named settings: one row a key, and from it parsing, range checks, --help and the resolved configuration.
+ * The options of a run (train/options.h) and the keys of each layer are such tables. */
+#ifndef LOCKSTEP_CORE_KEYS_H
+#define LOCKSTEP_CORE_KEYS_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <stdio.h>
+
+#include "core/status.h"
+
+typedef enum ls_key_type {
+    LS_KEY_BOOL,    /* bool */
+    LS_KEY_INT,     /* int64_t */
+    LS_KEY_REAL,    /* double */
+    LS_KEY_STRING,  /* char *, owned */
+    LS_KEY_CHOICE,  /* int: position in `choices` */
+    LS_KEY_INT_LIST /* ls_int_list */
+} ls_key_type;
+
+/* Does a key change the numbers that training produces, or only how the run is carried out? */
+typedef enum ls_key_effect { LS_KEY_RESULT, LS_KEY_RUN } ls_key_effect;
+
+enum { LS_INT_LIST_MAX = 64 };
+typedef struct ls_int_list {
+    int count;
+    int64_t value[LS_INT_LIST_MAX];
+} ls_int_list;
+
+typedef struct ls_key {
+    const char *name;
+    ls_key_type type;
+    ls_key_effect effect;
+    size_t offset;        /* of the member in the struct that the table describes */
+    const char *initial;  /* default, as it would be written in a file; NULL: must be given */
+    double min, max;      /* inclusive, for LS_KEY_INT, LS_KEY_REAL and the members of LS_KEY_INT_LIST */
+    const char *choices;  /* "sgd|momentum|adam" for LS_KEY_CHOICE */
+    const char *help;     /* one line */
+} ls_key;
+
+typedef struct ls_key_table {
+    const ls_key *keys;
+    int count;
+} ls_key_table;
+
+/* The row of that name, or NULL. */
+const ls_key *ls_key_find(const ls_key_table *table, const char *name);
+/* The name nearest to a mistyped one (edit distance at most 2), or NULL. */
+const char *ls_key_nearest(const ls_key_table *table, const char *name);
+
+/* Sets a member from text; a list is written "[1, 2]". LS_USAGE: the message says key, value and what was expected,
+ * without a position in a file, which the caller puts in front. */
+ls_status ls_key_set(const ls_key *key, void *settings, const char *text);
+/* Sets every member that has a default; settings must be zeroed. */
+ls_status ls_keys_set_defaults(const ls_key_table *table, void *settings);
+/* Frees the strings; safe twice. */
+void ls_keys_free(const ls_key_table *table, void *settings);
+/* The member as text that ls_key_set reads back to the same value (doubles with 17 digits where needed, shorter where
+ * that is exact). Strings come quoted for YAML where they need it. Truncates to size. */
+void ls_key_format(const ls_key *key, const void *settings, char *text, size_t size);
+/* One line a key for --help: name, default, range or choices, help. */
+void ls_keys_print_help(const ls_key_table *table, FILE *file);
+
+#endif

@@ -1,0 +1,60 @@
+#include "core/shards.h"
+
+#include <string.h>
+
+int ls_shards_nodes(int total, int first, int count, ls_node nodes[LS_MAX_NODES]) {
+    int n = 0, s = first, end = first + count;
+    while (s < end) {
+        int size = 1;
+        while (size < total && s % (2 * size) == 0 && s + 2 * size <= end) size *= 2;
+        nodes[n++] = (ls_node){s, size};
+        s += size;
+    }
+    return n;
+}
+
+ls_status ls_shards_create(ls_shards *shards, int total, int rank, int size, int64_t batch) {
+    *shards = (ls_shards){0};
+    if (total < 1 || total > LS_MAX_SHARDS || (total & (total - 1)))
+        return ls_fail(LS_USAGE, "shards=%d: expected a power of two from 1 to %d", total, LS_MAX_SHARDS);
+    if (size > total)
+        return ls_fail(LS_USAGE,
+                       "%d ranks for %d shards: a rank needs a shard; start at most %d ranks or set shards=%d", size,
+                       total, total, size <= 128 ? 1 << (32 - __builtin_clz((unsigned)size - 1)) : LS_MAX_SHARDS);
+    shards->total = total;
+    shards->first = (int)((int64_t)rank * total / size);
+    shards->count = (int)((int64_t)(rank + 1) * total / size) - shards->first;
+    shards->node_count = ls_shards_nodes(total, shards->first, shards->count, shards->node);
+    ls_shards_set_batch(shards, batch);
+    return LS_OK;
+}
+
+void ls_shards_set_batch(ls_shards *shards, int64_t batch) {
+    shards->batch = batch;
+    shards->offset = shards->first * batch / shards->total;
+    for (int i = 0; i <= shards->count; i++)
+        shards->start[i] = (shards->first + i) * batch / shards->total - shards->offset;
+}
+
+void ls_tree_sum_local(const ls_shards *shards, int64_t length, double *partial, double *nodes) {
+    size_t bytes = (size_t)length * sizeof *partial;
+    for (int n = 0; n < shards->node_count; n++) {
+        ls_node node = shards->node[n];
+        double *leaves = partial + (node.first - shards->first) * length;
+        int depth = 0;
+        /* pending[d] lives where the first leaf of its subtree stood */
+        int pending[LS_MAX_TREE_DEPTH];
+        for (int i = 0; i < node.count; i++) {
+            int at = i;
+            for (int m = ls_tree_merges(i); m > 0; m--) {
+                int left = pending[--depth];
+                double *into = leaves + left * length;
+                const double *from = leaves + at * length;
+                for (int64_t j = 0; j < length; j++) into[j] += from[j];
+                at = left;
+            }
+            pending[depth++] = at;
+        }
+        memcpy(nodes + n * length, leaves + pending[0] * length, bytes);
+    }
+}

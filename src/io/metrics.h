@@ -1,0 +1,58 @@
+/* metrics.h5: what a run measured, kept in memory and rewritten atomically (temporary file, fsync, rename), so that
+ * readers can open it at any time. NeXus attributes let viewers plot it.
+ *
+ *   /epoch (NXdata)  epoch, train_loss, train_accuracy, validation_loss, validation_accuracy, learning_rate
+ *   /step  (NXdata)  step, loss, accuracy, learning_rate
+ *   /test            attributes loss, accuracy (once known)
+ *   /trail           step [n], fingerprint [n] (uint64), tensors [n][t] (uint64), attribute "names" (one a line)
+ *   /config          attribute "yaml"
+ *   /provenance      everything about time, host and ranks: seconds and images/s by epoch, host, ranks, versions, data
+ * h5diff --exclude-path /provenance of two equal runs is clean. */
+#ifndef LOCKSTEP_IO_METRICS_H
+#define LOCKSTEP_IO_METRICS_H
+
+#include <stdint.h>
+
+#include "core/status.h"
+#include "io/checkpoint.h"
+
+typedef struct ls_metrics ls_metrics;
+
+typedef struct ls_step_row {
+    uint64_t step; /* 1, 2, .. */
+    double loss, accuracy, learning_rate;
+} ls_step_row;
+
+typedef struct ls_epoch_row {
+    uint64_t epoch; /* 1, 2, .. */
+    double train_loss, train_accuracy;
+    double validation_loss, validation_accuracy; /* NaN without a validation set */
+    double learning_rate;
+    double seconds, images_per_second, communication_share; /* provenance */
+} ls_epoch_row;
+
+/* A name and a value for /provenance. */
+typedef struct ls_fact {
+    const char *name, *value;
+} ls_fact;
+
+/* Starts an empty history for FOLDER/metrics.h5; writes nothing yet. tensor_names: of the trail's columns. */
+ls_status ls_metrics_create(const char *folder, const char *config_yaml, const ls_fact *facts, int fact_count,
+                            const char *const *tensor_names, int tensor_count, ls_metrics **metrics);
+void ls_metrics_destroy(ls_metrics **metrics);
+
+ls_status ls_metrics_add_step(ls_metrics *metrics, const ls_step_row *row);
+ls_status ls_metrics_add_epoch(ls_metrics *metrics, const ls_epoch_row *row);
+ls_status ls_metrics_add_trail(ls_metrics *metrics, uint64_t step, uint64_t fingerprint, const uint64_t *tensors);
+void ls_metrics_set_test(ls_metrics *metrics, double loss, double accuracy);
+
+/* Writes the file; unless `now`, at most once every 2 seconds (monotonic clock). LS_OUTPUT with path and reason. */
+ls_status ls_metrics_write(ls_metrics *metrics, int now);
+
+/* The history as records for a checkpoint ("history/epoch/train_loss", ..). The array belongs to the metrics and is
+ * valid until the next ls_metrics_add_.. . */
+ls_status ls_metrics_records(ls_metrics *metrics, const ls_record **records, int *count);
+/* Replaces the history by a checkpoint's. */
+ls_status ls_metrics_restore(ls_metrics *metrics, const ls_checkpoint *checkpoint);
+
+#endif

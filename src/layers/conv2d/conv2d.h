@@ -1,0 +1,44 @@
+/* 2-d convolution (cross-correlation, as in PyTorch), channels last:
+ * y[n][i][j][k] = sum over (u, v, c) of x'[n][i stride + u - pad][j stride + v - pad][c] w[u][v][c][k] + bias[k],
+ * x' by the prologue, zero outside the image.
+ *
+ * Weights are kept [kernel_h][kernel_w][inputs][outputs]; checkpoints hold PyTorch's [outputs][inputs][kernel_h][kernel_w].
+ * The order of the sums is fixed:
+ *   y       : over u, v, c in increasing order, taps outside the image left out, bias added last;
+ *   dx'     : over u, v, k in increasing order;
+ *   dw, db  : inside a shard over rows, then i, j in increasing order, starting from 0; over shards by the tree. */
+#ifndef LOCKSTEP_LAYERS_CONV2D_H
+#define LOCKSTEP_LAYERS_CONV2D_H
+
+#include <stddef.h>
+
+#include "core/shards.h"
+#include "layers/fusion.h"
+
+typedef struct ls_conv2d_args {
+    int64_t height, width, inputs;            /* of x */
+    int64_t out_height, out_width, outputs;   /* of y: (height + 2 pad - kernel_h) / stride + 1, .. */
+    int64_t kernel_h, kernel_w, stride, pad;
+    const void *weight;  /* [kernel_h][kernel_w][inputs][outputs] */
+    ls_prologue in;      /* pixels = height * width, channels = inputs */
+    ls_epilogue out;
+    void *y;             /* [rows][out_height][out_width][outputs] */
+    ls_grad_prologue dy; /* pixels = out_height * out_width, channels = outputs */
+    ls_grad_epilogue dx;
+    void *dweight, *dbias; /* [nodes], node_stride elements apart; dbias or NULL */
+    int64_t node_stride;
+} ls_conv2d_args;
+
+/* As ls_dense_kernels (layers/dense/dense.h), function for function. */
+typedef struct ls_conv2d_kernels {
+    size_t (*scratch_bytes)(const ls_conv2d_args *args, int64_t rows_per_shard);
+    void (*forward)(const ls_conv2d_args *args, const ls_shards *shards, int first, int last, void *scratch);
+    void (*backward)(const ls_conv2d_args *args, const ls_shards *shards, int first, int last, void *scratch);
+    int64_t (*weight_grad_parts)(const ls_conv2d_args *args);
+    void (*weight_grad)(const ls_conv2d_args *args, const ls_shards *shards, int64_t first, int64_t last,
+                        void *scratch);
+} ls_conv2d_kernels;
+
+extern const ls_conv2d_kernels ls_conv2d_ref_f32, ls_conv2d_ref_f64;
+
+#endif

@@ -1,0 +1,44 @@
+/* Dense layer: y[n][k] = sum over c of x'[n][c] w[c][k] + bias[k], x' by the prologue.
+ *
+ * Weights are kept [inputs][outputs] here, so that outputs lie side by side in a vector register; checkpoints hold
+ * PyTorch's [outputs][inputs]. The specification fixes the order of every sum, so that an implementation may block,
+ * vectorise and thread as it likes:
+ *   y, dx'  : over c (over k) in increasing order, one accumulator an element, bias added last;
+ *   dw, db  : inside a shard over its rows in increasing order, starting from 0; over shards by the tree. */
+#ifndef LOCKSTEP_LAYERS_DENSE_H
+#define LOCKSTEP_LAYERS_DENSE_H
+
+#include <stddef.h>
+
+#include "core/shards.h"
+#include "layers/fusion.h"
+
+typedef struct ls_dense_args {
+    int64_t inputs, outputs;
+    const void *weight; /* [inputs][outputs] */
+    ls_prologue in;     /* pixels 1, channels = inputs; forward and weight gradient read x', backward its masks */
+    ls_epilogue out;    /* forward */
+    void *y;            /* [rows][outputs] */
+    ls_grad_prologue dy; /* pixels 1, channels = outputs */
+    ls_grad_epilogue dx; /* backward */
+    void *dweight, *dbias; /* [nodes], node_stride elements apart, each [inputs][outputs] and [outputs]; dbias or NULL */
+    int64_t node_stride;
+} ls_dense_args;
+
+/* The functions that a back end has for this layer. Local; they cannot fail; `scratch` is this thread's own, of
+ * scratch_bytes(). Shards are local: [first, last) of shards->count. */
+typedef struct ls_dense_kernels {
+    size_t (*scratch_bytes)(const ls_dense_args *args, int64_t rows_per_shard);
+    /* y = epilogue(x' w), for the rows of these shards; zeroes and fills their sums */
+    void (*forward)(const ls_dense_args *args, const ls_shards *shards, int first, int last, void *scratch);
+    /* stores dy where it has a prologue, then dx' = dy w^T through the gradient epilogue where dx.dz is set */
+    void (*backward)(const ls_dense_args *args, const ls_shards *shards, int first, int last, void *scratch);
+    /* how many independent pieces the weight gradient is made of */
+    int64_t (*weight_grad_parts)(const ls_dense_args *args);
+    /* pieces [first, last) of dw and db, one sum a node: reads x' and dy of all local rows, as stored */
+    void (*weight_grad)(const ls_dense_args *args, const ls_shards *shards, int64_t first, int64_t last, void *scratch);
+} ls_dense_kernels;
+
+extern const ls_dense_kernels ls_dense_ref_f32, ls_dense_ref_f64;
+
+#endif

@@ -1,0 +1,76 @@
+/* What a kernel does while it loads and while it stores: the prologue and epilogue of every dense and convolution
+ * kernel, forward and backward. A BatchNorm, an activation and a dropout between two dense layers never pass over a
+ * tensor by themselves: they are applied here. fusion_ref.h is the specification, in plain C.
+ *
+ * An activation tensor is [rows][pixels][channels], channels last; a row is a sample; pixels is 1 for a dense layer.
+ * Pointers to `void` are to fp32 or fp64 elements, as the kernel's name says. Rows are the local rows of the shards.
+ * A normalisation is a set of vectors of length channels; the mean is subtracted first, since with an eps of 1e-8 the
+ * scale can reach 1e4 and x scale + shift would cancel. */
+#ifndef LOCKSTEP_LAYERS_FUSION_H
+#define LOCKSTEP_LAYERS_FUSION_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+typedef enum ls_activation { LS_ACT_NONE, LS_ACT_RELU, LS_ACT_TANH } ls_activation;
+
+/* (x - mean) * scale + shift; mean == NULL: nothing. */
+typedef struct ls_normalisation {
+    const void *mean, *scale, *shift; /* [channels] */
+} ls_normalisation;
+
+/* Inverted dropout: an element is kept where its random word is below `threshold`, and multiplied by `scale` = 1/keep.
+ * Stream (seed, LS_RNG_DROPOUT, op, step, sample index), element pixel * channels + channel of the row. */
+typedef struct ls_dropout_mask {
+    bool active;
+    uint64_t seed;
+    uint32_t op, step;
+    uint32_t threshold; /* keep * 2^32, rounded */
+    double scale;
+    const uint32_t *sample; /* [rows] index in the data set */
+} ls_dropout_mask;
+
+/* Reading: x' = dropout(act((x - mean) scale + shift + r')), r' nothing, a residual, or a normalised residual. */
+typedef struct ls_prologue {
+    int64_t pixels, channels;
+    const void *x; /* [rows][pixels][channels] */
+    ls_normalisation norm;
+    const void *residual; /* [rows][pixels][channels] or NULL */
+    ls_normalisation residual_norm;
+    ls_activation act;
+    ls_dropout_mask dropout;
+    void *stored; /* [rows][pixels][channels] receives x' where it is read again, or NULL */
+} ls_prologue;
+
+/* Does the prologue change x at all? */
+static inline bool ls_prologue_is_identity(const ls_prologue *p) {
+    return !p->norm.mean && !p->residual && p->act == LS_ACT_NONE && !p->dropout.active;
+}
+
+/* Storing: y = sum + bias, and the sums that the next BatchNorm needs. */
+typedef struct ls_epilogue {
+    const void *bias; /* [channels of y] or NULL */
+    double *sums;     /* [local shards][2][channels of y]: sum of y, sum of y y, in double, or NULL */
+} ls_epilogue;
+
+/* Reading a gradient through the BatchNorm behind it: dy = a dz + b (y - mean) + c per channel; a == NULL: dy = dz. */
+typedef struct ls_grad_prologue {
+    int64_t pixels, channels;
+    const void *dz; /* [rows][pixels][channels] */
+    const void *y;  /* [rows][pixels][channels] the BatchNorm's input */
+    const void *mean, *a, *b, *c;
+    void *stored; /* receives dy for the weight gradient; may be dz itself; NULL only if a is NULL */
+} ls_grad_prologue;
+
+/* Storing a gradient: dx' goes back through the dropout and the activation of the forward prologue. What is stored is
+ * dz, the gradient of z = (x - mean) scale + shift + r'; without a normalisation that is the gradient of x. */
+typedef struct ls_grad_epilogue {
+    void *dz;        /* [rows][pixels][channels], or NULL: nobody needs it */
+    bool accumulate; /* dz += instead of dz = : x has another consumer that ran before */
+    double *sums;    /* [local shards][2][channels]: sum of dz, sum of dz (x - mean), or NULL */
+    void *dresidual; /* [rows][pixels][channels] += or = the same gradient for the residual, or NULL */
+    bool dresidual_accumulate;
+    double *residual_sums; /* as sums, with the residual and its mean, or NULL */
+} ls_grad_epilogue;
+
+#endif
