@@ -1,21 +1,29 @@
-/* The prologues and epilogues in plain C, one row range at a time: the specification that every kernel is tested
- * against, and what the reference kernels call. Compiled for fp32 and, with LS_F64, for fp64 (core/real.h).
- * Every element is computed by the same operations in the same order whether it is fused or not. */
+/* The prologues and epilogues in plain C, one row range at a time: the specification that every kernel is
+ * tested against, and what the reference kernels call. Compiled for fp32 and, with LS_F64, for fp64
+ * (core/real.h). Every element is computed by the same operations in the same order whether it is fused or
+ * not. */
 #ifndef LOCKSTEP_LAYERS_FUSION_REF_H
 #define LOCKSTEP_LAYERS_FUSION_REF_H
 
 #include "core/real.h"
 #include "layers/fusion.h"
 
-/* x' of rows [row, row + rows) into out [rows][pixels][channels]; stores into p->stored as well where it is set
- * (out may be that place). */
+/* x' of rows [row, row + rows) into out [rows][pixels][channels]; stores into p->stored as well where it is
+ * set (out may be that place). */
 void LS_NAME(ls_prologue_rows)(const ls_prologue *p, int64_t row, int64_t rows, real *out);
+
+/* Adds the bias to `count` vectors y [channels] of local shard `shard` and adds them to its sums, which must
+ * be zeroed before the shard's first vector; vectors come in order. Without sums the shard does not matter.
+ */
+void LS_NAME(ls_epilogue_rows)(const ls_epilogue *e, int64_t channels, int shard, int64_t count, real *y);
 
 /* dy of rows [row, row + rows) into out (may be p->stored's or dz's rows). */
 void LS_NAME(ls_grad_prologue_rows)(const ls_grad_prologue *p, int64_t row, int64_t rows, real *out);
 
-/* Takes dx' [rows][pixels][channels] of rows [row, row + rows) of local shard `shard` (-1: no sums) back through the
- * forward prologue and stores it. The sums of a shard must be zeroed before its first row; rows come in order. */
+/* Takes dx' [rows][pixels][channels] of rows [row, row + rows) of local shard `shard` (-1: no sums) back
+ * through the forward prologue and stores it; dx may be the very place where dz goes. The sums, of the values
+ * as they are stored (after an accumulation: the totals), must be zeroed before a shard's first row; rows
+ * come in order. */
 void LS_NAME(ls_grad_epilogue_rows)(const ls_prologue *p, const ls_grad_epilogue *e, int shard, int64_t row,
                                     int64_t rows, const real *dx);
 

@@ -1,0 +1,206 @@
+#include "layers/fusion_ref.h"
+
+#include <string.h>
+
+#include "core/elementary.h"
+#include "core/rng.h"
+
+/* Rows are taken in chunks that stay in L1 with all their temporaries. A multiple of 4, so that a chunk
+ * begins with a block of random numbers; every feature is a loop of its own over the chunk, which the
+ * compiler can vectorise. */
+enum { CHUNK = 512 };
+
+static inline int64_t smaller(int64_t a, int64_t b) {
+    return a < b ? a : b;
+}
+
+static inline real tanh_real(real x) {
+#ifdef LS_F64
+    return ls_tanh(x);
+#else
+    return ls_tanhf(x);
+#endif
+}
+
+/* (x - mean) * scale + shift of n elements from `start` of a row, channel by channel. */
+static void normalise(const ls_normalisation *norm, int64_t channels, int64_t start, int64_t n,
+                      const real *restrict x, real *restrict z) {
+    for (int64_t i = 0, m, c = start % channels; i < n; i += m, c = 0) {
+        m = smaller(channels - c, n - i);
+        const real *restrict mean = (const real *)norm->mean + c;
+        const real *restrict scale = (const real *)norm->scale + c;
+        const real *restrict shift = (const real *)norm->shift + c;
+        for (int64_t j = 0; j < m; j++) z[i + j] = (x[i + j] - mean[j]) * scale[j] + shift[j];
+    }
+}
+
+/* z += r' */
+static void add_residual(const ls_prologue *p, int64_t base, int64_t start, int64_t n, real *restrict z) {
+    const real *r = (const real *)p->residual + base;
+    real normalised[CHUNK];
+    if (p->residual_norm.mean) {
+        normalise(&p->residual_norm, p->channels, start, n, r, normalised);
+        r = normalised;
+    }
+    for (int64_t i = 0; i < n; i++) z[i] = z[i] + r[i];
+}
+
+/* act(z) of n elements from `start` of the row; base = row * pixels * channels + start. */
+static void activations(const ls_prologue *p, int64_t base, int64_t start, int64_t n, real *restrict t) {
+    const real *x = (const real *)p->x + base;
+    if (p->norm.mean)
+        normalise(&p->norm, p->channels, start, n, x, t);
+    else
+        memcpy(t, x, (size_t)n * sizeof(real));
+    if (p->residual) add_residual(p, base, start, n, t);
+    if (p->act == LS_ACT_RELU) {
+        for (int64_t i = 0; i < n; i++) t[i] = t[i] > 0 ? t[i] : 0;
+    } else if (p->act == LS_ACT_TANH) {
+        for (int64_t i = 0; i < n; i++) t[i] = tanh_real(t[i]);
+    }
+}
+
+/* v = kept ? v * scale : 0, for n elements from `start` of the row. */
+static void drop(const ls_dropout_mask *mask, int64_t row, int64_t start, int64_t n, real *restrict v) {
+    uint32_t words[CHUNK];
+    ls_rng rng = ls_rng_stream(mask->seed, LS_RNG_DROPOUT, mask->op, mask->step, mask->sample[row]);
+    ls_rng_blocks(&rng, (uint32_t)(start / 4), (uint32_t)((n + 3) / 4), words);
+    const uint32_t threshold = mask->threshold;
+    const real scale = (real)mask->scale;
+    for (int64_t i = 0; i < n; i++) {
+        real scaled = v[i] * scale;
+        v[i] = words[i] < threshold ? scaled : 0;
+    }
+}
+
+void LS_NAME(ls_prologue_rows)(const ls_prologue *p, int64_t row, int64_t rows, real *out) {
+    const int64_t length = p->pixels * p->channels;
+    real t[CHUNK];
+    for (int64_t r = 0; r < rows; r++) {
+        for (int64_t start = 0; start < length; start += CHUNK) {
+            const int64_t n = smaller(CHUNK, length - start), base = (row + r) * length + start;
+            activations(p, base, start, n, t);
+            if (p->dropout.active) drop(&p->dropout, row + r, start, n, t);
+            memcpy(out + r * length + start, t, (size_t)n * sizeof(real));
+            if (p->stored) memcpy((real *)p->stored + base, t, (size_t)n * sizeof(real));
+        }
+    }
+}
+
+void LS_NAME(ls_epilogue_rows)(const ls_epilogue *e, int64_t channels, int shard, int64_t count, real *y) {
+    double *restrict sum = e->sums ? e->sums + (int64_t)shard * 2 * channels : NULL;
+    for (int64_t i = 0; i < count; i++) {
+        real *restrict v = y + i * channels;
+        if (e->bias) {
+            const real *restrict bias = e->bias;
+            for (int64_t k = 0; k < channels; k++) v[k] = v[k] + bias[k];
+        }
+        if (sum) {
+            double *restrict squares = sum + channels;
+            for (int64_t k = 0; k < channels; k++) {
+                sum[k] += (double)v[k];
+                squares[k] += (double)v[k] * (double)v[k];
+            }
+        }
+    }
+}
+
+void LS_NAME(ls_grad_prologue_rows)(const ls_grad_prologue *p, int64_t row, int64_t rows, real *out) {
+    const int64_t length = p->pixels * p->channels;
+    const real *dz = (const real *)p->dz + row * length;
+    real *stored = p->stored ? (real *)p->stored + row * length : NULL;
+    if (p->a) {
+        const real *y = (const real *)p->y + row * length;
+        const real *mean = p->mean, *a = p->a, *b = p->b, *c = p->c;
+        for (int64_t i = 0; i < rows * length; i += p->channels)
+            for (int64_t k = 0; k < p->channels; k++)
+                out[i + k] = a[k] * dz[i + k] + b[k] * (y[i + k] - mean[k]) + c[k];
+    } else if (out != dz) {
+        memcpy(out, dz, (size_t)(rows * length) * sizeof(real));
+    }
+    if (stored && stored != out) memcpy(stored, out, (size_t)(rows * length) * sizeof(real));
+}
+
+/* g = dx through the dropout and the activation. Where x' was stored it tells what z would: with ReLU x' > 0
+ * where the element was kept and z > 0 (scale >= 1 cannot underflow), with tanh and no dropout x' is tanh(z)
+ * itself. */
+static void back_through(const ls_prologue *p, int64_t row, int64_t base, int64_t start, int64_t n,
+                         const real *restrict dx, real *restrict g) {
+    const real *restrict stored = p->stored ? (const real *)p->stored + base : NULL;
+    if (p->act == LS_ACT_RELU && stored) {
+        const real scale = p->dropout.active ? (real)p->dropout.scale : 1;
+        for (int64_t i = 0; i < n; i++) {
+            real scaled = dx[i] * scale;
+            g[i] = stored[i] > 0 ? scaled : 0;
+        }
+        return;
+    }
+    memcpy(g, dx, (size_t)n * sizeof(real));
+    if (p->dropout.active) drop(&p->dropout, row, start, n, g);
+    if (p->act == LS_ACT_NONE) return;
+    real recomputed[CHUNK];
+    const real *t = recomputed;
+    if (p->act == LS_ACT_TANH && stored && !p->dropout.active)
+        t = stored;
+    else
+        activations(p, base, start, n, recomputed);
+    if (p->act == LS_ACT_RELU) {
+        for (int64_t i = 0; i < n; i++) g[i] = t[i] > 0 ? g[i] : 0;
+    } else {
+        for (int64_t i = 0; i < n; i++) g[i] = g[i] * (1 - t[i] * t[i]);
+    }
+}
+
+/* Stores g at d (= or +=), leaves what was stored in v, and adds it to the sums with the deviations of x. */
+static void store_gradient(real *d, bool accumulate, const real *restrict g, int64_t n, real *restrict v) {
+    if (d && accumulate) {
+        for (int64_t i = 0; i < n; i++) v[i] = d[i] + g[i];
+    } else {
+        memcpy(v, g, (size_t)n * sizeof(real));
+    }
+    if (d) memcpy(d, v, (size_t)n * sizeof(real));
+}
+
+static void add_sums(double *sums, int64_t channels, int64_t start, int64_t n, const real *restrict v,
+                     const real *restrict x, const real *means) {
+    for (int64_t i = 0, m, c = start % channels; i < n; i += m, c = 0) {
+        m = smaller(channels - c, n - i);
+        double *restrict sum = sums + c, *restrict product = sums + channels + c;
+        if (means) {
+            const real *restrict mean = means + c;
+            for (int64_t j = 0; j < m; j++) {
+                real deviation = x[i + j] - mean[j];
+                sum[j] += (double)v[i + j];
+                product[j] += (double)v[i + j] * (double)deviation;
+            }
+        } else {
+            for (int64_t j = 0; j < m; j++) {
+                sum[j] += (double)v[i + j];
+                product[j] += (double)v[i + j] * (double)x[i + j];
+            }
+        }
+    }
+}
+
+void LS_NAME(ls_grad_epilogue_rows)(const ls_prologue *p, const ls_grad_epilogue *e, int shard, int64_t row,
+                                    int64_t rows, const real *dx) {
+    const int64_t channels = p->channels, length = p->pixels * channels;
+    double *sums = e->sums && shard >= 0 ? e->sums + (int64_t)shard * 2 * channels : NULL;
+    double *residual_sums =
+        e->residual_sums && shard >= 0 ? e->residual_sums + (int64_t)shard * 2 * channels : NULL;
+    real g[CHUNK], v[CHUNK];
+    for (int64_t r = 0; r < rows; r++) {
+        for (int64_t start = 0; start < length; start += CHUNK) {
+            const int64_t n = smaller(CHUNK, length - start), base = (row + r) * length + start;
+            back_through(p, row + r, base, start, n, dx + r * length + start, g);
+            store_gradient(e->dz ? (real *)e->dz + base : NULL, e->accumulate, g, n, v);
+            if (sums) add_sums(sums, channels, start, n, v, (const real *)p->x + base, p->norm.mean);
+            if (!e->dresidual && !residual_sums) continue;
+            store_gradient(e->dresidual ? (real *)e->dresidual + base : NULL, e->dresidual_accumulate, g, n,
+                           v);
+            if (residual_sums)
+                add_sums(residual_sums, channels, start, n, v, (const real *)p->residual + base,
+                         p->residual_norm.mean);
+        }
+    }
+}
