@@ -9,19 +9,24 @@ typedef enum ls_precision { LS_PRECISION_FP32, LS_PRECISION_FP64 } ls_precision;
 typedef enum ls_optimizer_kind { LS_SGD, LS_MOMENTUM, LS_ADAM } ls_optimizer_kind;
 typedef enum ls_schedule_kind { LS_CONSTANT, LS_MULTISTEP, LS_EXPONENTIAL } ls_schedule_kind;
 typedef enum ls_clip_gradient { LS_CLIP_IGNORED, LS_CLIP_DAMPED } ls_clip_gradient;
-typedef enum ls_progress_kind { LS_PROGRESS_AUTO, LS_PROGRESS_BAR, LS_PROGRESS_LINE, LS_PROGRESS_NONE } ls_progress_kind;
+typedef enum ls_progress_kind {
+    LS_PROGRESS_AUTO,
+    LS_PROGRESS_BAR,
+    LS_PROGRESS_LINE,
+    LS_PROGRESS_NONE
+} ls_progress_kind;
 typedef enum ls_comm_kind { LS_COMM_AUTO, LS_COMM_SELF, LS_COMM_MPI } ls_comm_kind;
 
 typedef struct ls_options {
     /* data */
-    char *data;        /* folder with the four IDX files; "" : search */
-    int64_t split;     /* training samples; the rest of the training files validate */
-    int pixels;        /* ls_pixels: unit = 0..1, bytes = 0..255 */
+    char *data;    /* folder with the four IDX files; "" : search */
+    int64_t split; /* training samples; the rest of the training files validate */
+    int pixels;    /* ls_pixels: unit = 0..1, bytes = 0..255 */
     /* augmentation, per sample and on the fly */
-    double augment;    /* probability that a sample is augmented at all */
-    double rotation;   /* degrees, uniform in [-r, r] */
-    double brightness; /* factor uniform in [1-b, 1+b] */
-    double contrast;   /* factor uniform in [1-c, 1+c] .. */
+    double augment;              /* probability that a sample is augmented at all */
+    double rotation;             /* degrees, uniform in [-r, r] */
+    double brightness;           /* factor uniform in [1-b, 1+b] */
+    double contrast;             /* factor uniform in [1-c, 1+c] .. */
     double contrast_probability; /* .. with this probability */
     /* training */
     int64_t seed, epochs, steps, batch, shards;
@@ -30,21 +35,21 @@ typedef struct ls_options {
     int clip_gradient; /* ls_clip_gradient */
     int optimizer;     /* ls_optimizer_kind */
     double lr, momentum, beta1, beta2, epsilon;
-    bool epsilon_inside; /* sqrt(v + eps) instead of sqrt(v) + eps */
-    double decay_power;  /* lr / t^p */
-    double l2_mean;      /* lambda x mean of the squares of all parameters, added to the loss */
-    double weight_decay; /* as in PyTorch: added to the gradient */
-    int schedule;        /* ls_schedule_kind */
+    bool epsilon_inside;    /* sqrt(v + eps) instead of sqrt(v) + eps */
+    double decay_power;     /* lr / t^p */
+    double l2_mean;         /* lambda x mean of the squares of all parameters, added to the loss */
+    double weight_decay;    /* as in PyTorch: added to the gradient */
+    int schedule;           /* ls_schedule_kind */
     ls_int_list milestones; /* in steps */
     double gamma;
     /* the run */
-    char *output;        /* run folder; "": runs/NAME */
+    char *output; /* run folder; "": runs/NAME */
     bool overwrite;
     int64_t threads, eval_batch, check_interval, trail_interval;
-    double timeout;      /* seconds a rank waits for the others */
-    int comm;            /* ls_comm_kind */
+    double timeout; /* seconds a rank waits for the others */
+    int comm;       /* ls_comm_kind */
     bool fuse;
-    int progress;        /* ls_progress_kind */
+    int progress; /* ls_progress_kind */
 } ls_options;
 
 extern const ls_key_table ls_option_keys;
