@@ -1,0 +1,371 @@
+/* The dense layer in portable C: the specification, and fast enough to train with where nothing better runs.
+ *
+ * Forward and input gradient are the same product out[n][j] = sum over t of a[n][t] b[t][j]:
+ *
+ *     for each panel of TILE_COLUMNS columns j
+ *         for each piece of DEPTH terms t            the panel's piece of b, packed: 12 KB, stays in L1
+ *             for each TILE_ROWS rows n              TILE_ROWS streams of a, from L2
+ *                 for each t                         4 x 3 sums in registers
+ *
+ * A tile of sums rests in out between two pieces, so every sum has one accumulator and runs over increasing
+ * t.
+ *
+ * Weight gradient, part by part: BLOCK_INPUTS rows c of dw by one panel of columns k,
+ *
+ *     for each leaf (shard) of a node, depth first   x' and dy of the shard's rows: 5 KB, in L1
+ *         for each TILE_INPUTS rows c
+ *             for each sample n of the shard         4 x 3 sums in registers
+ *             merge with the pending tiles           log2(V) + 1 levels of 3 KB, in L1 for V = 16
+ *
+ * so that no shard's own gradient ever reaches memory. */
+#include "layers/dense/dense.h"
+
+#include <string.h>
+
+#include "layers/fusion_ref.h"
+
+enum {
+    LANES = 16 / (int)sizeof(real),
+    TILE_ROWS = 4, /* of out; in the weight gradient inputs */
+    TILE_VECTORS = 3,
+    TILE_COLUMNS = TILE_VECTORS * LANES,
+    DEPTH = 256,       /* terms of a sum before the panel moves on */
+    BLOCK_ROWS = 64,   /* rows that pass through scratch at a time, where they must */
+    BLOCK_INPUTS = 64, /* of a part of the weight gradient */
+    BLOCK_TILES = BLOCK_INPUTS / TILE_ROWS
+};
+
+/* One register of the smallest x86-64 and of AArch64; elsewhere the compiler splits it. Elements of a vector
+ * stay apart, so this says nothing about the order of any sum. */
+typedef real vec __attribute__((vector_size(16)));
+typedef real vec_in_memory __attribute__((vector_size(16), aligned(sizeof(real)), may_alias));
+
+#define ALWAYS_INLINE static inline __attribute__((always_inline))
+
+ALWAYS_INLINE int64_t smaller(int64_t a, int64_t b) {
+    return a < b ? a : b;
+}
+
+ALWAYS_INLINE vec load(const real *p) {
+    return *(const vec_in_memory *)p;
+}
+
+ALWAYS_INLINE void store(real *p, vec v) {
+    *(vec_in_memory *)p = v;
+}
+
+typedef struct tile {
+    vec v[TILE_ROWS][TILE_VECTORS];
+} tile;
+
+/* sum[r][j] += a[t a_step + r a_row] * b[t b_step + j] over t = 0, 1, .. n - 1; rows is a constant. */
+ALWAYS_INLINE void multiply_add(tile *sum, int rows, const real *a, int64_t a_step, int64_t a_row,
+                                const real *b, int64_t b_step, int64_t n) {
+    tile s = *sum;
+    for (int64_t t = 0; t < n; t++, a += a_step, b += b_step)
+        for (int r = 0; r < rows; r++)
+            for (int v = 0; v < TILE_VECTORS; v++) s.v[r][v] += a[r * a_row] * load(b + v * LANES);
+    *sum = s;
+}
+
+/* The tile to or from rows of a matrix, its first `columns` columns. */
+ALWAYS_INLINE void load_tile(tile *s, int rows, const real *from, int64_t stride, int64_t columns) {
+    for (int r = 0; r < rows; r++, from += stride) {
+        real row[TILE_COLUMNS] = {0};
+        const real *p = columns == TILE_COLUMNS ? from : memcpy(row, from, (size_t)columns * sizeof(real));
+        for (int v = 0; v < TILE_VECTORS; v++) s->v[r][v] = load(p + v * LANES);
+    }
+}
+
+ALWAYS_INLINE void store_tile(const tile *s, int rows, real *to, int64_t stride, int64_t columns) {
+    for (int r = 0; r < rows; r++, to += stride) {
+        real row[TILE_COLUMNS];
+        real *p = columns == TILE_COLUMNS ? to : row;
+        for (int v = 0; v < TILE_VECTORS; v++) store(p + v * LANES, s->v[r][v]);
+        if (p == row) memcpy(to, row, (size_t)columns * sizeof(real));
+    }
+}
+
+/* --- out = a b ---------------------------------------------------------------------------- */
+
+typedef struct product {
+    const real *a; /* [rows][depth] */
+    int64_t rows, depth;
+    const real *b; /* b[t][j] at t * b_term + j * b_column */
+    int64_t b_term, b_column;
+    real *out; /* [rows][columns] */
+    int64_t columns;
+} product;
+
+/* Terms [term, term + n) of columns [column, column + columns) side by side, zeros behind them. */
+static void pack_panel(const product *p, int64_t term, int64_t n, int64_t column, int64_t columns,
+                       real *panel) {
+    for (int64_t t = 0; t < n; t++, panel += TILE_COLUMNS) {
+        const real *from = p->b + (term + t) * p->b_term + column * p->b_column;
+        if (p->b_column == 1 && columns == TILE_COLUMNS) {
+            memcpy(panel, from, sizeof(real[TILE_COLUMNS]));
+            continue;
+        }
+        for (int64_t j = 0; j < columns; j++) panel[j] = from[j * p->b_column];
+        for (int64_t j = columns; j < TILE_COLUMNS; j++) panel[j] = 0;
+    }
+}
+
+/* rows is a constant wherever this is called */
+ALWAYS_INLINE void product_tile(const product *p, int rows, int64_t row, int64_t term, int64_t n,
+                                int64_t column, int64_t columns, const real *panel) {
+    tile sum = {0};
+    real *out = p->out + row * p->columns + column;
+    if (term > 0) load_tile(&sum, rows, out, p->columns, columns);
+    multiply_add(&sum, rows, p->a + row * p->depth + term, 1, p->depth, panel, TILE_COLUMNS, n);
+    store_tile(&sum, rows, out, p->columns, columns);
+}
+
+static void multiply(const product *p, real *panel) {
+    for (int64_t column = 0; column < p->columns; column += TILE_COLUMNS) {
+        const int64_t columns = smaller(TILE_COLUMNS, p->columns - column);
+        for (int64_t term = 0; term < p->depth; term += DEPTH) {
+            const int64_t n = smaller(DEPTH, p->depth - term);
+            pack_panel(p, term, n, column, columns, panel);
+            int64_t row = 0;
+            for (; row + TILE_ROWS <= p->rows; row += TILE_ROWS)
+                product_tile(p, TILE_ROWS, row, term, n, column, columns, panel);
+            for (; row < p->rows; row++) product_tile(p, 1, row, term, n, column, columns, panel);
+        }
+    }
+}
+
+/* --- forward and backward ----------------------------------------------------------------- */
+
+typedef struct scratch_parts {
+    real *panel; /* [DEPTH][TILE_COLUMNS] */
+    real *rows;  /* [BLOCK_ROWS][inputs] */
+} scratch_parts;
+
+static scratch_parts split_scratch(void *scratch) {
+    return (scratch_parts){.panel = scratch, .rows = (real *)scratch + DEPTH * TILE_COLUMNS};
+}
+
+static size_t scratch_bytes(const ls_dense_args *args, int64_t rows_per_shard) {
+    (void)rows_per_shard;
+    return (size_t)(DEPTH * TILE_COLUMNS + BLOCK_ROWS * args->inputs) * sizeof(real);
+}
+
+static void clear_sums(double *sums, int64_t channels, int first, int last) {
+    if (sums)
+        memset(sums + 2 * channels * first, 0, (size_t)(2 * channels * (last - first)) * sizeof(double));
+}
+
+static void forward(const ls_dense_args *args, const ls_shards *shards, int first, int last, void *scratch) {
+    const int64_t begin = shards->start[first], end = shards->start[last];
+    const scratch_parts parts = split_scratch(scratch);
+    const bool through_scratch = !args->in.stored && !ls_prologue_is_identity(&args->in);
+    const int64_t block = through_scratch ? BLOCK_ROWS : end - begin;
+    for (int64_t row = begin; row < end; row += block) {
+        const int64_t rows = smaller(block, end - row);
+        const real *x = (const real *)args->in.x + row * args->inputs;
+        if (args->in.stored || through_scratch) {
+            real *to = through_scratch ? parts.rows : (real *)args->in.stored + row * args->inputs;
+            LS_NAME(ls_prologue_rows)(&args->in, row, rows, to);
+            x = to;
+        }
+        multiply(&(product){.a = x,
+                            .rows = rows,
+                            .depth = args->inputs,
+                            .b = args->weight,
+                            .b_term = args->outputs,
+                            .b_column = 1,
+                            .out = (real *)args->y + row * args->outputs,
+                            .columns = args->outputs},
+                 parts.panel);
+    }
+    clear_sums(args->out.sums, args->outputs, first, last);
+    for (int s = first; s < last; s++) LS_NAME(ls_epilogue_rows)
+    (&args->out, args->outputs, s, shards->start[s + 1] - shards->start[s],
+     (real *)args->y + shards->start[s] * args->outputs);
+}
+
+static const real *gradient_of_y(const ls_dense_args *args) {
+    return args->dy.stored ? args->dy.stored : args->dy.dz;
+}
+
+/* dx' of rows [row, row + rows) back through the prologue, shard by shard. */
+static void finish_dx(const ls_dense_args *args, const ls_shards *shards, int first, int last, int64_t row,
+                      int64_t rows, const real *dx) {
+    for (int s = first; s < last; s++) {
+        const int64_t begin = row > shards->start[s] ? row : shards->start[s];
+        const int64_t end = smaller(row + rows, shards->start[s + 1]);
+        if (begin < end) LS_NAME(ls_grad_epilogue_rows)
+        (&args->in, &args->dx, s, begin, end - begin, dx + (begin - row) * args->inputs);
+    }
+}
+
+static void backward(const ls_dense_args *args, const ls_shards *shards, int first, int last, void *scratch) {
+    const int64_t begin = shards->start[first], end = shards->start[last];
+    if (args->dy.stored) LS_NAME(ls_grad_prologue_rows)
+    (&args->dy, begin, end - begin, (real *)args->dy.stored + begin * args->outputs);
+    if (!args->dx.dz && !args->dx.dresidual) return;
+    clear_sums(args->dx.sums, args->inputs, first, last);
+    clear_sums(args->dx.residual_sums, args->inputs, first, last);
+    /* Where dz is not added to, dx' is computed in its place. */
+    const bool in_place = args->dx.dz && !args->dx.accumulate;
+    const scratch_parts parts = split_scratch(scratch);
+    const int64_t block = in_place ? end - begin : BLOCK_ROWS;
+    for (int64_t row = begin; row < end; row += block) {
+        const int64_t rows = smaller(block, end - row);
+        real *dx = in_place ? (real *)args->dx.dz + row * args->inputs : parts.rows;
+        multiply(&(product){.a = gradient_of_y(args) + row * args->outputs,
+                            .rows = rows,
+                            .depth = args->outputs,
+                            .b = args->weight,
+                            .b_term = 1,
+                            .b_column = args->outputs,
+                            .out = dx,
+                            .columns = args->inputs},
+                 parts.panel);
+        finish_dx(args, shards, first, last, row, rows, dx);
+    }
+}
+
+/* --- weight gradient ---------------------------------------------------------------------- */
+
+/* One part: inputs [input, input + inputs) by outputs [output, output + outputs). */
+typedef struct part {
+    int64_t input, inputs, output, outputs;
+} part;
+
+/* Samples of one shard, at most BLOCK_ROWS at a time: x' at the part's first input, dy at its first output.
+ */
+typedef struct samples {
+    const real *x, *dy;
+    int64_t x_stride, dy_stride, n;
+    bool first, last; /* of the shard */
+} samples;
+
+typedef tile pending_tiles[LS_MAX_TREE_DEPTH][BLOCK_TILES];
+
+static int64_t panels_of(const ls_dense_args *args) {
+    return (args->outputs + TILE_COLUMNS - 1) / TILE_COLUMNS;
+}
+
+static int64_t weight_grad_parts(const ls_dense_args *args) {
+    return (args->inputs + BLOCK_INPUTS - 1) / BLOCK_INPUTS * panels_of(args);
+}
+
+/* Adds the samples to tile i of the shard's sum at pending[depth]; after the last ones merges it down the
+ * tree. */
+ALWAYS_INLINE void add_samples(const samples *at, int rows, pending_tiles pending, int depth, int merges,
+                               int i) {
+    tile sum = {0};
+    if (!at->first) sum = pending[depth][i];
+    multiply_add(&sum, rows, at->x + (int64_t)i * TILE_ROWS, at->x_stride, 1, at->dy, at->dy_stride, at->n);
+    if (!at->last) merges = 0;
+    for (; merges > 0; merges--) {
+        depth--;
+        for (int r = 0; r < rows; r++)
+            for (int v = 0; v < TILE_VECTORS; v++) sum.v[r][v] = pending[depth][i].v[r][v] + sum.v[r][v];
+    }
+    pending[depth][i] = sum;
+}
+
+static void add_samples_to_part(const samples *at, const part *p, pending_tiles pending, int depth,
+                                int merges) {
+    int i = 0;
+    for (; (i + 1) * TILE_ROWS <= p->inputs; i++) add_samples(at, TILE_ROWS, pending, depth, merges, i);
+    switch (p->inputs - i * TILE_ROWS) {
+    case 1: add_samples(at, 1, pending, depth, merges, i); break;
+    case 2: add_samples(at, 2, pending, depth, merges, i); break;
+    case 3: add_samples(at, 3, pending, depth, merges, i); break;
+    default: break;
+    }
+}
+
+/* The shard's sum of the part, at pending[depth], merged down. A panel of fewer columns is padded in scratch.
+ */
+static void add_shard(const ls_dense_args *args, const part *p, int64_t begin, int64_t end,
+                      pending_tiles pending, int depth, int merges, real *padded) {
+    const real *x = args->in.stored ? args->in.stored : args->in.x;
+    const real *dy = gradient_of_y(args) + p->output;
+    int64_t row = begin;
+    do {
+        samples at = {.x = x + row * args->inputs + p->input,
+                      .x_stride = args->inputs,
+                      .dy = dy + row * args->outputs,
+                      .dy_stride = args->outputs,
+                      .n = smaller(BLOCK_ROWS, end - row),
+                      .first = row == begin};
+        if (p->outputs < TILE_COLUMNS) {
+            memset(padded, 0, (size_t)(at.n * TILE_COLUMNS) * sizeof(real));
+            for (int64_t n = 0; n < at.n; n++)
+                memcpy(padded + n * TILE_COLUMNS, at.dy + n * at.dy_stride,
+                       (size_t)p->outputs * sizeof(real));
+            at.dy = padded;
+            at.dy_stride = TILE_COLUMNS;
+        }
+        row += at.n;
+        at.last = row == end;
+        add_samples_to_part(&at, p, pending, depth, merges);
+    } while (row < end);
+}
+
+/* db of the part's outputs, the same tree over plain sums of dy. */
+static void bias_gradient(const ls_dense_args *args, const ls_shards *shards, const ls_node *node,
+                          const part *p, real *db) {
+    real pending[LS_MAX_TREE_DEPTH][TILE_COLUMNS];
+    int depth = 0;
+    for (int i = 0; i < node->count; i++) {
+        const int s = node->first - shards->first + i;
+        real sum[TILE_COLUMNS] = {0};
+        for (int64_t n = shards->start[s]; n < shards->start[s + 1]; n++) {
+            const real *dy = gradient_of_y(args) + n * args->outputs + p->output;
+            for (int64_t k = 0; k < p->outputs; k++) sum[k] += dy[k];
+        }
+        for (int m = ls_tree_merges(i); m > 0; m--) {
+            depth--;
+            for (int k = 0; k < TILE_COLUMNS; k++) sum[k] = pending[depth][k] + sum[k];
+        }
+        memcpy(pending[depth++], sum, sizeof sum);
+    }
+    memcpy(db + p->output, pending[0], (size_t)p->outputs * sizeof(real));
+}
+
+static void weight_gradient(const ls_dense_args *args, const ls_shards *shards, const ls_node *node,
+                            const part *p, real *dw, real *padded) {
+    pending_tiles pending;
+    int depth = 0;
+    for (int i = 0; i < node->count; i++) {
+        const int s = node->first - shards->first + i, merges = ls_tree_merges(i);
+        add_shard(args, p, shards->start[s], shards->start[s + 1], pending, depth, merges, padded);
+        depth += 1 - merges;
+    }
+    for (int64_t c = 0; c < p->inputs; c++)
+        memcpy(dw + (p->input + c) * args->outputs + p->output, pending[0][c / TILE_ROWS].v[c % TILE_ROWS],
+               (size_t)p->outputs * sizeof(real));
+}
+
+static void weight_grad(const ls_dense_args *args, const ls_shards *shards, int64_t first, int64_t last,
+                        void *scratch) {
+    const int64_t panels = panels_of(args);
+    for (int64_t i = first; i < last; i++) {
+        const int64_t input = i / panels * BLOCK_INPUTS, output = i % panels * TILE_COLUMNS;
+        const part p = {.input = input,
+                        .inputs = smaller(BLOCK_INPUTS, args->inputs - input),
+                        .output = output,
+                        .outputs = smaller(TILE_COLUMNS, args->outputs - output)};
+        for (int n = 0; n < shards->node_count; n++) {
+            const int64_t at = n * args->node_stride;
+            weight_gradient(args, shards, &shards->node[n], &p, (real *)args->dweight + at,
+                            split_scratch(scratch).panel);
+            if (input == 0 && args->dbias)
+                bias_gradient(args, shards, &shards->node[n], &p, (real *)args->dbias + at);
+        }
+    }
+}
+
+const ls_dense_kernels LS_NAME(ls_dense_ref) = {
+    .scratch_bytes = scratch_bytes,
+    .forward = forward,
+    .backward = backward,
+    .weight_grad_parts = weight_grad_parts,
+    .weight_grad = weight_grad,
+};
