@@ -1,19 +1,21 @@
-/* exp, log, tanh, sin, cos and pow that give the same bits on every processor. The C library picks its versions
- * by processor (with or without fused multiply-add), and their last bits differ; these use additions,
- * multiplications, divisions and square roots in a fixed order alone, which IEEE 754 defines to the bit. */
+/* exp, log, tanh, sin, cos and pow that give the same bits on every processor. The C library picks its
+ * versions by processor (with or without fused multiply-add), and their last bits differ; these use
+ * additions, multiplications, divisions and square roots in a fixed order alone, which IEEE 754 defines to
+ * the bit. */
 #ifndef LOCKSTEP_CORE_ELEMENTARY_H
 #define LOCKSTEP_CORE_ELEMENTARY_H
 
 #include <stdint.h>
 
-/* Errors below 2 units in the last place (tests/core/test_elementary.c). NaN and infinities as in the C library. */
+/* Errors below 2 units in the last place (tests/core/test_elementary.c). NaN and infinities as in the C
+ * library. */
 double ls_exp(double x);
 double ls_log_e(double x); /* natural logarithm; log(0) = -inf, log(x < 0) = NaN */
 double ls_tanh(double x);
-double ls_sin(double x); /* |x| <= 1e5 */
-double ls_cos(double x); /* |x| <= 1e5 */
-double ls_pow(double x, double y);        /* x > 0: exp(y log x), relative error below 1e-13 for |y log x| < 100 */
-double ls_pow_int(double x, uint64_t n);  /* by repeated squaring */
+double ls_sin(double x);           /* |x| <= 1e5, NaN beyond */
+double ls_cos(double x);           /* |x| <= 1e5, NaN beyond */
+double ls_pow(double x, double y); /* x > 0: exp(y log x), relative error below 1e-13 for |y log x| < 100 */
+double ls_pow_int(double x, uint64_t n); /* by repeated squaring */
 
 /* The same in single precision: evaluated in double and rounded once. */
 float ls_expf(float x);

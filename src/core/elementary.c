@@ -1,0 +1,225 @@
+/* Series and argument reductions in plain double arithmetic. The shapes are those of fdlibm (Sun, 1993:
+ * e_exp.c, e_log.c, s_tanh.c, k_sin.c, k_cos.c); the polynomials are plain Taylor series, a term or two
+ * longer than a fitted one, whose coefficients anybody can check. Sums are written as balanced trees (Estrin)
+ * where a chain would wait on itself. The files are compiled with -ffp-contract=off: the order on paper is
+ * the order run. */
+#include "core/elementary.h"
+
+#include <math.h>
+#include <string.h>
+
+/* Added and taken away again, it rounds |v| < 2^51 to the nearest integer, which is then in the low bits. */
+static const double round_shift = 0x1.8p52;
+
+static const double log2_e = 0x1.71547652b82fep+0;
+/* ln 2 = high + low; high has 32 bits, so k * high is exact for every exponent k. */
+static const double ln2_high = 0x1.62e42feep-1, ln2_low = 0x1.a39ef35793c76p-33;
+
+static inline uint64_t bits_of(double x) {
+    uint64_t bits;
+    memcpy(&bits, &x, sizeof bits);
+    return bits;
+}
+
+static inline double from_bits(uint64_t bits) {
+    double x;
+    memcpy(&x, &bits, sizeof x);
+    return x;
+}
+
+/* 2^k for -1022 <= k <= 1023. */
+static inline double power_of_two(int k) {
+    return from_bits((uint64_t)(1023 + k) << 52);
+}
+
+static inline double with_sign_of(double magnitude, double sign) {
+    return from_bits(bits_of(magnitude) | (bits_of(sign) & UINT64_C(1) << 63));
+}
+
+/* x = k ln 2 + high + low with |high| <= 0.347 and low what high lost in rounding. */
+typedef struct reduced {
+    int k;
+    double high, low;
+} reduced;
+
+static inline reduced reduce_ln2(double x) {
+    double shifted = x * log2_e + round_shift;
+    double k = shifted - round_shift;
+    double exact = x - k * ln2_high, tail = k * ln2_low;
+    double high = exact - tail;
+    return (reduced){
+        .k = (int)(int32_t)(uint32_t)bits_of(shifted), .high = high, .low = (exact - high) - tail};
+}
+
+/* (e^r - 1 - r) / r^2 for |r| <= 0.347, cut off after r^13 / 13!: 2^-60 of e^r. */
+static inline double exp_tail(double r) {
+    double r2 = r * r, r4 = r2 * r2, r8 = r4 * r4;
+    double a = (1.0 / 2 + r * (1.0 / 6)) + r2 * (1.0 / 24 + r * (1.0 / 120));
+    double b = (1.0 / 720 + r * (1.0 / 5040)) + r2 * (1.0 / 40320 + r * (1.0 / 362880));
+    double c = (1.0 / 3628800 + r * (1.0 / 39916800)) + r2 * (1.0 / 479001600 + r * (1.0 / 6227020800));
+    return (a + r4 * b) + r8 * c;
+}
+
+/* e^r - 1, cut off after r^9 / 9!: 2^-37 of it, which is plenty for a result in single precision. */
+static inline double expm1_short(double r) {
+    double r2 = r * r, r4 = r2 * r2;
+    double a = (1.0 / 2 + r * (1.0 / 6)) + r2 * (1.0 / 24 + r * (1.0 / 120));
+    double b = (1.0 / 720 + r * (1.0 / 5040)) + r2 * (1.0 / 40320 + r * (1.0 / 362880));
+    return r + r2 * (a + r4 * b);
+}
+
+double ls_exp(double x) {
+    if (!(x <= 0x1.62e42fefa39efp+9))
+        return x > 0 ? (double)INFINITY : x + x; /* above log(DBL_MAX), or NaN */
+    if (x < -746) return 0;                      /* below log of half the least number */
+    reduced r = reduce_ln2(x);
+    double y = 1 + (r.high + (r.low + r.high * r.high * exp_tail(r.high)));
+    /* Two powers, since 2^k itself can be out of range; the first product is exact, the second rounds once.
+     */
+    int half = r.k / 2;
+    return y * power_of_two(half) * power_of_two(r.k - half);
+}
+
+double ls_log_e(double x) {
+    if (!(x > 0)) return x == 0 ? -(double)INFINITY : (double)NAN;
+    if (x == (double)INFINITY) return x;
+    int k = 0;
+    if (x < 0x1p-1022) {
+        x *= 0x1p54;
+        k = -54;
+    }
+    /* x = 2^k m with sqrt(1/2) <= m < sqrt(2): the constant is the bits of sqrt(1/2). */
+    uint64_t offset = bits_of(x) - UINT64_C(0x3fe6a09e667f3bcd);
+    int exponent = (int)((int64_t)offset >> 52);
+    double m = from_bits(bits_of(x) - ((uint64_t)exponent << 52));
+    k += exponent;
+
+    /* log m = f - f^2/2 + s (f^2/2 + R) with f = m - 1, s = f / (2 + f), R = 2 (s^2/3 + s^4/5 + ..);
+     * s^2 <= 0.0295, so that the first term left out is below 2^-60 of the result. */
+    double f = m - 1, s = f / (2 + f), z = s * s, z2 = z * z, z4 = z2 * z2;
+    double a = (2.0 / 3 + z * (2.0 / 5)) + z2 * (2.0 / 7 + z * (2.0 / 9));
+    double b = (2.0 / 11 + z * (2.0 / 13)) + z2 * (2.0 / 15 + z * (2.0 / 17));
+    double c = 2.0 / 19 + z * (2.0 / 21);
+    double series = z * (a + z4 * (b + z4 * c));
+    double half_square = 0.5 * f * f;
+    return k * ln2_high - ((half_square - (s * (half_square + series) + k * ln2_low)) - f);
+}
+
+double ls_tanh(double x) {
+    double magnitude = fabs(x);
+    if (!(magnitude < 22)) return x != x ? x + x : with_sign_of(1, x); /* 1 - tanh(22) < 2^-62 */
+    if (magnitude < 0x1p-28) return x;                                 /* x^3/3 is below half a place of x */
+    /* tanh = t / (t + 2) with t = e^2x - 1. Numerator and denominator are kept as a rounded part and what the
+     * rounding lost, which then corrects the quotient: two plain roundings alone could reach 2 places. */
+    reduced r = reduce_ln2(2 * magnitude);
+    double scale = power_of_two(r.k);
+    double big = scale * r.high, offset = scale - 1;
+    double rest = scale * (r.low + r.high * r.high * exp_tail(r.high));
+    double sum = offset + big;
+    double lost = big - (sum - offset); /* exact: offset is 0 or at least |big| (Dekker's fast two-sum) */
+    double rest_lost = lost + rest;
+    double top = sum + rest_lost, top_low = rest_lost - (top - sum);
+    double bottom = top + 2, part = bottom - top; /* the two-sum that does not ask which is larger (Knuth) */
+    double bottom_low = ((top - (bottom - part)) + (2 - part)) + top_low;
+    double quotient = top / bottom;
+    return with_sign_of(quotient + (top_low - quotient * bottom_low) / bottom, x);
+}
+
+/* x = n pi/2 + high + low with |high| <= pi/4, for |x| <= 1e5. pi/2 is cut into three parts of 33 bits, whose
+ * products with n < 2^20 are exact, and a tail: 152 bits, for arguments that nearly are multiples (Cody,
+ * Waite). */
+static int reduce_half_pi(double x, double *high, double *low) {
+    double shifted = x * 0x1.45f306dc9c883p-1 + round_shift;
+    double n = shifted - round_shift;
+    double a = x - n * 0x1.921fb544p+0;
+    double term = n * 0x1.0b4611a6p-34;
+    double b = a - term, part = b - a;
+    double lost = (a - (b - part)) - (term + part);
+    term = n * 0x1.3198a2ep-69;
+    double c = b - term;
+    part = c - b;
+    lost += (b - (c - part)) - (term + part);
+    lost -= n * 0x1.b839a252049c1p-104;
+    *high = c + lost;
+    *low = lost - (*high - c);
+    return (int)(bits_of(shifted) & 3);
+}
+
+/* sin(x + low) for |x| <= pi/4, to x^17. The first two terms are added last, so that their rounding is the
+ * only one that counts. */
+static double sin_kernel(double x, double low) {
+    double z = x * x, z2 = z * z;
+    double series = ((1.0 / 120 - z * (1.0 / 5040)) + z2 * (1.0 / 362880 - z * (1.0 / 39916800))) +
+                    z2 * z2 * ((1.0 / 6227020800 - z * (1.0 / 1307674368000)) + z2 * (1.0 / 355687428096000));
+    double cube = z * x;
+    return x - ((z * (0.5 * low - cube * series) - low) + cube * (1.0 / 6));
+}
+
+/* cos(x + low) for |x| <= pi/4, to x^18. What 1 - x^2/2 loses in rounding is put back. */
+static double cos_kernel(double x, double low) {
+    double z = x * x, z2 = z * z;
+    double series = ((1.0 / 24 - z * (1.0 / 720)) + z2 * (1.0 / 40320 - z * (1.0 / 3628800))) +
+                    z2 * z2 *
+                        ((1.0 / 479001600 - z * (1.0 / 87178291200)) +
+                         z2 * (1.0 / 20922789888000 - z * (1.0 / 6402373705728000)));
+    double half = 0.5 * z, rest = 1 - half;
+    return rest + (((1 - rest) - half) + (z2 * series - x * low));
+}
+
+double ls_sin(double x) {
+    if (!(fabs(x) <= 1e5)) return (double)NAN;
+    if (fabs(x) < 0x1p-27) return x;
+    double high, low;
+    switch (reduce_half_pi(x, &high, &low)) {
+    case 0: return sin_kernel(high, low);
+    case 1: return cos_kernel(high, low);
+    case 2: return -sin_kernel(high, low);
+    default: return -cos_kernel(high, low);
+    }
+}
+
+double ls_cos(double x) {
+    if (!(fabs(x) <= 1e5)) return (double)NAN;
+    double high, low;
+    switch (reduce_half_pi(x, &high, &low)) {
+    case 0: return cos_kernel(high, low);
+    case 1: return -sin_kernel(high, low);
+    case 2: return -cos_kernel(high, low);
+    default: return sin_kernel(high, low);
+    }
+}
+
+double ls_pow(double x, double y) {
+    return y == 0 || x == 1 ? 1 : ls_exp(y * ls_log_e(x));
+}
+
+double ls_pow_int(double x, uint64_t n) {
+    double power = 1;
+    for (; n; n >>= 1, x *= x)
+        if (n & 1) power *= x;
+    return power;
+}
+
+float ls_expf(float x) {
+    if (!(x <= 0x1.62e42ep+6f)) return x > 0 ? (float)INFINITY : x + x; /* above log(FLT_MAX), or NaN */
+    if (x < -104) return 0;
+    double shifted = (double)x * log2_e + round_shift;
+    double k = shifted - round_shift;
+    double r = ((double)x - k * ln2_high) - k * ln2_low;
+    return (float)((1 + expm1_short(r)) * power_of_two((int)(int32_t)(uint32_t)bits_of(shifted)));
+}
+
+float ls_logf(float x) {
+    return (float)ls_log_e((double)x);
+}
+
+float ls_tanhf(float x) {
+    double magnitude = fabs((double)x);
+    if (!(magnitude < 10)) return x != x ? x + x : (float)with_sign_of(1, (double)x);
+    double shifted = 2 * magnitude * log2_e + round_shift;
+    double k = shifted - round_shift;
+    double r = (2 * magnitude - k * ln2_high) - k * ln2_low;
+    double scale = power_of_two((int)(int32_t)(uint32_t)bits_of(shifted));
+    double t = scale * expm1_short(r) + (scale - 1);
+    return (float)with_sign_of(t / (t + 2), (double)x);
+}
