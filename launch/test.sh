@@ -1,0 +1,51 @@
+#!/usr/bin/env bash
+# Installs what is missing, builds, and runs every test; ends in CTest's own summary and with its exit code.
+set -euo pipefail
+
+usage() {
+  cat <<'END'
+usage: launch/test.sh [PRESET] [ARGUMENTS of ctest]
+
+  PRESET        ci (default: release with warnings as errors), release, debug, asan, tsan
+  ARGUMENTS     for example -R dense, --rerun-failed
+
+Tests that need MNIST look into LOCKSTEP_DATA (default: data/mnist, if it is there) and are skipped without it.
+LOCKSTEP_INSTALL=no never installs anything.
+END
+}
+
+# Sets PRESET, and RUNNER to what goes in front of ctest.
+read_preset() {
+  PRESET=$1 RUNNER=()
+  case $PRESET in
+    ci | release | debug | asan) ;;
+    # Kernels that randomise addresses by more than 28 bits place libraries where the thread sanitizer of gcc 12 and 13
+    # keeps its shadow memory. (Some containers forbid the switch.)
+    tsan) if setarch -R true 2>/dev/null; then RUNNER=(setarch -R); fi ;;
+    -h | --help) usage && exit 0 ;;
+    *) usage >&2 && exit 2 ;;
+  esac
+}
+
+# CTest runs in the build folder, so the tests get an absolute path.
+find_test_data() {
+  if [[ -n ${LOCKSTEP_DATA:-} ]]; then
+    LOCKSTEP_DATA=$(realpath -m -- "$LOCKSTEP_DATA")
+  elif has_idx_files "$TOP/data/mnist"; then
+    LOCKSTEP_DATA=$TOP/data/mnist
+  else
+    return 0
+  fi
+  export LOCKSTEP_DATA
+}
+
+read_preset "${1:-ci}"
+TOP=$(realpath -- "$(dirname "${BASH_SOURCE[0]}")/..")
+# shellcheck source-path=SCRIPTDIR source=environment.sh
+source "$TOP/launch/environment.sh"
+find_test_data
+cd "$TOP"
+install_packages "${BUILD_PACKAGES[@]}" "${PLOT_PACKAGES[@]}" "${TEST_PACKAGES[@]}"
+build "$PRESET"
+mpi_environment
+exec "${RUNNER[@]}" ctest --preset "$PRESET" "${@:2}"
