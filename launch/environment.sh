@@ -80,8 +80,11 @@ install_packages() {
 # ---- build
 
 configure() { # PRESET
-  # A build folder of another place or generator is refused; --fresh begins it anew.
-  cmake --preset "$1" || cmake --fresh --preset "$1"
+  local output
+  if output=$(cmake --preset "$1" 2>&1); then return; fi
+  printf '%s\n' "$output"
+  # A build folder that was moved, or made by another generator: begun anew.
+  [[ $output == *[Dd]"oes not match the "* ]] && cmake --fresh --preset "$1"
 }
 
 build() { # PRESET [ARGUMENTS of cmake --build]
