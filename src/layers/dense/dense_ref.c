@@ -20,71 +20,17 @@
  * so that no shard's own gradient ever reaches memory. */
 #include "layers/dense/dense.h"
 
-#include <string.h>
-
 #include "layers/fusion_ref.h"
 
+#define LS_TILE_VECTORS 3
+#include "layers/tile_ref.h"
+
 enum {
-    LANES = 16 / (int)sizeof(real),
-    TILE_ROWS = 4, /* of out; in the weight gradient inputs */
-    TILE_VECTORS = 3,
-    TILE_COLUMNS = TILE_VECTORS * LANES,
     DEPTH = 256,       /* terms of a sum before the panel moves on */
     BLOCK_ROWS = 64,   /* rows that pass through scratch at a time, where they must */
     BLOCK_INPUTS = 64, /* of a part of the weight gradient */
     BLOCK_TILES = BLOCK_INPUTS / TILE_ROWS
 };
-
-/* One register of the smallest x86-64 and of AArch64; elsewhere the compiler splits it. Elements of a vector
- * stay apart, so this says nothing about the order of any sum. */
-typedef real vec __attribute__((vector_size(16)));
-typedef real vec_in_memory __attribute__((vector_size(16), aligned(sizeof(real)), may_alias));
-
-#define ALWAYS_INLINE static inline __attribute__((always_inline))
-
-ALWAYS_INLINE int64_t smaller(int64_t a, int64_t b) {
-    return a < b ? a : b;
-}
-
-ALWAYS_INLINE vec load(const real *p) {
-    return *(const vec_in_memory *)p;
-}
-
-ALWAYS_INLINE void store(real *p, vec v) {
-    *(vec_in_memory *)p = v;
-}
-
-typedef struct tile {
-    vec v[TILE_ROWS][TILE_VECTORS];
-} tile;
-
-/* sum[r][j] += a[t a_step + r a_row] * b[t b_step + j] over t = 0, 1, .. n - 1; rows is a constant. */
-ALWAYS_INLINE void multiply_add(tile *sum, int rows, const real *a, int64_t a_step, int64_t a_row,
-                                const real *b, int64_t b_step, int64_t n) {
-    tile s = *sum;
-    for (int64_t t = 0; t < n; t++, a += a_step, b += b_step)
-        for (int r = 0; r < rows; r++)
-            for (int v = 0; v < TILE_VECTORS; v++) s.v[r][v] += a[r * a_row] * load(b + v * LANES);
-    *sum = s;
-}
-
-/* The tile to or from rows of a matrix, its first `columns` columns. */
-ALWAYS_INLINE void load_tile(tile *s, int rows, const real *from, int64_t stride, int64_t columns) {
-    for (int r = 0; r < rows; r++, from += stride) {
-        real row[TILE_COLUMNS] = {0};
-        const real *p = columns == TILE_COLUMNS ? from : memcpy(row, from, (size_t)columns * sizeof(real));
-        for (int v = 0; v < TILE_VECTORS; v++) s->v[r][v] = load(p + v * LANES);
-    }
-}
-
-ALWAYS_INLINE void store_tile(const tile *s, int rows, real *to, int64_t stride, int64_t columns) {
-    for (int r = 0; r < rows; r++, to += stride) {
-        real row[TILE_COLUMNS];
-        real *p = columns == TILE_COLUMNS ? to : row;
-        for (int v = 0; v < TILE_VECTORS; v++) store(p + v * LANES, s->v[r][v]);
-        if (p == row) memcpy(to, row, (size_t)columns * sizeof(real));
-    }
-}
 
 /* --- out = a b ---------------------------------------------------------------------------- */
 
@@ -117,7 +63,7 @@ ALWAYS_INLINE void product_tile(const product *p, int rows, int64_t row, int64_t
     tile sum = {0};
     real *out = p->out + row * p->columns + column;
     if (term > 0) load_tile(&sum, rows, out, p->columns, columns);
-    multiply_add(&sum, rows, p->a + row * p->depth + term, 1, p->depth, panel, TILE_COLUMNS, n);
+    multiply_add(sum.v, rows, p->a + row * p->depth + term, 1, p->depth, panel, TILE_COLUMNS, n);
     store_tile(&sum, rows, out, p->columns, columns);
 }
 
@@ -149,11 +95,6 @@ static scratch_parts split_scratch(void *scratch) {
 static size_t scratch_bytes(const ls_dense_args *args, int64_t rows_per_shard) {
     (void)rows_per_shard;
     return (size_t)(DEPTH * TILE_COLUMNS + BLOCK_ROWS * args->inputs) * sizeof(real);
-}
-
-static void clear_sums(double *sums, int64_t channels, int first, int last) {
-    if (sums)
-        memset(sums + 2 * channels * first, 0, (size_t)(2 * channels * (last - first)) * sizeof(double));
 }
 
 static void forward(const ls_dense_args *args, const ls_shards *shards, int first, int last, void *scratch) {
@@ -258,13 +199,9 @@ ALWAYS_INLINE void add_samples(const samples *at, int rows, pending_tiles pendin
                                int i) {
     tile sum = {0};
     if (!at->first) sum = pending[depth][i];
-    multiply_add(&sum, rows, at->x + (int64_t)i * TILE_ROWS, at->x_stride, 1, at->dy, at->dy_stride, at->n);
+    multiply_add(sum.v, rows, at->x + (int64_t)i * TILE_ROWS, at->x_stride, 1, at->dy, at->dy_stride, at->n);
     if (!at->last) merges = 0;
-    for (; merges > 0; merges--) {
-        depth--;
-        for (int r = 0; r < rows; r++)
-            for (int v = 0; v < TILE_VECTORS; v++) sum.v[r][v] = pending[depth][i].v[r][v] + sum.v[r][v];
-    }
+    for (; merges > 0; merges--) merge(&sum, rows, &pending[--depth][i]);
     pending[depth][i] = sum;
 }
 
@@ -295,10 +232,7 @@ static void add_shard(const ls_dense_args *args, const part *p, int64_t begin, i
                       .n = smaller(BLOCK_ROWS, end - row),
                       .first = row == begin};
         if (p->outputs < TILE_COLUMNS) {
-            memset(padded, 0, (size_t)(at.n * TILE_COLUMNS) * sizeof(real));
-            for (int64_t n = 0; n < at.n; n++)
-                memcpy(padded + n * TILE_COLUMNS, at.dy + n * at.dy_stride,
-                       (size_t)p->outputs * sizeof(real));
+            pad_columns(at.dy, at.dy_stride, at.n, p->outputs, padded);
             at.dy = padded;
             at.dy_stride = TILE_COLUMNS;
         }
@@ -306,27 +240,6 @@ static void add_shard(const ls_dense_args *args, const part *p, int64_t begin, i
         at.last = row == end;
         add_samples_to_part(&at, p, pending, depth, merges);
     } while (row < end);
-}
-
-/* db of the part's outputs, the same tree over plain sums of dy. */
-static void bias_gradient(const ls_dense_args *args, const ls_shards *shards, const ls_node *node,
-                          const part *p, real *db) {
-    real pending[LS_MAX_TREE_DEPTH][TILE_COLUMNS];
-    int depth = 0;
-    for (int i = 0; i < node->count; i++) {
-        const int s = node->first - shards->first + i;
-        real sum[TILE_COLUMNS] = {0};
-        for (int64_t n = shards->start[s]; n < shards->start[s + 1]; n++) {
-            const real *dy = gradient_of_y(args) + n * args->outputs + p->output;
-            for (int64_t k = 0; k < p->outputs; k++) sum[k] += dy[k];
-        }
-        for (int m = ls_tree_merges(i); m > 0; m--) {
-            depth--;
-            for (int k = 0; k < TILE_COLUMNS; k++) sum[k] = pending[depth][k] + sum[k];
-        }
-        memcpy(pending[depth++], sum, sizeof sum);
-    }
-    memcpy(db + p->output, pending[0], (size_t)p->outputs * sizeof(real));
 }
 
 static void weight_gradient(const ls_dense_args *args, const ls_shards *shards, const ls_node *node,
@@ -357,7 +270,8 @@ static void weight_grad(const ls_dense_args *args, const ls_shards *shards, int6
             weight_gradient(args, shards, &shards->node[n], &p, (real *)args->dweight + at,
                             split_scratch(scratch).panel);
             if (input == 0 && args->dbias)
-                bias_gradient(args, shards, &shards->node[n], &p, (real *)args->dbias + at);
+                bias_gradient(shards, &shards->node[n], gradient_of_y(args), 1, args->outputs, output,
+                              p.outputs, (real *)args->dbias + at);
         }
     }
 }
