@@ -41,17 +41,19 @@ train() {
   local overwrite=()
   if [[ $OUTPUT == runs/quickstart ]]; then overwrite=(overwrite=true); fi
   mpirun -n "${LOCKSTEP_RANKS:-2}" build/release/lockstep train "$CONFIG" \
-    "data=$DATA" "output=$OUTPUT" "${overwrite[@]}" "${SETTINGS[@]}"
+    "data=$DATA" "output=$OUTPUT" "${overwrite[@]}" "${SETTINGS[@]}" </dev/null
 }
 
 # -E -s: nothing of the user's own Python packages, which may be built for another Python.
 show() {
+  local shown # as seen from where the caller stands
+  shown=$(realpath --relative-to="$OLDPWD" -- "$OUTPUT")
   echo
   "$PYTHON" -E -s experiments/report.py "$OUTPUT"
   "$PYTHON" -E -s experiments/figures.py history "$OUTPUT" -o "$OUTPUT/history.png" >/dev/null
   echo
-  echo "Run:      $OUTPUT"
-  echo "Picture:  $OUTPUT/history.png"
+  echo "Run:      $shown"
+  echo "Picture:  $shown/history.png"
 }
 
 read_arguments "$@"
