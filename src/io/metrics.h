@@ -1,13 +1,13 @@
-/* metrics.h5: what a run measured, kept in memory and rewritten atomically (temporary file, fsync, rename), so that
- * readers can open it at any time. NeXus attributes let viewers plot it.
+/* metrics.h5: what a run measured, kept in memory and rewritten atomically (atomic_file.h), so that readers
+ * can open it at any time. NeXus attributes let viewers (H5Web, silx view) plot it. Sealed like a checkpoint.
  *
  *   /epoch (NXdata)  epoch, train_loss, train_accuracy, validation_loss, validation_accuracy, learning_rate
  *   /step  (NXdata)  step, loss, accuracy, learning_rate
- *   /test            attributes loss, accuracy (once known)
- *   /trail           step [n], fingerprint [n] (uint64), tensors [n][t] (uint64), attribute "names" (one a line)
- *   /config          attribute "yaml"
- *   /provenance      everything about time, host and ranks: seconds and images/s by epoch, host, ranks, versions, data
- * h5diff --exclude-path /provenance of two equal runs is clean. */
+ *   /trail           step [n], fingerprint [n] (uint64), tensors [n][t] (uint64), names (one string, one name
+ * a line) /test            attributes loss, accuracy (once known) /config/yaml     the configuration, one
+ * string /provenance      everything about time, host and ranks: arrays seconds, images_per_second,
+ * communication_share by epoch, and each fact as one string h5diff --exclude-path /provenance of two equal
+ * runs is clean. Texts are of fixed length. */
 #ifndef LOCKSTEP_IO_METRICS_H
 #define LOCKSTEP_IO_METRICS_H
 
@@ -31,7 +31,7 @@ typedef struct ls_epoch_row {
     double seconds, images_per_second, communication_share; /* provenance */
 } ls_epoch_row;
 
-/* A name and a value for /provenance. */
+/* A name and a value for /provenance. Bytes of a value that are no plain text are shown as '?'. */
 typedef struct ls_fact {
     const char *name, *value;
 } ls_fact;
@@ -43,16 +43,21 @@ void ls_metrics_destroy(ls_metrics **metrics);
 
 ls_status ls_metrics_add_step(ls_metrics *metrics, const ls_step_row *row);
 ls_status ls_metrics_add_epoch(ls_metrics *metrics, const ls_epoch_row *row);
-ls_status ls_metrics_add_trail(ls_metrics *metrics, uint64_t step, uint64_t fingerprint, const uint64_t *tensors);
+ls_status ls_metrics_add_trail(ls_metrics *metrics, uint64_t step, uint64_t fingerprint,
+                               const uint64_t *tensors);
 void ls_metrics_set_test(ls_metrics *metrics, double loss, double accuracy);
 
-/* Writes the file; unless `now`, at most once every 2 seconds (monotonic clock). LS_OUTPUT with path and reason. */
+/* Writes the file; unless `now`, at most once every 2 seconds (monotonic clock), and less often once writing
+ * would take more than 2 % of the time. LS_OUTPUT with path and reason; the older file is then as it was. */
 ls_status ls_metrics_write(ls_metrics *metrics, int now);
 
-/* The history as records for a checkpoint ("history/epoch/train_loss", ..). The array belongs to the metrics and is
- * valid until the next ls_metrics_add_.. . */
+/* Everything that restore needs, as records for a checkpoint: "history/epoch/train_loss", ..,
+ * "history/trail/tensors", "history/test/loss" (length 0 or 1), and "provenance/seconds", .. . The array
+ * belongs to the metrics and is valid until the next ls_metrics_add_.., ls_metrics_set_test or
+ * ls_metrics_restore. */
 ls_status ls_metrics_records(ls_metrics *metrics, const ls_record **records, int *count);
-/* Replaces the history by a checkpoint's. */
+/* Replaces the history by a checkpoint's. LS_BAD_DATA with path if it is not there whole; then nothing has
+ * changed. */
 ls_status ls_metrics_restore(ls_metrics *metrics, const ls_checkpoint *checkpoint);
 
 #endif

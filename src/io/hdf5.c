@@ -1,0 +1,192 @@
+#include "io/hdf5.h"
+
+#include <inttypes.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+/* ---- errors ---- */
+
+typedef struct innermost {
+    char text[256];
+} innermost;
+
+/* The first entry of a walk upward is the deepest: the cause. The rest only says who called whom. */
+static herr_t keep_first(unsigned n, const H5E_error2_t *error, void *client) {
+    innermost *found = client;
+    if (n == 0)
+        snprintf(found->text, sizeof found->text, "%s (%s)", error->desc ? error->desc : "no message",
+                 error->func_name ? error->func_name : "?");
+    return 0;
+}
+
+ls_status ls_h5_fail(ls_status code, const char *path) {
+    innermost found = {"no message"};
+    H5Ewalk2(H5E_DEFAULT, H5E_WALK_UPWARD, keep_first, &found);
+    return ls_fail(code, "%s: HDF5: %s", path, found.text);
+}
+
+ls_status ls_h5_start(void) {
+    if (H5open() < 0) return ls_fail(LS_INTERNAL, "HDF5 does not start");
+    ls_status status = LS_OK;
+    LS_H5(status, done, LS_INTERNAL, "at start", H5Eset_auto2(H5E_DEFAULT, NULL, NULL));
+    /* By default HDF5 loads shared objects that a file names as its filters. */
+    LS_H5(status, done, LS_INTERNAL, "at start", H5PLset_loading_state(0));
+done:
+    return status;
+}
+
+herr_t ls_h5_close_id(hid_t id) {
+    return id > 0 ? H5Idec_ref(id) : 0;
+}
+
+void ls_h5_discard(ls_h5_file **file) {
+    if (!*file) return;
+    if ((*file)->id > 0)
+        (void)H5Fclose((*file)->id); /* in memory and of no further use: nothing can be lost */
+    free((*file)->image.data);
+    free((*file)->path);
+    free(*file);
+    *file = NULL;
+}
+
+/* ---- the image: HDF5 asks these callbacks for the memory that holds a file ---- */
+
+/* Opening for reading: HDF5 wants a copy of the bytes and gets the bytes themselves. */
+static void *image_malloc(size_t size, H5FD_file_image_op_t op, void *client) {
+    ls_h5_image *image = client;
+    (void)op;
+    return size <= image->size ? image->data : NULL;
+}
+
+static void *image_memcpy(void *to, const void *from, size_t size, H5FD_file_image_op_t op, void *client) {
+    (void)op;
+    (void)client;
+    if (to != from) memcpy(to, from, size);
+    return to;
+}
+
+/* Writing: the size follows what HDF5 has written, the capacity doubles, and new bytes are zero so that two
+ * equal files have equal bytes. */
+static void *image_realloc(void *data, size_t size, H5FD_file_image_op_t op, void *client) {
+    ls_h5_image *image = client;
+    (void)data;
+    (void)op;
+    if (size > LS_H5_FILE_LIMIT) return NULL;
+    if (size > image->capacity) {
+        size_t capacity = image->capacity * 2 > size ? image->capacity * 2 : size;
+        unsigned char *grown = realloc(image->data, capacity);
+        if (!grown) return NULL;
+        memset(grown + image->capacity, 0, capacity - image->capacity);
+        image->data = grown;
+        image->capacity = capacity;
+    }
+    if (size < image->size) memset(image->data + size, 0, image->size - size);
+    image->size = size;
+    return image->data;
+}
+
+/* The image outlives HDF5's file: ls_h5_discard() frees it. */
+static herr_t image_free(void *data, H5FD_file_image_op_t op, void *client) {
+    (void)data;
+    (void)op;
+    (void)client;
+    return 0;
+}
+
+static void *client_copy(void *client) {
+    return client;
+}
+
+static herr_t client_free(void *client) {
+    (void)client;
+    return 0;
+}
+
+ls_status ls_h5_image_access(ls_h5_image *image, int reading, const char *path, hid_t *access) {
+    ls_status status = LS_OK;
+    H5FD_file_image_callbacks_t callbacks = {image_malloc, image_memcpy, image_realloc, image_free,
+                                             client_copy,  client_free,  image};
+    LS_H5(status, done, LS_INTERNAL, path, *access = H5Pcreate(H5P_FILE_ACCESS));
+    /* Grows to the byte, so that the image ends where the file ends; image_realloc keeps that cheap. */
+    LS_H5(status, done, LS_INTERNAL, path, H5Pset_fapl_core(*access, 1, 0));
+    LS_H5(status, done, LS_INTERNAL, path, H5Pset_libver_bounds(*access, H5F_LIBVER_V110, H5F_LIBVER_V110));
+    /* After a failure, whatever is still open in the file goes with it. */
+    LS_H5(status, done, LS_INTERNAL, path, H5Pset_fclose_degree(*access, H5F_CLOSE_STRONG));
+    LS_H5(status, done, LS_INTERNAL, path, H5Pset_file_image_callbacks(*access, &callbacks));
+    if (reading) LS_H5(status, done, LS_INTERNAL, path, H5Pset_file_image(*access, image->data, image->size));
+done:
+    return status;
+}
+
+/* ---- types, shapes, texts ---- */
+
+hid_t ls_h5_stored_type(ls_record_type type) {
+    switch (type) {
+    case LS_RECORD_F32: return H5T_IEEE_F32LE;
+    case LS_RECORD_F64: return H5T_IEEE_F64LE;
+    case LS_RECORD_I64: return H5T_STD_I64LE;
+    case LS_RECORD_U64: return H5T_STD_U64LE;
+    }
+    return H5I_INVALID_HID;
+}
+
+hid_t ls_h5_memory_type(ls_record_type type) {
+    switch (type) {
+    case LS_RECORD_F32: return H5T_NATIVE_FLOAT;
+    case LS_RECORD_F64: return H5T_NATIVE_DOUBLE;
+    case LS_RECORD_I64: return H5T_NATIVE_INT64;
+    case LS_RECORD_U64: return H5T_NATIVE_UINT64;
+    }
+    return H5I_INVALID_HID;
+}
+
+const char *ls_h5_type_name(ls_record_type type) {
+    static const char *const names[] = {"f32", "f64", "i64", "u64"};
+    return names[type];
+}
+
+size_t ls_h5_type_size(ls_record_type type) {
+    return type == LS_RECORD_F32 ? 4 : 8;
+}
+
+ls_h5_shape_text ls_h5_describe(const char *type, int dims, const int64_t *shape) {
+    ls_h5_shape_text out;
+    int at = snprintf(out.text, sizeof out.text, dims == 0 ? "%s scalar" : "%s [", type);
+    for (int i = 0; i < dims && at > 0 && at < (int)sizeof out.text; i++)
+        at += snprintf(out.text + at, sizeof out.text - (size_t)at, "%" PRId64 "%s", shape[i],
+                       i + 1 < dims ? ", " : "]");
+    return out;
+}
+
+/* Length of the UTF-8 sequence at `at`, with its value; 0 if there is none (overlong and surrogates
+ * included). */
+static int decode(const unsigned char *at, size_t left, uint32_t *value) {
+    static const uint32_t smallest[] = {0, 0, 0x80, 0x800, 0x10000};
+    int length = at[0] < 0x80   ? 1
+                 : at[0] < 0xc0 ? 0
+                 : at[0] < 0xe0 ? 2
+                 : at[0] < 0xf0 ? 3
+                 : at[0] < 0xf8 ? 4
+                                : 0;
+    if (length == 0 || (size_t)length > left) return 0;
+    *value = length == 1 ? at[0] : at[0] & (0x7fu >> length);
+    for (int i = 1; i < length; i++) {
+        if ((at[i] & 0xc0) != 0x80) return 0;
+        *value = *value << 6 | (at[i] & 0x3fu);
+    }
+    int surrogate = *value >= 0xd800 && *value < 0xe000;
+    return *value < smallest[length] || *value > 0x10ffff || surrogate ? 0 : length;
+}
+
+int ls_h5_text_ok(const char *text, size_t length) {
+    if (length > LS_H5_TEXT_LIMIT) return 0;
+    for (size_t i = 0; i < length;) {
+        uint32_t value = 0;
+        int bytes = decode((const unsigned char *)text + i, length - i, &value);
+        int control = value < 0x20 ? value != '\n' && value != '\t' : value >= 0x7f && value < 0xa0;
+        if (bytes == 0 || control) return 0;
+        i += (size_t)bytes;
+    }
+    return 1;
+}

@@ -1,0 +1,118 @@
+/* HDF5 files, the part that checkpoints and metrics share.
+ *
+ * HDF5 never touches the disk here: a file is built in memory and written by ls_atomic_write(), and a file is
+ * read into memory whole, verified against its seal, and parsed there. So what was verified is what is
+ * parsed, a full disk is met by our own checked write() and not inside H5Fclose() (which cannot be repeated
+ * and leaves the file open), and no HDF5 file lock is ever taken. The price is one copy of the file in memory
+ * while it is open.
+ *
+ * Written: format bounds V110 (checksummed metadata), no object times, links in creation order, arrays
+ * chunked with Fletcher32, strings of fixed length only. Read: hard links only, exact types and shapes, no
+ * filter but Fletcher32, no external or virtual storage, no plug-ins, no size believed that exceeds the
+ * file's.
+ *
+ * HDF5 serial is not thread-safe: one thread at a time calls into this header. All functions are local. */
+#ifndef LOCKSTEP_IO_HDF5_H
+#define LOCKSTEP_IO_HDF5_H
+
+#include <stddef.h>
+#include <stdint.h>
+
+#include <hdf5.h>
+
+#include "core/status.h"
+#include "io/record.h"
+
+/* Largest file that is written or read: 4 GiB. */
+#define LS_H5_FILE_LIMIT ((uint64_t)4 << 30)
+/* Longest text (the configuration, a list of names): 1 MiB. */
+#define LS_H5_TEXT_LIMIT ((size_t)1 << 20)
+
+/* The bytes of a file in memory, behind HDF5's "core" driver. */
+typedef struct ls_h5_image {
+    unsigned char *data;
+    size_t size, capacity;
+} ls_h5_image;
+
+/* An open file, to write or to read. The address must not change while it is open: HDF5 keeps it. */
+typedef struct ls_h5_file {
+    hid_t id;
+    char *path; /* for messages, and where commit writes */
+    ls_h5_image image;
+} ls_h5_file;
+
+/* Checks one HDF5 call: a negative result becomes `code` with the path and HDF5's innermost message. */
+#define LS_H5(status, label, code, path, call)                                                               \
+    do {                                                                                                     \
+        if ((call) < 0) {                                                                                    \
+            (status) = ls_h5_fail((code), (path));                                                           \
+            goto label;                                                                                      \
+        }                                                                                                    \
+    } while (0)
+
+/* "PATH: HDF5: <innermost message> (<function>)"; to be called before any other HDF5 function. */
+ls_status ls_h5_fail(ls_status code, const char *path);
+
+/* Starts HDF5, once or again: its own error print and its search for plug-ins off. */
+ls_status ls_h5_start(void);
+
+/* Closes any HDF5 identifier but a file's; ids <= 0 are ignored. Negative: HDF5's close failed. */
+herr_t ls_h5_close_id(hid_t id);
+
+/* A file access list whose file is the image. Reading: the image's bytes, which are neither copied nor
+ * changed. */
+ls_status ls_h5_image_access(ls_h5_image *image, int reading, const char *path, hid_t *access);
+
+/* The type as stored in a file, and as held in memory. Not to be closed. */
+hid_t ls_h5_stored_type(ls_record_type type);
+hid_t ls_h5_memory_type(ls_record_type type);
+const char *ls_h5_type_name(ls_record_type type);
+/* Bytes of a value: 4 or 8. */
+size_t ls_h5_type_size(ls_record_type type);
+
+/* "f32 [10, 784]", "i64 scalar", for messages. */
+typedef struct ls_h5_shape_text {
+    char text[128];
+} ls_h5_shape_text;
+ls_h5_shape_text ls_h5_describe(const char *type, int dims, const int64_t *shape);
+
+/* Fit for a file and a terminal: UTF-8, no control characters but newline and tab, within LS_H5_TEXT_LIMIT.
+ */
+int ls_h5_text_ok(const char *text, size_t length);
+
+/* Releases everything; an uncommitted file is forgotten. NULL inside and twice are fine. */
+void ls_h5_discard(ls_h5_file **file);
+
+/* ---- writing: LS_INTERNAL with path and reason (out of memory, or a caller's fault such as a name twice)
+ * ---- */
+
+ls_status ls_h5_create(const char *path, ls_h5_file **file);
+/* Makes a group, and those above it; fine if it is there. */
+ls_status ls_h5_group(ls_h5_file *file, const char *path);
+ls_status ls_h5_write_record(ls_h5_file *file, const ls_record *record);
+/* A dataset that is one string of fixed length (an empty text is stored as one NUL). */
+ls_status ls_h5_write_text(ls_h5_file *file, const char *path, const char *text);
+/* Attributes of a group ("" or "/": the root); scalars, and a list of texts. */
+ls_status ls_h5_attribute_u64(ls_h5_file *file, const char *group, const char *name, uint64_t value);
+ls_status ls_h5_attribute_f64(ls_h5_file *file, const char *group, const char *name, double value);
+ls_status ls_h5_attribute_text(ls_h5_file *file, const char *group, const char *name, const char *text);
+ls_status ls_h5_attribute_texts(ls_h5_file *file, const char *group, const char *name,
+                                const char *const *texts, int count);
+/* Closes, seals and writes the file to its path (ls_atomic_write, whose LS_OUTPUT it passes on). */
+ls_status ls_h5_commit(ls_h5_file *file, const char *kind, uint32_t version);
+
+/* ---- reading: LS_BAD_DATA "PATH: .. found .., expected ..", LS_INTERNAL if out of memory ---- */
+
+/* Reads the file, verifies its seal, opens it read-only. */
+ls_status ls_h5_open(const char *path, const char *kind, uint32_t version, ls_h5_file **file);
+/* The record says what is expected and has room for it (checkpoint.h). */
+ls_status ls_h5_read_record(const ls_h5_file *file, ls_record *record);
+/* Length of a 1-d record; -1: there is no such record that could be read. */
+int64_t ls_h5_length(const ls_h5_file *file, const char *path);
+/* *text is NUL-terminated, ls_h5_text_ok(), freed with free(). */
+ls_status ls_h5_read_text(const ls_h5_file *file, const char *path, char **text);
+/* An attribute of a group, exactly a u64 scalar of at most `limit`. */
+ls_status ls_h5_read_u64(const ls_h5_file *file, const char *group, const char *name, uint64_t limit,
+                         uint64_t *value);
+
+#endif
