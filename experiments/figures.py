@@ -15,7 +15,7 @@ import matplotlib.pyplot as plt  # noqa: E402  (after the choice of the back end
 import numpy as np  # noqa: E402
 from matplotlib.ticker import MaxNLocator  # noqa: E402
 
-from runs import PAPER_EPOCHS, Run  # noqa: E402
+from runs import PAPER_EPOCHS, read_runs  # noqa: E402
 
 # Blue and vermilion of the Okabe-Ito palette, which colour-blind readers tell apart.
 COLOURS = {"train": "#0072B2", "validation": "#D55E00", "test": "#444444"}
@@ -79,8 +79,9 @@ def main(arguments):
         figure.add_argument("-o", "--output", type=Path, help=f"picture to write (default: RUN/{name}.png)")
     options = parser.parse_args(arguments)
     output = options.output or options.run / f"{options.figure}.png"
+    [run] = read_runs([options.run])
     with plt.rc_context(STYLE):
-        FIGURES[options.figure](Run(options.run)).savefig(output, dpi=150)
+        FIGURES[options.figure](run).savefig(output, dpi=150)
     print(output)
 
 

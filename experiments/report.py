@@ -7,7 +7,7 @@ import argparse
 import statistics
 import sys
 
-from runs import MEASURES, PAPER_EPOCHS, Run, count
+from runs import MEASURES, PAPER_EPOCHS, count, read_runs
 
 
 def spread(values, several):
@@ -33,13 +33,14 @@ def table(runs):
 def print_table(head, rows):
     widths = [max(len(row[i]) for row in [head, *rows]) for i in range(len(head))]
     for row in [head, *rows]:
-        print("  ".join([row[0].ljust(widths[0])] + [cell.rjust(width + 1) for cell, width in zip(row[1:], widths[1:])]))
+        cells = [cell.rjust(width + 1) for cell, width in zip(row[1:], widths[1:])]
+        print("  ".join([row[0].ljust(widths[0]), *cells]))
 
 
 def main():
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("run", nargs="+", help="run folder, for example runs/quickstart")
-    runs = [Run(folder) for folder in parser.parse_args().run]
+    runs = read_runs(parser.parse_args().run)
     first = runs[0]
     if len({run.title for run in runs}) > 1:
         sys.exit("report.py: these runs differ in configuration, data set or epochs:\n  "

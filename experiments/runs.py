@@ -2,6 +2,7 @@
 
 import csv
 import re
+import sys
 from pathlib import Path
 
 import h5py
@@ -25,9 +26,9 @@ class Run:
         self.folder = Path(folder)
         with h5py.File(self.folder / "metrics.h5", "r") as file:
             self.epoch = {name: data[()] for name, data in file["epoch"].items()}
-            self.test = {name: float(value) for name, value in file.get("test", _Nothing).attrs.items()
-                         if name in ("loss", "accuracy")}
-            self.facts = {name: _text(value) for name, value in file["provenance"].attrs.items()}
+            test = file["test"].attrs
+            self.test = {name: float(test[name]) for name in ("loss", "accuracy") if name in test}
+            self.facts = {name: data.asstr()[()] for name, data in file["provenance"].items() if data.shape == ()}
         # As it was given on the command line: "experiments/table1/row6-published.yaml".
         name = re.search(r"table(\d+)/row(\d+)-(\w+)\.yaml$", self.facts.get("config", ""))
         self.table, self.row = (int(name[1]), int(name[2])) if name else (None, None)
@@ -43,7 +44,8 @@ class Run:
         """What was run, in one line."""
         what = (f"Table {self.table}, row {self.row}, as {self.reading}" if self.table
                 else Path(self.facts.get("config", self.folder.name)).stem)
-        return f"{what}: {self.data_set if self.data_set != 'unknown' else 'data set unknown'}, {count(self.epochs, 'epoch')}"
+        data = self.data_set if self.data_set != "unknown" else "data set unknown"
+        return f"{what}: {data}, {count(self.epochs, 'epoch')}"
 
     def measured(self):
         """The values after the last epoch, named as in MEASURES; what is not known is left out."""
@@ -63,12 +65,12 @@ class Run:
         return {}
 
 
-class _Nothing:
-    attrs = {}
-
-
-def _text(value):
-    return value.decode() if isinstance(value, bytes) else str(value)
+def read_runs(folders):
+    """The runs of these folders; ends the program with one line if one cannot be read."""
+    try:
+        return [Run(folder) for folder in folders]
+    except (OSError, KeyError) as error:
+        sys.exit(f"no history of a run: {error}")
 
 
 def count(number, noun):

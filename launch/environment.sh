@@ -74,7 +74,8 @@ install_packages() {
   local apt=("${ROOT[@]}" env DEBIAN_FRONTEND=noninteractive NEEDRESTART_MODE=a
     apt-get -q -y -o DPkg::Lock::Timeout=300 -o Dpkg::Use-Pty=0)
   quietly "Reading the package lists" "${apt[@]}" update || echo "Going on with the lists that are there."
-  quietly "Installing (a few minutes at most): ${missing[*]}" "${apt[@]}" install --no-install-recommends "${missing[@]}"
+  quietly "Installing (a few minutes at most): ${missing[*]}" \
+    "${apt[@]}" install --no-install-recommends "${missing[@]}"
 }
 
 # ---- build
@@ -190,7 +191,8 @@ fetch_mnist() { # FOLDER
 find_data() { # FOLDER
   DATA=${1:-${LOCKSTEP_DATA:-}}
   if [[ -n $DATA ]]; then
-    has_idx_files "$DATA" || stop 78 "$DATA: expected the four files of MNIST's form, plain or as .gz:" "  ${IDX_FILES[*]}"
+    has_idx_files "$DATA" ||
+      stop 78 "$DATA: expected the four files of MNIST's form, plain or as .gz:" "  ${IDX_FILES[*]}"
   elif has_idx_files data/mnist; then
     DATA=data/mnist
   elif install_packages curl ca-certificates && fetch_mnist data/mnist; then

@@ -33,11 +33,10 @@ def write_run(name, epochs, data_set="MNIST", validation=True, test=None, offset
     with h5py.File(folder / "metrics.h5", "w") as file:
         for column, values in columns.items():
             file[f"epoch/{column}"] = values
-        file.create_group("step")
-        if test is not None:
-            file.create_group("test").attrs.update(loss=0.08, accuracy=test)
-        file.create_group("provenance").attrs.update(
-            config="experiments/table1/row6-published.yaml", data_set=data_set, ranks="2")
+        file.create_group("test").attrs.update({} if test is None else {"loss": 0.08, "accuracy": test})
+        file["provenance/config"] = np.bytes_("experiments/table1/row6-published.yaml")
+        file["provenance/data_set"] = np.bytes_(data_set)
+        file["provenance/seconds"] = np.full(epochs, 2.0)
     return folder
 
 
@@ -71,12 +70,14 @@ def test_report():
     seeds = [write_run(f"seed{seed}", 30, offset=0.01 * seed) for seed in range(3)]
     expect(run("report.py", *seeds), "3 runs", "0.141 ± 0.010")
     expect(run("report.py", whole, short, code=1), "differ")
+    expect(run("report.py", FOLDER / "nowhere", code=1), "nowhere/metrics.h5", without=("Traceback",))
 
 
 def test_history():
     run("figures.py", "history", write_run("mnist", 30, test=0.9786))
     check_picture(FOLDER / "mnist/history.png")
-    for name, how in {"one": dict(epochs=1), "all": dict(epochs=30, validation=False), "long": dict(epochs=120)}.items():
+    shapes = {"one": dict(epochs=1), "all": dict(epochs=30, validation=False), "long": dict(epochs=120)}
+    for name, how in shapes.items():
         run("figures.py", write_run(name, **how), "-o", FOLDER / f"{name}.png")
         check_picture(FOLDER / f"{name}.png")
 
