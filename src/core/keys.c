@@ -103,13 +103,12 @@ static void format_expected(const ls_key *key, char *text, size_t size) {
     case LS_KEY_REAL:
     case LS_KEY_INT_LIST: break;
     }
-    char list[40];
+    const char *what = key->type == LS_KEY_INT ? "an integer" : "a number";
+    char list[48], from[NUMBER_SIZE + 8] = "", to[NUMBER_SIZE + 12] = "";
     snprintf(list, sizeof list, "a list [..] of at most %d integers", LS_INT_LIST_MAX);
-    snprintf(text, size, "%s %s %s %s %s",
-             key->type == LS_KEY_INT    ? "an integer"
-             : key->type == LS_KEY_REAL ? "a number"
-                                        : list,
-             above ? "above" : "from", min, below ? "and below" : "to", max);
+    if (isfinite(key->min)) snprintf(from, sizeof from, " %s %s", above ? "above" : "from", min);
+    if (isfinite(key->max)) snprintf(to, sizeof to, " %s %s", below ? "and below" : "to", max);
+    snprintf(text, size, "%s%s%s", key->type == LS_KEY_INT_LIST ? list : what, from, to);
 }
 
 /* The same for the column of --help: "1 .. 256", "0 .. <1". */

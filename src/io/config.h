@@ -1,16 +1,23 @@
 /* Configuration files: YAML documents read with libyaml, so that each value keeps file, line and column.
  *
- * A file may name a `base` (a path relative to itself, to any depth up to 8), which is read first; then the file; then
- * `key=value` overrides from the command line. `network` is a list of layers; `defaults` maps a layer type to settings
- * that apply to each layer of that type unless the layer says otherwise:
+ * A file may name a `base` (a path relative to itself, to any depth up to 8), which is read first; then the
+ * file; then `key=value` overrides from the command line. `network` is a list of layers; `defaults` maps a
+ * layer type to settings that apply to each layer of that type unless the layer says otherwise:
  *
  *     base: ../mlp-published.yaml
  *     lr: 0.05
  *     defaults: {dense: {init: xavier}, batchnorm: {affine: false}}
- *     network: [batchnorm, {dense: {units: 600}}, batchnorm, relu, {dropout: {rate: 0.3}}, {dense: {units: 10}}]
+ *     network: [batchnorm, {dense: {units: 600}}, batchnorm, relu, {dropout: {rate: 0.3}}, {dense: {units:
+ * 10}}]
  *
- * Strict: unknown and duplicate keys, wrong types, values out of range, anchors and tags, more than one document, over
- * 1 MiB, over 32 levels or 100,000 nodes are refused with LS_USAGE and a message "FILE:LINE:COLUMN: ..". */
+ * Merging: a setting given later replaces an earlier one; `defaults` merge setting by setting; a `network`
+ * replaces the whole list. Overrides do the same with what they name: network.1=relu replaces layer 1
+ * (counted from 0), network.1.dense={units: 300} and network.1.dense.units=300 change settings of the dense
+ * layer that stands there. The value of an override is a YAML flow value: milestones=[2000, 4000].
+ *
+ * Strict: unknown and duplicate keys, wrong types, values out of range, anchors and tags, more than one
+ * document, over 1 MiB, over 32 levels or 100,000 nodes are refused with LS_USAGE and a message
+ * "FILE:LINE:COLUMN: ..". */
 #ifndef LOCKSTEP_IO_CONFIG_H
 #define LOCKSTEP_IO_CONFIG_H
 
@@ -26,8 +33,9 @@ typedef struct ls_layer_keys {
 } ls_layer_keys;
 
 /* Reads `path` with its bases, then the overrides "key=value" (a dotted key reaches into a list or a map:
- * network.1.dense.units=300, defaults.dropout.rate=0.5), and checks every key of the run against `run_keys` and every
- * layer against `layers`. LS_USAGE with position (overrides: "command line: key=value: .."). Local. */
+ * network.1.dense.units=300, defaults.dropout.rate=0.5), and checks every key of the run against `run_keys`
+ * and every layer against `layers`, which must both outlive the configuration. `path` NULL: only the
+ * overrides. LS_USAGE with position (overrides: "command line: key=value: .."). Local. */
 ls_status ls_config_load(const char *path, const char *const *overrides, int override_count,
                          const ls_key_table *run_keys, const ls_layer_keys *layers, int layer_count,
                          ls_config **config);
@@ -39,6 +47,10 @@ void ls_config_destroy(ls_config **config);
 /* Fills a zeroed settings struct of the run keys: defaults, then what the files and overrides say. */
 ls_status ls_config_settings(const ls_config *config, void *settings);
 
+/* Where a run key was set: "FILE:LINE:COLUMN", "command line: key=value" or "default"; owned by the config.
+ */
+const char *ls_config_key_position(const ls_config *config, const char *key);
+
 int ls_config_layer_count(const ls_config *config);
 /* The type of layer i: an index into the `layers` that were given. */
 int ls_config_layer_type(const ls_config *config, int i);
@@ -47,8 +59,9 @@ ls_status ls_config_layer_settings(const ls_config *config, int i, void *setting
 /* "FILE:LINE:COLUMN" of layer i, for messages; owned by the config. */
 const char *ls_config_layer_position(const ls_config *config, int i);
 
-/* The resolved configuration as YAML: every run key with its value, in table order, then `network` with every setting
- * of every layer (no base, no defaults). Parsing it again gives the same settings. malloc'ed, owned by the caller. */
+/* The resolved configuration as YAML: every run key with its value, in table order, then `network` with every
+ * setting of every layer (no base, no defaults). Parsing it again gives the same settings. malloc'ed, owned
+ * by the caller. */
 ls_status ls_config_resolve(const ls_config *config, char **yaml);
 
 #endif

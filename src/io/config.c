@@ -1,0 +1,267 @@
+/* Loading: a file's bases first, then the file, then the overrides; and what the callers ask of the result.
+ */
+#include "io/config.h"
+
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+
+#include "io/config_merge.h"
+
+/* The file being read and those that name it as their base, to find cycles. */
+typedef struct chain {
+    const struct chain *above;
+    dev_t device;
+    ino_t inode;
+    int length; /* files in the chain, this one counted */
+} chain;
+
+void ls_config_destroy(ls_config **config) {
+    ls_config *old = *config;
+    *config = NULL;
+    if (!old) return;
+    ls_section_destroy(&old->run);
+    for (int i = 0; old->defaults && i < old->type_count; i++) ls_section_destroy(&old->defaults[i]);
+    free(old->defaults);
+    ls_layer_settings_destroy(old->layers, old->layer_count);
+    free(old);
+}
+
+static ls_status config_create(const ls_key_table *run_keys, const ls_layer_keys *types, int type_count,
+                               ls_config **config) {
+    ls_config *made;
+    LS_TRY(ls_calloc(&made, 1, sizeof *made, "a configuration"));
+    ls_status status;
+    LS_TRY_GOTO(status, fail, ls_section_create(&made->run, run_keys));
+    LS_TRY_GOTO(status, fail,
+                ls_calloc(&made->defaults, (size_t)type_count, sizeof *made->defaults, "layer defaults"));
+    made->types = types;
+    made->type_count = type_count;
+    for (int i = 0; i < type_count; i++)
+        LS_TRY_GOTO(status, fail, ls_section_create(&made->defaults[i], &types[i].keys));
+    *config = made;
+    return LS_OK;
+fail:
+    ls_config_destroy(&made);
+    return status;
+}
+
+/* The path that `base` means: relative to the file that names it. */
+static ls_status base_path(const char *path, const char *base, char **joined) {
+    const char *slash = strrchr(path, '/');
+    size_t folder = base[0] == '/' || !slash ? 0 : (size_t)(slash - path) + 1, size = strlen(base) + 1;
+    LS_TRY(ls_calloc(joined, folder + size, 1, "the path of a base"));
+    memcpy(*joined, path, folder);
+    memcpy(*joined + folder, base, size);
+    return LS_OK;
+}
+
+/* Is this file already among those that name it? */
+static ls_status check_chain(const chain *link, const ls_yaml *by, const yaml_node_t *at, const char *path) {
+    for (const chain *above = link->above; above; above = above->above)
+        if (above->device == link->device && above->inode == link->inode)
+            return ls_yaml_fail(by, at, "base: cycle: %.500s is reached from itself", path);
+    if (link->length > LS_CONFIG_MAX_BASES + 1)
+        return ls_yaml_fail(by, at, "base: more than %d files deep at %.500s", LS_CONFIG_MAX_BASES, path);
+    return LS_OK;
+}
+
+/* Opens and reads a file. `by` and `at`: the `base` that names it, NULL for the file of the command line. */
+static ls_status read_file(const char *path, chain *link, const ls_yaml *by, const yaml_node_t *at,
+                           char **text, size_t *length) {
+    struct stat info;
+    FILE *file = fopen(path, "rb");
+    if (!file || fstat(fileno(file), &info) != 0) {
+        const char *reason = strerror(errno);
+        if (file) fclose(file);
+        return by ? ls_yaml_fail(by, at, "base: %.500s: %s", path, reason)
+                  : ls_fail(LS_USAGE, "%.500s: cannot be opened: %s", path, reason);
+    }
+    link->device = info.st_dev;
+    link->inode = info.st_ino;
+    ls_status status = by ? check_chain(link, by, at, path) : LS_OK;
+    if (status == LS_OK) status = ls_yaml_read(file, path, text, length);
+    fclose(file);
+    return status;
+}
+
+static ls_status load_file(ls_config *config, const char *path, const chain *above, const ls_yaml *by,
+                           const yaml_node_t *at);
+
+static ls_status load_base(ls_config *config, const char *path, const chain *link, ls_yaml *yaml,
+                           const yaml_node_t *base) {
+    const char *name;
+    char *joined;
+    LS_TRY(ls_yaml_name(yaml, base, "base", &name));
+    LS_TRY(base_path(path, name, &joined));
+    ls_status status = load_file(config, joined, link, yaml, base);
+    free(joined);
+    return status;
+}
+
+static ls_status load_file(ls_config *config, const char *path, const chain *above, const ls_yaml *by,
+                           const yaml_node_t *at) {
+    chain link = {.above = above, .length = above ? above->length + 1 : 1};
+    ls_yaml yaml = {.name = path, .number = ++config->documents};
+    const yaml_node_t *base;
+    char *text = NULL;
+    size_t length = 0;
+    ls_status status;
+    LS_TRY_GOTO(status, done, read_file(path, &link, by, at, &text, &length));
+    LS_TRY_GOTO(status, done, ls_yaml_load(&yaml, text, length));
+    LS_TRY_GOTO(status, done, ls_config_check_top(&yaml, &base));
+    if (base) LS_TRY_GOTO(status, done, load_base(config, path, &link, &yaml, base));
+    status = ls_config_apply_document(config, &yaml);
+done:
+    ls_yaml_destroy(&yaml);
+    free(text);
+    return status;
+}
+
+/* Keys without a default must have been given. */
+static ls_status check_required(const ls_config *config, const char *name) {
+    const ls_key_table *table = config->run.table;
+    for (int i = 0; i < table->count; i++)
+        if (!table->keys[i].initial && !config->run.settings[i].text)
+            return ls_fail(LS_USAGE, "%.500s: %s: not given, and there is no default (%s)", name,
+                           table->keys[i].name, table->keys[i].help);
+    for (int n = 0; n < config->layer_count; n++) {
+        const ls_layer_settings *layer = &config->layers[n];
+        table = layer->own.table;
+        for (int i = 0; i < table->count; i++)
+            if (!table->keys[i].initial && !layer->own.settings[i].text &&
+                !config->defaults[layer->type].settings[i].text)
+                return ls_fail(LS_USAGE, "%s: %s.%s: not given, and there is no default (%s)",
+                               layer->position, config->types[layer->type].name, table->keys[i].name,
+                               table->keys[i].help);
+    }
+    return LS_OK;
+}
+
+ls_status ls_config_load(const char *path, const char *const *overrides, int override_count,
+                         const ls_key_table *run_keys, const ls_layer_keys *layers, int layer_count,
+                         ls_config **config) {
+    ls_config *made = NULL;
+    ls_status status;
+    LS_TRY_GOTO(status, fail, config_create(run_keys, layers, layer_count, &made));
+    if (path) LS_TRY_GOTO(status, fail, load_file(made, path, NULL, NULL, NULL));
+    for (int i = 0; i < override_count; i++)
+        LS_TRY_GOTO(status, fail, ls_config_apply_override(made, overrides[i]));
+    LS_TRY_GOTO(status, fail, check_required(made, path ? path : "command line"));
+    *config = made;
+    return LS_OK;
+fail:
+    ls_config_destroy(&made);
+    return status;
+}
+
+ls_status ls_config_parse(const char *name, const char *text, size_t length, const ls_key_table *run_keys,
+                          const ls_layer_keys *layers, int layer_count, ls_config **config) {
+    ls_yaml yaml = {.name = name, .number = 1};
+    ls_config *made = NULL;
+    const yaml_node_t *base;
+    ls_status status;
+    LS_TRY_GOTO(status, done, config_create(run_keys, layers, layer_count, &made));
+    made->documents = yaml.number;
+    LS_TRY_GOTO(status, done, ls_yaml_load(&yaml, text, length));
+    LS_TRY_GOTO(status, done, ls_config_check_top(&yaml, &base));
+    if (base) LS_TRY_GOTO(status, done, ls_yaml_fail(&yaml, base, "base: only a file may name its base"));
+    LS_TRY_GOTO(status, done, ls_config_apply_document(made, &yaml));
+    LS_TRY_GOTO(status, done, check_required(made, name));
+    *config = made;
+    made = NULL;
+done:
+    ls_config_destroy(&made);
+    ls_yaml_destroy(&yaml);
+    return status;
+}
+
+/* The text of key i: the layer's own, else that of `defaults` (may be NULL), else the key's default. */
+static const char *effective_text(const ls_section *own, const ls_section *defaults, int i) {
+    if (own->settings[i].text) return own->settings[i].text;
+    if (defaults && defaults->settings[i].text) return defaults->settings[i].text;
+    return own->table->keys[i].initial;
+}
+
+static ls_status fill_settings(const ls_section *own, const ls_section *defaults, void *settings) {
+    for (int i = 0; i < own->table->count; i++) {
+        ls_status status = ls_key_set(&own->table->keys[i], settings, effective_text(own, defaults, i));
+        if (status == LS_OK) continue;
+        ls_keys_free(own->table, settings);
+        return status;
+    }
+    return LS_OK;
+}
+
+ls_status ls_config_settings(const ls_config *config, void *settings) {
+    return fill_settings(&config->run, NULL, settings);
+}
+
+const char *ls_config_key_position(const ls_config *config, const char *key) {
+    const ls_key *found = ls_key_find(config->run.table, key);
+    const char *position = found ? config->run.settings[found - config->run.table->keys].position : NULL;
+    return position ? position : "default";
+}
+
+int ls_config_layer_count(const ls_config *config) {
+    return config->layer_count;
+}
+
+int ls_config_layer_type(const ls_config *config, int i) {
+    return config->layers[i].type;
+}
+
+ls_status ls_config_layer_settings(const ls_config *config, int i, void *settings) {
+    const ls_layer_settings *layer = &config->layers[i];
+    return fill_settings(&layer->own, &config->defaults[layer->type], settings);
+}
+
+const char *ls_config_layer_position(const ls_config *config, int i) {
+    return config->layers[i].position;
+}
+
+/* "key: value" for each key, with `separator` between two and `end` after the last. */
+static ls_status write_section(FILE *file, const ls_section *own, const ls_section *defaults,
+                               const char *separator, const char *end) {
+    char *text;
+    LS_TRY(ls_calloc(&text, LS_KEY_TEXT_MAX, 1, "a resolved value"));
+    ls_status status = LS_OK;
+    for (int i = 0; i < own->table->count && status == LS_OK; i++) {
+        const ls_key *key = &own->table->keys[i];
+        status = ls_key_canonical(key, effective_text(own, defaults, i), text, LS_KEY_TEXT_MAX);
+        if (status == LS_OK)
+            fprintf(file, "%s: %s%s", key->name, text, i + 1 < own->table->count ? separator : end);
+    }
+    free(text);
+    return status;
+}
+
+static ls_status write_resolved(FILE *file, const ls_config *config) {
+    LS_TRY(write_section(file, &config->run, NULL, "\n", "\n"));
+    fprintf(file, config->layer_count > 0 ? "network:\n" : "network: []\n");
+    for (int i = 0; i < config->layer_count; i++) {
+        const ls_layer_settings *layer = &config->layers[i];
+        fprintf(file, "  - %s: {", config->types[layer->type].name);
+        LS_TRY(write_section(file, &layer->own, &config->defaults[layer->type], ", ", ""));
+        fprintf(file, "}\n");
+    }
+    return LS_OK;
+}
+
+ls_status ls_config_resolve(const ls_config *config, char **yaml) {
+    char *text = NULL;
+    size_t size = 0;
+    FILE *file = open_memstream(&text, &size);
+    if (!file) return ls_fail(LS_INTERNAL, "out of memory for a resolved configuration");
+    ls_status status = write_resolved(file, config);
+    bool failed = ferror(file) != 0;
+    if (fclose(file) != 0 || failed)
+        status = ls_fail(LS_INTERNAL, "out of memory for a resolved configuration");
+    if (status == LS_OK)
+        *yaml = text;
+    else
+        free(text);
+    return status;
+}
