@@ -1,0 +1,207 @@
+/* How fast the reference kernels are on one core: the dense layers of the MLP (784-600-100-10) and the
+ * convolutions of the ResNet, in a batch cut into 16 shards. Best of many runs; beside them what
+ * multiplications and additions of one register can reach. Not a test: run it by hand.
+ *
+ *     bench_kernels [seconds for each line] */
+#include <stdio.h>
+#include <stdlib.h>
+#include <time.h>
+
+#include "layers/conv2d/conv2d.h"
+#include "layers/dense/dense.h"
+
+typedef void (*work)(void *context);
+
+static double now(void) {
+    struct timespec t;
+    clock_gettime(CLOCK_MONOTONIC, &t);
+    return (double)t.tv_sec + 1e-9 * (double)t.tv_nsec;
+}
+
+static void report(const char *name, double flop, double seconds, work f, void *context) {
+    double best = 1e30, stop = now() + seconds;
+    int runs = 0;
+    do {
+        double start = now();
+        f(context);
+        double t = now() - start;
+        if (t < best) best = t;
+        runs++;
+    } while (now() < stop || runs < 3);
+    printf("%-44s %8.2f GFLOP/s  %9.1f us\n", name, 1e-9 * flop / best, 1e6 * best);
+}
+
+/* --- the ceiling: 12 independent sums of one register each -------------------------------- */
+
+typedef float vec __attribute__((vector_size(16)));
+
+enum { CEILING_STEPS = 100000 };
+
+static void ceiling(void *context) {
+    volatile float *cell = context;
+    vec s[12], f = {0.5f, 0.5f, 0.5f, 0.5f}, g = {1.0f, 2.0f, 3.0f, 4.0f};
+    for (int i = 0; i < 12; i++) s[i] = (vec){(float)i, 1, 2, 3};
+    f[0] = cell[0];
+    for (int n = 0; n < CEILING_STEPS; n++) {
+        __asm__ volatile(""
+                         : "+x"(f), "+x"(g)); /* neither constant: the product must be computed each time */
+        for (int i = 0; i < 12; i++) s[i] += f * g;
+    }
+    for (int i = 1; i < 12; i++) s[0] += s[i];
+    cell[0] = s[0][0] * 0 + 0.5f;
+}
+
+/* --- layers
+ * ------------------------------------------------------------------------------------------------- */
+
+enum { BATCH = 256, CONV_BATCH = 64, SHARDS = 16 };
+
+static void *must(void *p) {
+    if (!p) {
+        fprintf(stderr, "bench_kernels: out of memory\n");
+        exit(70);
+    }
+    return p;
+}
+
+/* n floats around 0, none of them denormal */
+static float *numbers(int64_t n) {
+    float *p = must(malloc((size_t)n * sizeof *p));
+    uint32_t x = 1;
+    for (int64_t i = 0; i < n; i++) {
+        x = x * 1664525u + 1013904223u;
+        p[i] = (float)(x >> 8) * 0x1p-24f - 0.5f;
+    }
+    return p;
+}
+
+typedef struct layer {
+    ls_shards shards;
+    void *scratch;
+    ls_dense_args dense;
+    ls_conv2d_args conv;
+} layer;
+
+static void dense_forward(void *c) {
+    layer *l = c;
+    ls_dense_ref_f32.forward(&l->dense, &l->shards, 0, l->shards.count, l->scratch);
+}
+
+static void dense_backward(void *c) {
+    layer *l = c;
+    ls_dense_ref_f32.backward(&l->dense, &l->shards, 0, l->shards.count, l->scratch);
+}
+
+static void dense_weight_grad(void *c) {
+    layer *l = c;
+    ls_dense_ref_f32.weight_grad(&l->dense, &l->shards, 0, ls_dense_ref_f32.weight_grad_parts(&l->dense),
+                                 l->scratch);
+}
+
+static void bench_dense(int64_t inputs, int64_t outputs, double seconds) {
+    layer l = {0};
+    if (ls_shards_create(&l.shards, SHARDS, 0, 1, BATCH)) exit(70);
+    float *x = numbers(BATCH * inputs), *w = numbers(inputs * outputs), *y = numbers(BATCH * outputs);
+    float *dx = numbers(BATCH * inputs), *dw = numbers((inputs + 1) * outputs);
+    l.dense = (ls_dense_args){.inputs = inputs,
+                              .outputs = outputs,
+                              .weight = w,
+                              .y = y,
+                              .dweight = dw,
+                              .in = {.pixels = 1, .channels = inputs, .x = x},
+                              .out = {.bias = w},
+                              .dy = {.pixels = 1, .channels = outputs, .dz = y},
+                              .dx = {.dz = dx},
+                              .dbias = dw + inputs * outputs};
+    l.scratch =
+        must(aligned_alloc(64, (ls_dense_ref_f32.scratch_bytes(&l.dense, BATCH / SHARDS) + 63) / 64 * 64));
+    const double flop = 2.0 * BATCH * (double)inputs * (double)outputs;
+    char name[64];
+    const struct {
+        const char *what;
+        work f;
+    } lines[] = {
+        {"forward", dense_forward}, {"backward", dense_backward}, {"weight_grad", dense_weight_grad}};
+    for (int i = 0; i < 3; i++) {
+        snprintf(name, sizeof name, "dense %d x %d -> %d %s", BATCH, (int)inputs, (int)outputs,
+                 lines[i].what);
+        report(name, flop, seconds, lines[i].f, &l);
+    }
+    free(x), free(w), free(y), free(dx), free(dw), free(l.scratch);
+}
+
+static void conv_forward(void *c) {
+    layer *l = c;
+    ls_conv2d_ref_f32.forward(&l->conv, &l->shards, 0, l->shards.count, l->scratch);
+}
+
+static void conv_backward(void *c) {
+    layer *l = c;
+    ls_conv2d_ref_f32.backward(&l->conv, &l->shards, 0, l->shards.count, l->scratch);
+}
+
+static void conv_weight_grad(void *c) {
+    layer *l = c;
+    ls_conv2d_ref_f32.weight_grad(&l->conv, &l->shards, 0, ls_conv2d_ref_f32.weight_grad_parts(&l->conv),
+                                  l->scratch);
+}
+
+/* Square images and kernels, half padding. The operations counted leave out the taps that meet padding. */
+static void bench_conv2d(int64_t size, int64_t inputs, int64_t outputs, int64_t kernel, int64_t stride,
+                         double seconds) {
+    const int64_t pad = kernel / 2, out = (size + 2 * pad - kernel) / stride + 1;
+    layer l = {0};
+    if (ls_shards_create(&l.shards, SHARDS, 0, 1, CONV_BATCH)) exit(70);
+    float *x = numbers(CONV_BATCH * size * size * inputs), *y = numbers(CONV_BATCH * out * out * outputs);
+    float *w = numbers(kernel * kernel * inputs * outputs), *dw = numbers(kernel * kernel * inputs * outputs);
+    float *dx = numbers(CONV_BATCH * size * size * inputs);
+    l.conv = (ls_conv2d_args){.height = size,
+                              .width = size,
+                              .inputs = inputs,
+                              .out_height = out,
+                              .out_width = out,
+                              .outputs = outputs,
+                              .kernel_h = kernel,
+                              .kernel_w = kernel,
+                              .stride = stride,
+                              .pad = pad,
+                              .weight = w,
+                              .y = y,
+                              .dweight = dw,
+                              .in = {.pixels = size * size, .channels = inputs, .x = x},
+                              .dy = {.pixels = out * out, .channels = outputs, .dz = y},
+                              .dx = {.dz = dx}};
+    l.scratch = must(
+        aligned_alloc(64, (ls_conv2d_ref_f32.scratch_bytes(&l.conv, CONV_BATCH / SHARDS) + 63) / 64 * 64));
+    double taps = 0; /* inside the image, along one axis */
+    for (int64_t i = 0; i < out; i++)
+        for (int64_t u = 0; u < kernel; u++) taps += i * stride + u - pad >= 0 && i * stride + u - pad < size;
+    const double flop = 2.0 * CONV_BATCH * taps * taps * (double)(inputs * outputs);
+    char name[80];
+    const struct {
+        const char *what;
+        work f;
+    } lines[] = {{"forward", conv_forward}, {"backward", conv_backward}, {"weight_grad", conv_weight_grad}};
+    for (int i = 0; i < 3; i++) {
+        snprintf(name, sizeof name, "conv2d %dx%d/%d %dx%dx%d -> %d %s", (int)kernel, (int)kernel,
+                 (int)stride, (int)size, (int)size, (int)inputs, (int)outputs, lines[i].what);
+        report(name, flop, seconds, lines[i].f, &l);
+    }
+    free(x), free(y), free(w), free(dw), free(dx), free(l.scratch);
+}
+
+int main(int argc, char **argv) {
+    const double seconds = argc > 1 ? atof(argv[1]) : 0.5;
+    float cell = 0.5f;
+    report("multiply and add, registers only", 12 * 2 * 4.0 * CEILING_STEPS, seconds, ceiling, &cell);
+    bench_dense(784, 600, seconds);
+    bench_dense(600, 100, seconds);
+    bench_dense(100, 10, seconds);
+    bench_conv2d(28, 1, 16, 3, 1, seconds);
+    bench_conv2d(28, 16, 16, 3, 1, seconds);
+    bench_conv2d(28, 16, 32, 3, 2, seconds);
+    bench_conv2d(14, 32, 32, 3, 1, seconds);
+    bench_conv2d(7, 64, 64, 3, 1, seconds);
+    bench_conv2d(28, 16, 32, 1, 2, seconds);
+    return 0;
+}

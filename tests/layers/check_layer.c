@@ -1,0 +1,221 @@
+#include <float.h>
+#include <math.h>
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include <cmocka.h>
+
+#include "layers/fixture.h"
+
+#ifdef LS_F64
+static const double epsilon = DBL_EPSILON;
+#else
+static const double epsilon = (double)FLT_EPSILON;
+#endif
+
+/* What the kernels must write. */
+typedef struct expected {
+    real *x, *y, *dy;    /* x', y, dy of all rows */
+    double *sums;        /* of y */
+    ls_grad_epilogue dx; /* as written */
+    real *dweight, *dbias;
+} expected;
+
+static void *copy(const void *from, size_t bytes) {
+    return from ? memcpy(fixture_memory(bytes), from, bytes) : NULL;
+}
+
+static int64_t x_size(const fixture *f) {
+    return f->x_pixels * f->x_channels;
+}
+
+static int64_t y_size(const fixture *f) {
+    return f->y_pixels * f->y_channels;
+}
+
+/* --- the same in double, and how large the terms were --- */
+
+/* |got - sum of terms| <= terms * epsilon * sum of |terms|, as for any order of summation */
+static void expect_close(const char *what, const real *got, const double *exact, const double *size,
+                         int64_t n, double terms) {
+    for (int64_t i = 0; i < n; i++)
+        if (!(fabs((double)got[i] - exact[i]) <= terms * epsilon * size[i]))
+            fail_msg("%s[%lld]: %.17g, in double %.17g", what, (long long)i, (double)got[i], exact[i]);
+}
+
+/* to[to] += a[a] b[b] of all terms of a row, in double, compared with what was computed */
+static void check_in_double(const fixture *f, const expected *e, int64_t row, real *y, real *dx) {
+    const int64_t n = x_size(f) > y_size(f) ? x_size(f) : y_size(f);
+    double *exact = calloc((size_t)(4 * n), sizeof *exact), *size = exact + n, *exact_dx = size + n,
+           *size_dx = exact_dx + n;
+    assert_non_null(exact);
+    const real *x = e->x + row * x_size(f), *dy = e->dy + row * y_size(f);
+    for (int64_t i = 0; i < f->terms; i++) {
+        const term t = f->term[i];
+        const double product = (double)x[t.x] * (double)f->weight[t.w];
+        const double back = (double)dy[t.y] * (double)f->weight[t.w];
+        exact[t.y] += product, size[t.y] += fabs(product);
+        exact_dx[t.x] += back, size_dx[t.x] += fabs(back);
+    }
+    expect_close("y", y, exact, size, y_size(f), (double)f->terms);
+    expect_close("dx'", dx, exact_dx, size_dx, x_size(f), (double)f->terms);
+    free(exact);
+}
+
+/* --- slow and obvious --- */
+
+static void expect_forward(const fixture *f, expected *e) {
+    const int64_t k = f->y_channels;
+    e->x = fixture_reals(f->rows * x_size(f), 1);
+    e->y = fixture_reals(f->rows * y_size(f), 1);
+    e->sums = fixture_memory((size_t)(f->shards.count * 2 * k) * sizeof(double));
+    for (int64_t row = 0; row < f->rows; row++)
+        for (int64_t i = 0; i < x_size(f); i++) e->x[row * x_size(f) + i] = naive_prologue(&f->in, row, i);
+    for (int64_t row = 0; row < f->rows; row++) {
+        real *y = e->y + row * y_size(f);
+        for (int64_t i = 0; i < y_size(f); i++) y[i] = 0;
+        for (int64_t i = 0; i < f->terms; i++)
+            y[f->term[i].y] += e->x[row * x_size(f) + f->term[i].x] * f->weight[f->term[i].w];
+    }
+}
+
+static void expect_epilogue(const fixture *f, expected *e) {
+    const int64_t k = f->y_channels;
+    for (int s = 0; s < f->shards.count; s++)
+        for (int64_t i = f->shards.start[s] * y_size(f); i < f->shards.start[s + 1] * y_size(f); i++) {
+            if (f->out.bias) e->y[i] = e->y[i] + ((const real *)f->out.bias)[i % k];
+            e->sums[s * 2 * k + i % k] += (double)e->y[i];
+            e->sums[s * 2 * k + k + i % k] += (double)e->y[i] * (double)e->y[i];
+        }
+}
+
+static void expect_backward(const fixture *f, expected *e) {
+    const size_t bytes = (size_t)(f->rows * x_size(f)) * sizeof(real);
+    const size_t sum_bytes = (size_t)(f->shards.count * 2 * f->x_channels) * sizeof(double);
+    e->dy = fixture_reals(f->rows * y_size(f), 1);
+    real *dx = fixture_memory(bytes);
+    for (int64_t row = 0; row < f->rows; row++) {
+        for (int64_t i = 0; i < y_size(f); i++)
+            e->dy[row * y_size(f) + i] = naive_grad_prologue(&f->dy, row, i);
+        for (int64_t i = 0; i < f->terms; i++)
+            dx[row * x_size(f) + f->term[i].x] +=
+                e->dy[row * y_size(f) + f->term[i].y] * f->weight[f->term[i].w];
+        check_in_double(f, e, row, e->y + row * y_size(f), dx + row * x_size(f));
+    }
+    e->dx = f->dx;
+    e->dx.dz = copy(f->dx.dz, bytes);
+    e->dx.sums = copy(f->dx.sums, sum_bytes);
+    e->dx.dresidual = copy(f->dx.dresidual, bytes);
+    e->dx.residual_sums = copy(f->dx.residual_sums, sum_bytes);
+    if (e->dx.dz || e->dx.dresidual) naive_grad_epilogue(f, &e->dx, dx);
+}
+
+/* dw and, behind it, db of `count` shards from local shard s: the tree, by recursion */
+static void naive_gradient(const fixture *f, const expected *e, int s, int count, real *sum) {
+    const int64_t n = f->weights + f->y_channels;
+    if (count > 1) {
+        real *right = malloc((size_t)n * sizeof(real));
+        assert_non_null(right);
+        naive_gradient(f, e, s, count / 2, sum);
+        naive_gradient(f, e, s + count / 2, count / 2, right);
+        for (int64_t i = 0; i < n; i++) sum[i] = sum[i] + right[i];
+        free(right);
+        return;
+    }
+    for (int64_t i = 0; i < n; i++) sum[i] = 0;
+    for (int64_t row = f->shards.start[s]; row < f->shards.start[s + 1]; row++) {
+        const real *x = e->x + row * x_size(f), *dy = e->dy + row * y_size(f);
+        for (int64_t i = 0; i < f->terms; i++) sum[f->term[i].w] += x[f->term[i].x] * dy[f->term[i].y];
+        for (int64_t i = 0; i < y_size(f); i++) sum[f->weights + i % f->y_channels] += dy[i];
+    }
+}
+
+static void expect_weight_grad(const fixture *f, expected *e) {
+    e->dweight = copy(f->dweight, (size_t)(f->node_stride * f->shards.node_count) * sizeof(real));
+    real *sum = fixture_memory((size_t)(f->weights + f->y_channels) * sizeof(real));
+    for (int n = 0; n < f->shards.node_count; n++) {
+        const ls_node node = f->shards.node[n];
+        naive_gradient(f, e, node.first - f->shards.first, node.count, sum);
+        real *to = e->dweight + n * f->node_stride;
+        memcpy(to, sum, (size_t)f->weights * sizeof(real));
+        if (f->dbias)
+            memcpy(to + (f->dbias - f->dweight), sum + f->weights, (size_t)f->y_channels * sizeof(real));
+    }
+}
+
+/* --- the kernels, split into calls in several ways --- */
+
+enum split { AT_ONCE, ONE_BY_ONE, BACKWARDS_BY_THREE, SPLITS };
+
+static void split_calls(const fixture *f, enum split split, int64_t count, void *scratch,
+                        void (*call)(const fixture *f, int64_t first, int64_t last, void *scratch,
+                                     const void *ops),
+                        const void *ops) {
+    if (split == AT_ONCE) {
+        call(f, 0, count, scratch, ops);
+    } else if (split == ONE_BY_ONE) {
+        for (int64_t i = 0; i < count; i++) call(f, i, i + 1, scratch, ops);
+    } else {
+        for (int64_t last = count; last > 0; last -= 3) call(f, last > 3 ? last - 3 : 0, last, scratch, ops);
+    }
+}
+
+static void call_forward(const fixture *f, int64_t first, int64_t last, void *scratch, const void *ops) {
+    ((const layer_ops *)ops)->forward(f, (int)first, (int)last, scratch);
+}
+
+static void call_backward(const fixture *f, int64_t first, int64_t last, void *scratch, const void *ops) {
+    ((const layer_ops *)ops)->backward(f, (int)first, (int)last, scratch);
+}
+
+static void call_weight_grad(const fixture *f, int64_t first, int64_t last, void *scratch, const void *ops) {
+    ((const layer_ops *)ops)->weight_grad(f, first, last, scratch);
+}
+
+static void run(const fixture *f, enum split split, const layer_ops *ops) {
+    const size_t bytes = ops->scratch_bytes(f);
+    void *scratch = aligned_alloc(64, (bytes + 63) / 64 * 64);
+    assert_non_null(scratch);
+    memset(scratch, 0xFF, bytes);
+    split_calls(f, split, f->shards.count, scratch, call_forward, ops);
+    memset(scratch, 0xFF, bytes);
+    split_calls(f, split, f->shards.count, scratch, call_backward, ops);
+    memset(scratch, 0xFF, bytes);
+    if (f->in.stored || ls_prologue_is_identity(&f->in))
+        split_calls(f, split, ops->parts(f), scratch, call_weight_grad, ops);
+    free(scratch);
+}
+
+static void compare(const fixture *f, const expected *e) {
+    const int64_t x = f->rows * x_size(f), y = f->rows * y_size(f);
+    const int64_t x_sums = f->shards.count * 2 * f->x_channels, y_sums = f->shards.count * 2 * f->y_channels;
+    expect_same_reals("y", f->y, e->y, y);
+    if (f->in.stored) expect_same_reals("x'", f->in.stored, e->x, x);
+    if (f->out.sums) expect_same_doubles("sums of y", f->out.sums, e->sums, y_sums);
+    if (f->dy.stored) expect_same_reals("dy", f->dy.stored, e->dy, y);
+    if (f->dx.dz) expect_same_reals("dz", f->dx.dz, e->dx.dz, x);
+    if (f->dx.dresidual) expect_same_reals("dresidual", f->dx.dresidual, e->dx.dresidual, x);
+    if (f->dx.sums) expect_same_doubles("sums of dz", f->dx.sums, e->dx.sums, x_sums);
+    if (f->dx.residual_sums)
+        expect_same_doubles("sums of dresidual", f->dx.residual_sums, e->dx.residual_sums, x_sums);
+    if (f->in.stored || ls_prologue_is_identity(&f->in))
+        expect_same_reals("dweight", f->dweight, e->dweight, f->node_stride * f->shards.node_count);
+}
+
+void check_layer(fixture *f, unsigned features, const layer_ops *ops) {
+    expected e = {0};
+    for (enum split split = AT_ONCE; split < SPLITS; split++) {
+        fixture_fill(f, features); /* all operands anew: some are written over */
+        if (split == AT_ONCE) {
+            expect_forward(f, &e);
+            expect_backward(f, &e);
+            expect_epilogue(f, &e);
+            expect_weight_grad(f, &e);
+        }
+        run(f, split, ops);
+        compare(f, &e);
+    }
+    fixture_free();
+}

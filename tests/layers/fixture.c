@@ -1,0 +1,223 @@
+#include "layers/fixture.h"
+
+#include <math.h>
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include <cmocka.h>
+
+#include "core/elementary.h"
+#include "core/rng.h"
+
+/* --- memory and comparison --- */
+
+enum { MAX_BLOCKS = 256 };
+static void *block[MAX_BLOCKS];
+static int blocks;
+
+void *fixture_memory(size_t bytes) {
+    assert_true(blocks < MAX_BLOCKS);
+    void *p = aligned_alloc(64, (bytes + 63) / 64 * 64 + 64);
+    assert_non_null(p);
+    memset(p, 0, bytes);
+    return block[blocks++] = p;
+}
+
+void fixture_free(void) {
+    while (blocks > 0) free(block[--blocks]);
+}
+
+/* Without the rounding up of fixture_memory, so that a sanitizer sees every element too many. */
+real *fixture_reals(int64_t n, uint32_t seed) {
+    assert_true(blocks < MAX_BLOCKS);
+    real *p = malloc((size_t)n * sizeof *p);
+    assert_non_null(p);
+    block[blocks++] = p;
+    uint32_t x = seed * 2654435761u + 1;
+    for (int64_t i = 0; i < n; i++) {
+        x = x * 1664525u + 1013904223u;
+        p[i] = (real)((double)(x >> 8) * 0x1p-23 - 1);
+    }
+    return p;
+}
+
+void expect_same_reals(const char *what, const real *got, const real *want, int64_t n) {
+    for (int64_t i = 0; i < n; i++)
+        if (memcmp(&got[i], &want[i], sizeof(real)))
+            fail_msg("%s[%lld] of %lld: %.17g instead of %.17g", what, (long long)i, (long long)n,
+                     (double)got[i], (double)want[i]);
+}
+
+void expect_same_doubles(const char *what, const double *got, const double *want, int64_t n) {
+    for (int64_t i = 0; i < n; i++)
+        if (memcmp(&got[i], &want[i], sizeof(double)))
+            fail_msg("%s[%lld] of %lld: %.17g instead of %.17g", what, (long long)i, (long long)n, got[i],
+                     want[i]);
+}
+
+/* --- operands --- */
+
+static ls_normalisation normalisation(int64_t channels, uint32_t seed) {
+    return (ls_normalisation){fixture_reals(channels, seed), fixture_reals(channels, seed + 1),
+                              fixture_reals(channels, seed + 2)};
+}
+
+static void fill_prologue(fixture *f, unsigned features) {
+    const int64_t n = f->rows * f->x_pixels * f->x_channels;
+    ls_prologue *p = &f->in;
+    *p = (ls_prologue){.pixels = f->x_pixels, .channels = f->x_channels, .x = fixture_reals(n, 10)};
+    if (features & NORM) p->norm = normalisation(f->x_channels, 20);
+    if (features & RESIDUAL) p->residual = fixture_reals(n, 30);
+    if (features & RESIDUAL_NORM) p->residual_norm = normalisation(f->x_channels, 40);
+    p->act = features & RELU ? LS_ACT_RELU : features & TANH ? LS_ACT_TANH : LS_ACT_NONE;
+    if (features & DROPOUT) {
+        uint32_t *sample = fixture_memory((size_t)(f->rows + 1) * sizeof *sample);
+        for (int64_t row = 0; row < f->rows; row++) sample[row] = (uint32_t)(row * 7919 % 60000);
+        p->dropout = (ls_dropout_mask){.active = true,
+                                       .seed = 0x123456789abcdefu,
+                                       .op = 3,
+                                       .step = 77,
+                                       .threshold = 0xB3333333u,
+                                       .scale = 1 / 0.7,
+                                       .sample = sample};
+    }
+    if (features & STORED) p->stored = fixture_reals(n, 50);
+}
+
+static double *sums(const fixture *f, int64_t channels) {
+    double *p = fixture_memory((size_t)(f->shards.count * 2 * channels) * sizeof *p);
+    for (int64_t i = 0; i < f->shards.count * 2 * channels; i++)
+        p[i] = -12345; /* what the kernels must clear */
+    return p;
+}
+
+void fixture_fill(fixture *f, unsigned features) {
+    f->features = features;
+    f->rows = ls_shards_rows(&f->shards);
+    fill_prologue(f, features);
+    const int64_t x_size = f->rows * f->x_pixels * f->x_channels,
+                  y_size = f->rows * f->y_pixels * f->y_channels;
+    f->weight = fixture_reals(f->weights, 60);
+    f->y = fixture_reals(y_size, 70);
+    f->out = (ls_epilogue){0};
+    if (features & BIAS) f->out.bias = fixture_reals(f->y_channels, 80);
+    if (features & SUMS) f->out.sums = sums(f, f->y_channels);
+    f->dy =
+        (ls_grad_prologue){.pixels = f->y_pixels, .channels = f->y_channels, .dz = fixture_reals(y_size, 90)};
+    if (features & DY_NORM) {
+        f->dy.y = fixture_reals(y_size, 91);
+        f->dy.mean = fixture_reals(f->y_channels, 92);
+        f->dy.a = fixture_reals(f->y_channels, 93);
+        f->dy.b = fixture_reals(f->y_channels, 94);
+        f->dy.c = fixture_reals(f->y_channels, 95);
+        f->dy.stored = features & DY_IN_PLACE ? (void *)f->dy.dz : fixture_reals(y_size, 96);
+    }
+    f->dx = (ls_grad_epilogue){.accumulate = features & ACCUMULATE,
+                               .dresidual_accumulate = features & DRESIDUAL_ACCUMULATE};
+    if (!(features & NO_DX)) f->dx.dz = fixture_reals(x_size, 100);
+    if (features & DX_SUMS) f->dx.sums = sums(f, f->x_channels);
+    if (features & DRESIDUAL) f->dx.dresidual = fixture_reals(x_size, 101);
+    if (features & RESIDUAL_SUMS) f->dx.residual_sums = sums(f, f->x_channels);
+    f->node_stride = f->weights + f->y_channels + 5;
+    f->dweight = fixture_reals(f->node_stride * f->shards.node_count, 110);
+    f->dbias = features & BIAS ? f->dweight + f->weights + 2 : NULL;
+}
+
+/* --- slow and obvious --- */
+
+static real at(const void *vector, int64_t i) {
+    return ((const real *)vector)[i];
+}
+
+static real naive_normalise(const ls_normalisation *norm, int64_t c, real x) {
+    real deviation = x - at(norm->mean, c);
+    real scaled = deviation * at(norm->scale, c);
+    return scaled + at(norm->shift, c);
+}
+
+static real naive_activation(const ls_prologue *p, int64_t row, int64_t e) {
+    const int64_t i = row * p->pixels * p->channels + e, c = e % p->channels;
+    real z = at(p->x, i);
+    if (p->norm.mean) z = naive_normalise(&p->norm, c, z);
+    if (p->residual) {
+        real r = at(p->residual, i);
+        if (p->residual_norm.mean) r = naive_normalise(&p->residual_norm, c, r);
+        z = z + r;
+    }
+    if (p->act == LS_ACT_RELU) return z > 0 ? z : 0;
+#ifdef LS_F64
+    if (p->act == LS_ACT_TANH) return ls_tanh(z);
+#else
+    if (p->act == LS_ACT_TANH) return ls_tanhf(z);
+#endif
+    return z;
+}
+
+static real naive_drop(const ls_dropout_mask *mask, int64_t row, int64_t e, real v) {
+    if (!mask->active) return v;
+    uint32_t word[4];
+    ls_rng rng = ls_rng_stream(mask->seed, LS_RNG_DROPOUT, mask->op, mask->step, mask->sample[row]);
+    ls_rng_block(&rng, (uint32_t)(e / 4), word);
+    return word[e % 4] < mask->threshold ? v * (real)mask->scale : 0;
+}
+
+real naive_prologue(const ls_prologue *p, int64_t row, int64_t e) {
+    return naive_drop(&p->dropout, row, e, naive_activation(p, row, e));
+}
+
+real naive_back(const ls_prologue *p, int64_t row, int64_t e, real dx) {
+    real g = naive_drop(&p->dropout, row, e, dx), t = naive_activation(p, row, e);
+    if (p->act == LS_ACT_RELU) return t > 0 ? g : 0;
+    if (p->act == LS_ACT_TANH) return g * (1 - t * t);
+    return g;
+}
+
+real naive_grad_prologue(const ls_grad_prologue *p, int64_t row, int64_t e) {
+    const int64_t i = row * p->pixels * p->channels + e, c = e % p->channels;
+    if (!p->a) return at(p->dz, i);
+    real first = at(p->a, c) * at(p->dz, i), second = at(p->b, c) * (at(p->y, i) - at(p->mean, c));
+    return first + second + at(p->c, c);
+}
+
+static void add_to_sums(double *sums_of_shard, int64_t channels, int64_t c, real v, const void *x, int64_t i,
+                        const void *mean) {
+    real deviation = mean ? at(x, i) - at(mean, c) : at(x, i);
+    sums_of_shard[c] += (double)v;
+    sums_of_shard[channels + c] += (double)v * (double)deviation;
+}
+
+void naive_grad_epilogue(const fixture *f, const ls_grad_epilogue *e, const real *dx) {
+    const ls_prologue *p = &f->in;
+    const int64_t size = p->pixels * p->channels, two = 2 * p->channels;
+    real *dz = e->dz, *dresidual = e->dresidual;
+    for (int s = 0; s < f->shards.count; s++) {
+        for (int64_t c = 0; c < two; c++) {
+            if (e->sums) e->sums[s * two + c] = 0;
+            if (e->residual_sums) e->residual_sums[s * two + c] = 0;
+        }
+        for (int64_t i = f->shards.start[s] * size; i < f->shards.start[s + 1] * size; i++) {
+            const real g = naive_back(p, i / size, i % size, dx[i]);
+            real v = dz && e->accumulate ? dz[i] + g : g;
+            if (dz) dz[i] = v;
+            if (e->sums)
+                add_to_sums(e->sums + s * two, p->channels, i % p->channels, v, p->x, i, p->norm.mean);
+            v = dresidual && e->dresidual_accumulate ? dresidual[i] + g : g;
+            if (dresidual) dresidual[i] = v;
+            if (e->residual_sums)
+                add_to_sums(e->residual_sums + s * two, p->channels, i % p->channels, v, p->residual, i,
+                            p->residual_norm.mean);
+        }
+    }
+}
+
+void each_prologue(void (*f)(void *context, unsigned features), void *context) {
+    const unsigned residual[] = {0, RESIDUAL, RESIDUAL | RESIDUAL_NORM}, act[] = {0, RELU, TANH};
+    for (int r = 0; r < 3; r++)
+        for (int a = 0; a < 3; a++)
+            for (unsigned rest = 0; rest < 8; rest++)
+                f(context, residual[r] | act[a] | (rest & 1 ? NORM : 0) | (rest & 2 ? DROPOUT : 0) |
+                               (rest & 4 ? STORED : 0));
+}

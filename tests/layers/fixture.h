@@ -1,0 +1,94 @@
+/* A layer under test: operands of every prologue and epilogue, slow and obvious versions of all of them, and
+ * the one check that the kernels of dense and convolution share.
+ *
+ * What a layer multiplies is a list of terms, y[y] += x'[x] w[w], in an order that is right for y, dx' and dw
+ * at once; forward, input gradient and weight gradient are loops over that list. */
+#ifndef LOCKSTEP_TESTS_LAYERS_FIXTURE_H
+#define LOCKSTEP_TESTS_LAYERS_FIXTURE_H
+
+#include <stddef.h>
+
+#include "core/real.h"
+#include "core/shards.h"
+#include "layers/fusion.h"
+
+enum {
+    /* prologue */
+    NORM = 1 << 0,
+    RESIDUAL = 1 << 1,
+    RESIDUAL_NORM = 1 << 2, /* with RESIDUAL */
+    RELU = 1 << 3,
+    TANH = 1 << 4,
+    DROPOUT = 1 << 5,
+    STORED = 1 << 6,
+    /* epilogue */
+    BIAS = 1 << 7,
+    SUMS = 1 << 8,
+    /* gradient prologue */
+    DY_NORM = 1 << 9,
+    DY_IN_PLACE = 1 << 10, /* with DY_NORM: stored over dz */
+    /* gradient epilogue */
+    NO_DX = 1 << 11,
+    ACCUMULATE = 1 << 12,
+    DX_SUMS = 1 << 13,
+    DRESIDUAL = 1 << 14, /* with RESIDUAL, as the next two */
+    DRESIDUAL_ACCUMULATE = 1 << 15,
+    RESIDUAL_SUMS = 1 << 16
+};
+
+typedef struct term {
+    int32_t x, w, y;
+} term;
+
+typedef struct fixture {
+    ls_shards shards;
+    int64_t rows, x_pixels, x_channels, y_pixels, y_channels, weights;
+    unsigned features;
+    ls_prologue in;
+    ls_epilogue out;
+    ls_grad_prologue dy;
+    ls_grad_epilogue dx;
+    real *weight, *y, *dweight, *dbias;
+    int64_t node_stride;
+    int64_t terms;
+    term *term;
+} fixture;
+
+/* The layer: its terms, and how to call its kernels with a fixture's operands. */
+typedef struct layer_ops {
+    size_t (*scratch_bytes)(const fixture *f);
+    void (*forward)(const fixture *f, int first, int last, void *scratch);
+    void (*backward)(const fixture *f, int first, int last, void *scratch);
+    int64_t (*parts)(const fixture *f);
+    void (*weight_grad)(const fixture *f, int64_t first, int64_t last, void *scratch);
+} layer_ops;
+
+/* Memory of a fixture or a test; fixture_free() releases all of it. n reals of (-1, 1) from a generator of
+ * its own. */
+void *fixture_memory(size_t bytes);
+real *fixture_reals(int64_t n, uint32_t seed);
+void fixture_free(void);
+
+/* Fails unless both are equal to the bit; names the first element that is not. */
+void expect_same_reals(const char *what, const real *got, const real *want, int64_t n);
+void expect_same_doubles(const char *what, const double *got, const double *want, int64_t n);
+
+/* Operands for a prologue and its way back; sizes and shards of f are set. */
+void fixture_fill(fixture *f, unsigned features);
+
+/* Element by element; never look at what was stored. e counts pixels * channels of the row. */
+real naive_prologue(const ls_prologue *p, int64_t row, int64_t e);
+real naive_back(const ls_prologue *p, int64_t row, int64_t e, real dx);
+real naive_grad_prologue(const ls_grad_prologue *p, int64_t row, int64_t e);
+
+/* Takes dx' of all rows back, as ls_grad_epilogue_rows, into e; sums of all shards from zero. */
+void naive_grad_epilogue(const fixture *f, const ls_grad_epilogue *e, const real *dx);
+
+/* Runs all kernels of a layer on f, whose sizes, shards and terms are set, with these features, the shards
+ * and parts split into calls in several ways, and compares everything they write to the bit. */
+void check_layer(fixture *f, unsigned features, const layer_ops *ops);
+
+/* The combinations of prologue features: calls f(context, features) for each of the 72. */
+void each_prologue(void (*f)(void *context, unsigned features), void *context);
+
+#endif
