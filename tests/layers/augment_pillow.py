@@ -23,8 +23,8 @@ def random_image(random, height, width):
         image = random.integers(0, 256, (height, width))
     elif kind == 1:  # strokes on black, as digits are
         y, x = np.mgrid[0:height, 0:width]
-        distance = np.hypot(x - width * random.random(), y - height * random.random()) - random.random() * width / 2
-        image = np.clip(400 - 150 * np.abs(distance), 0, 255)
+        distance = np.hypot(x - width * random.random(), y - height * random.random())
+        image = np.clip(400 - 150 * np.abs(distance - random.random() * width / 2), 0, 255)
     elif kind == 2:  # edges that make the filter overshoot
         image = 255 * random.integers(0, 2, (height, width))
     elif kind == 3:
@@ -57,8 +57,12 @@ def random_factor(random):
 def by_pillow(image, degrees, brightness, contrast):
     source = Image.fromarray(image)
     rotated = source.rotate(degrees, resample=BICUBIC, expand=False, fillcolor=0)
-    every = ImageEnhance.Contrast(ImageEnhance.Brightness(rotated).enhance(brightness)).enhance(contrast)
-    results = [rotated, ImageEnhance.Brightness(source).enhance(brightness), ImageEnhance.Contrast(source).enhance(contrast), every]
+    results = [
+        rotated,
+        ImageEnhance.Brightness(source).enhance(brightness),
+        ImageEnhance.Contrast(source).enhance(contrast),
+        ImageEnhance.Contrast(ImageEnhance.Brightness(rotated).enhance(brightness)).enhance(contrast),
+    ]
     return [np.asarray(result).astype(int) for result in results]
 
 
@@ -82,8 +86,11 @@ def main():
             at += result.size
             differing = int(np.count_nonzero(got != result))
             if differing and wrong[which] < 20:
-                print(f"case {case}, {names[which]}, image {result.shape}, {degrees!r} degrees, brightness "
-                      f"{brightness!r}, contrast {contrast!r}: {differing} pixels differ, by up to {abs(got - result).max()}")
+                print(
+                    f"case {case}, {names[which]}, image {result.shape}, {degrees!r} degrees, "
+                    f"brightness {brightness!r}, contrast {contrast!r}: {differing} pixels differ, "
+                    f"by up to {abs(got - result).max()}"
+                )
             pixels[which] += result.size
             wrong[which] += differing
     for name, n, bad in zip(names, pixels, wrong):

@@ -1,7 +1,7 @@
-/* For augment_pillow.py: applies the operations of layers/input/augment.h to what standard input holds, in the
- * order of bytes of this machine: any number of cases of
- *   int32 height, int32 width, double degrees, double brightness factor, double contrast factor, image
- * and writes for each the image rotated, brightened, with changed contrast, and with all three in a row. */
+/* For augment_pillow.py: applies the operations of layers/input/augment.h to what standard input holds, in
+ * the order of bytes of this machine: any number of cases of int32 height, int32 width, double degrees,
+ * double brightness factor, double contrast factor, image and writes for each the image rotated, brightened,
+ * with changed contrast, and with all three in a row. */
 #include "layers/input/augment.h"
 
 #include <stdio.h>
@@ -18,8 +18,10 @@ int main(void) {
         int good = in && out && scratch && fread(in, 1, count, stdin) == count;
         for (int which = 0; good && which < 4; which++) {
             int all = which == 3;
-            if (which == 0 || all) ls_rotate_bicubic(in, size[0], size[1], value[0], out, scratch);
-            else memcpy(out, in, count);
+            if (which == 0 || all)
+                ls_rotate_bicubic(in, size[0], size[1], value[0], out, scratch);
+            else
+                memcpy(out, in, count);
             if (which == 1 || all) ls_brightness(out, count, value[1]);
             if (which == 2 || all) ls_contrast(out, count, value[2]);
             good = fwrite(out, 1, count, stdout) == count;

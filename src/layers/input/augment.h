@@ -1,5 +1,6 @@
-/* Augmentation of one grey image: rotation, brightness, contrast, as Pillow does them (Image.rotate with BICUBIC,
- * ImageEnhance.Brightness, ImageEnhance.Contrast), each on bytes and rounded back to bytes. */
+/* Augmentation of one grey image: rotation, brightness, contrast, as Pillow does them (Image.rotate with
+ * BICUBIC, ImageEnhance.Brightness, ImageEnhance.Contrast), each on bytes and clipped and cut off to bytes
+ * again: the bytes are Pillow's (tests/layers/augment_pillow.py). */
 #ifndef LOCKSTEP_LAYERS_AUGMENT_H
 #define LOCKSTEP_LAYERS_AUGMENT_H
 
@@ -16,12 +17,13 @@ typedef struct ls_augmentation {
 /* Scratch that ls_augment needs for images of this size, in bytes. */
 size_t ls_augment_scratch(int height, int width);
 
-/* Writes the augmented image into `out` [height][width]; every draw comes from stream (seed, LS_RNG_AUGMENT, 0, epoch,
- * sample), so it depends on nothing else. Local, cannot fail. */
+/* Writes the augmented image into `out` [height][width]; every draw comes from stream (seed, LS_RNG_AUGMENT,
+ * 0, epoch, sample), so it depends on nothing else. Local, cannot fail. */
 void ls_augment(const ls_augmentation *how, uint64_t seed, uint32_t epoch, uint32_t sample, const uint8_t *in,
                 int height, int width, uint8_t *out, void *scratch);
 
-/* The three operations by themselves. `in` and `out` must not overlap for the rotation and may be equal for the others. */
+/* The three operations by themselves. `in` and `out` must not overlap for the rotation and may be equal for
+ * the others. */
 void ls_rotate_bicubic(const uint8_t *in, int height, int width, double degrees, uint8_t *out, void *scratch);
 void ls_brightness(uint8_t *image, size_t count, double factor);
 void ls_contrast(uint8_t *image, size_t count, double factor);
