@@ -31,6 +31,13 @@ static int fsync_checked(int fd) {
     return result;
 }
 
+static int open_checked(const char *path, int flags) {
+    int fd;
+    do fd = open(path, flags | O_CLOEXEC, 0666);
+    while (fd < 0 && errno == EINTR);
+    return fd;
+}
+
 static int write_all(int fd, const unsigned char *data, size_t size) {
     while (size > 0) {
         ssize_t written = write(fd, data, size);
@@ -64,9 +71,9 @@ static int compare_all(int fd, const unsigned char *data, size_t size) {
 /* A file of this name with our number belongs to a dead namesake: we are the only writer and have not begun.
  */
 static int create_new(const char *temporary) {
-    const int flags = O_WRONLY | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC;
-    int fd = open(temporary, flags, 0666);
-    if (fd < 0 && errno == EEXIST && unlink(temporary) == 0) fd = open(temporary, flags, 0666);
+    const int flags = O_WRONLY | O_CREAT | O_EXCL | O_NOFOLLOW;
+    int fd = open_checked(temporary, flags);
+    if (fd < 0 && errno == EEXIST && unlink(temporary) == 0) fd = open_checked(temporary, flags);
     return fd;
 }
 
@@ -86,7 +93,7 @@ static ls_status write_temporary(const char *path, int fd, const void *data, siz
 }
 
 static ls_status read_back(const char *path, const char *temporary, const void *data, size_t size) {
-    int fd = open(temporary, O_RDONLY | O_NOFOLLOW | O_CLOEXEC);
+    int fd = open_checked(temporary, O_RDONLY | O_NOFOLLOW);
     if (fd < 0) return fail(path, "read back its temporary file");
     ls_status status = LS_OK;
     int differs = compare_all(fd, data, size);
@@ -100,7 +107,7 @@ static ls_status sync_folder(const char *path) {
     const char *slash = strrchr(path, '/');
     char *folder = slash ? strndup(path, slash == path ? 1 : (size_t)(slash - path)) : strdup(".");
     if (!folder) return ls_fail(LS_INTERNAL, "out of memory: the folder of %s", path);
-    int fd = open(folder, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+    int fd = open_checked(folder, O_RDONLY | O_DIRECTORY);
     ls_status status = fd < 0 ? fail(folder, "open the folder") : LS_OK;
     /* Some network file systems have no fsync of folders; there rename alone has to do. */
     if (fd >= 0 && fsync_checked(fd) != 0 && errno != EINVAL && errno != ENOTSUP)

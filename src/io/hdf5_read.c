@@ -135,6 +135,10 @@ static const char *name_of_type(hid_t type) {
     return class >= 0 && (size_t) class < sizeof classes / sizeof *classes ? classes[class] : "unknown";
 }
 
+static const char *array_suffix(hid_t space) {
+    return H5Sget_simple_extent_type(space) == H5S_SCALAR ? "" : " array";
+}
+
 /* *dims = -1 for anything but a scalar or up to 4 dimensions. */
 static ls_status shape_of(const ls_h5_file *file, hid_t space, int *dims, int64_t shape[4]) {
     hsize_t found[4];
@@ -291,10 +295,13 @@ int64_t ls_h5_length(const ls_h5_file *file, const char *path) {
 /* Size of a scalar string of fixed length within the limit. */
 static ls_status text_size(const ls_h5_file *file, const char *path, hid_t type, hid_t space, size_t *size) {
     *size = H5Tget_size(type);
-    if (H5Tget_class(type) != H5T_STRING || H5Tis_variable_str(type) != 0 ||
-        H5Sget_simple_extent_type(space) != H5S_SCALAR)
-        return ls_fail(LS_BAD_DATA, "%s: %s: found %s, expected one string of fixed length", file->path, path,
-                       name_of_type(type));
+    if (H5Tis_variable_str(type) != 0)
+        return ls_fail(LS_BAD_DATA, "%s: %s: found a string of variable length, expected one of fixed length",
+                       file->path, path);
+    if (H5Tget_class(type) != H5T_STRING || H5Sget_simple_extent_type(space) != H5S_SCALAR)
+        return ls_fail(LS_BAD_DATA, "%s: %s: found %s%s, expected one string of fixed length", file->path,
+                       path, name_of_type(type),
+                       H5Sget_simple_extent_type(space) == H5S_SCALAR ? "" : " array");
     if (*size < 1 || *size > LS_H5_TEXT_LIMIT || *size > file->image.size)
         return ls_fail(LS_BAD_DATA, "%s: %s: found a text of %zu bytes, expected at most %zu", file->path,
                        path, *size, LS_H5_TEXT_LIMIT);
@@ -344,8 +351,8 @@ ls_status ls_h5_read_u64(const ls_h5_file *file, const char *group, const char *
     LS_H5(status, done, LS_BAD_DATA, file->path, type = H5Aget_type(attribute));
     LS_H5(status, done, LS_BAD_DATA, file->path, space = H5Aget_space(attribute));
     if (H5Tequal(type, H5T_STD_U64LE) <= 0 || H5Sget_simple_extent_type(space) != H5S_SCALAR) {
-        status = ls_fail(LS_BAD_DATA, "%s: %s: attribute %s: found %s, expected u64 scalar", file->path,
-                         group, name, name_of_type(type));
+        status = ls_fail(LS_BAD_DATA, "%s: %s: attribute %s: found %s%s, expected u64 scalar", file->path,
+                         group, name, name_of_type(type), array_suffix(space));
         goto done;
     }
     LS_H5(status, done, LS_BAD_DATA, file->path, H5Aread(attribute, H5T_NATIVE_UINT64, value));
