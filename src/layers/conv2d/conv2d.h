@@ -14,6 +14,7 @@
 
 #include "core/shards.h"
 #include "layers/fusion.h"
+#include "layers/layer.h"
 
 typedef struct ls_conv2d_args {
     int64_t height, width, inputs;            /* of x */
@@ -40,5 +41,12 @@ typedef struct ls_conv2d_kernels {
 } ls_conv2d_kernels;
 
 extern const ls_conv2d_kernels ls_conv2d_ref_f32, ls_conv2d_ref_f64;
+const ls_conv2d_kernels *ls_conv2d_kernels_for(const ls_backend *backend);
+
+/* The op: x [height][width][inputs]; weight [outputs][inputs][kernel_h][kernel_w] and bias [outputs] (or NULL) are
+ * parameters. LS_USAGE: the kernel does not fit into the padded image. */
+ls_tensor *ls_conv2d(ls_graph *graph, ls_tensor *x, ls_tensor *weight, ls_tensor *bias, int64_t stride, int64_t pad);
+
+extern const ls_layer_class ls_conv2d_layer;
 
 #endif

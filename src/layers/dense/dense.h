@@ -12,6 +12,7 @@
 
 #include "core/shards.h"
 #include "layers/fusion.h"
+#include "layers/layer.h"
 
 typedef struct ls_dense_args {
     int64_t inputs, outputs;
@@ -40,5 +41,12 @@ typedef struct ls_dense_kernels {
 } ls_dense_kernels;
 
 extern const ls_dense_kernels ls_dense_ref_f32, ls_dense_ref_f64;
+const ls_dense_kernels *ls_dense_kernels_for(const ls_backend *backend);
+
+/* The op: x [..] is taken as a vector of all its elements; weight [outputs][inputs] and bias [outputs] (or NULL) are
+ * parameters. */
+ls_tensor *ls_dense(ls_graph *graph, ls_tensor *x, ls_tensor *weight, ls_tensor *bias);
+
+extern const ls_layer_class ls_dense_layer;
 
 #endif

@@ -1,0 +1,57 @@
+/* From an op's fusion, as the plan decided it, to the arguments of a kernel. An op outside any plan has an empty fusion
+ * and gets identities, so that eager and planned runs call the same kernels. */
+#include "graph/graph.h"
+
+static ls_normalisation normalisation_of(const ls_op *norm) {
+    if (!norm) return (ls_normalisation){0};
+    return (ls_normalisation){norm->vectors.mean, norm->vectors.scale, norm->vectors.shift};
+}
+
+ls_prologue ls_op_prologue(const ls_op *op, const ls_run *run) {
+    ls_prologue p = {
+        .pixels = ls_tensor_pixels(op->in[0]),
+        .channels = ls_tensor_channels(op->in[0]),
+        .x = op->fusion.source->value,
+        .norm = normalisation_of(op->fusion.norm),
+        .act = op->fusion.act,
+        .stored = op->fusion.stored,
+    };
+    if (op->fusion.dropout) {
+        p.dropout = op->fusion.dropout->mask;
+        p.dropout.seed = run->seed;
+        p.dropout.step = run->step;
+        p.dropout.sample = run->sample;
+    }
+    return p;
+}
+
+ls_epilogue ls_op_epilogue(const ls_op *op) {
+    return (ls_epilogue){.sums = op->fusion.sums_for ? op->fusion.sums_for->sums : NULL};
+}
+
+ls_grad_prologue ls_op_grad_prologue(const ls_op *op) {
+    const ls_op *norm = op->fusion.grad_norm;
+    ls_grad_prologue p = {
+        .pixels = ls_tensor_pixels(op->out),
+        .channels = ls_tensor_channels(op->out),
+        .dz = norm ? norm->out->grad : op->out->grad,
+    };
+    if (norm) {
+        p.y = op->out->value;
+        p.mean = norm->vectors.mean;
+        p.a = norm->vectors.a;
+        p.b = norm->vectors.b;
+        p.c = norm->vectors.c;
+        p.stored = norm->out->grad; /* in place: dz is not read again */
+    }
+    return p;
+}
+
+ls_grad_epilogue ls_op_grad_epilogue(const ls_op *op) {
+    const ls_op *norm = op->fusion.norm;
+    return (ls_grad_epilogue){
+        .dz = norm ? norm->out->grad : op->fusion.source->grad,
+        .accumulate = op->accumulate[0],
+        .sums = norm ? norm->grad_sums : NULL,
+    };
+}

@@ -1,0 +1,260 @@
+#include "graph/internal.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+static ls_status sum_single_node(void *self, const ls_partial *partials, int count) {
+    (void)self;
+    for (int i = 0; i < count; i++)
+        memcpy(partials[i].out, partials[i].nodes, (size_t)partials[i].length * sizeof(double));
+    return LS_OK;
+}
+
+const ls_reducer ls_reducer_local = {sum_single_node, NULL};
+
+ls_status ls_graph_create(ls_graph_mode mode, ls_purpose purpose, const ls_backend *backend, ls_parameters *parameters,
+                          const ls_shards *shards, const ls_run *run, const ls_reducer *reducer, ls_graph **out) {
+    ls_graph *graph;
+    *out = NULL;
+    LS_TRY(ls_calloc(&graph, 1, sizeof *graph, "a graph"));
+    graph->mode = mode;
+    graph->purpose = purpose;
+    graph->backend = backend;
+    graph->parameters = parameters;
+    graph->shards = shards;
+    graph->run = run;
+    graph->reducer = *reducer;
+    ls_status status = ls_calloc(&graph->parameter_tensors, (size_t)parameters->count,
+                                 sizeof *graph->parameter_tensors, "a graph's parameters");
+    if (status != LS_OK) {
+        free(graph);
+        return status;
+    }
+    *out = graph;
+    return LS_OK;
+}
+
+static void op_destroy(ls_op *op) {
+    if (!op) return;
+    free(op->state);
+    free(op->out);
+    free(op);
+}
+
+void ls_graph_destroy(ls_graph **out) {
+    ls_graph *graph = *out;
+    if (!graph) return;
+    for (int i = 0; i < graph->op_count; i++) op_destroy(graph->ops[i]);
+    for (int i = 0; i < graph->parameters->count; i++) free(graph->parameter_tensors[i]);
+    free(graph->parameter_tensors);
+    for (struct ls_allocation *a = graph->allocations, *next; a; a = next) {
+        next = a->next;
+        graph->backend->release(a->memory);
+        free(a);
+    }
+    free(graph->scratch);
+    free(graph);
+    *out = NULL;
+}
+
+ls_status ls_graph_status(const ls_graph *graph) { return graph->status; }
+ls_purpose ls_graph_purpose(const ls_graph *graph) { return graph->purpose; }
+const ls_backend *ls_graph_backend(const ls_graph *graph) { return graph->backend; }
+ls_parameters *ls_graph_parameters(const ls_graph *graph) { return graph->parameters; }
+const ls_shards *ls_graph_shards(const ls_graph *graph) { return graph->shards; }
+int ls_graph_op_count(const ls_graph *graph) { return graph->op_count; }
+ls_op *ls_graph_op(const ls_graph *graph, int index) { return graph->ops[index]; }
+
+ls_tensor *ls_graph_fail(ls_graph *graph, ls_status status, const char *format, ...) {
+    if (graph->status != LS_OK) return NULL;
+    va_list args;
+    va_start(args, format);
+    graph->status = ls_vfail(status, format, args);
+    va_end(args);
+    return NULL;
+}
+
+ls_tensor *ls_graph_give_up(ls_graph *graph, ls_status status) {
+    if (graph->status == LS_OK) graph->status = status;
+    return NULL;
+}
+
+void *ls_graph_allocate(ls_graph *graph, size_t size, const char *what) {
+    struct ls_allocation *allocation;
+    if (graph->status != LS_OK) return NULL;
+    graph->status = ls_calloc(&allocation, 1, sizeof *allocation, what);
+    if (graph->status != LS_OK) return NULL;
+    graph->status = graph->backend->allocate(&allocation->memory, size, what);
+    if (graph->status != LS_OK) {
+        free(allocation);
+        return NULL;
+    }
+    allocation->next = graph->allocations;
+    graph->allocations = allocation;
+    return allocation->memory;
+}
+
+int64_t ls_tensor_channels(const ls_tensor *tensor) { return tensor->shape[tensor->dims - 1]; }
+
+int64_t ls_tensor_pixels(const ls_tensor *tensor) {
+    int64_t pixels = 1;
+    for (int i = 0; i < tensor->dims - 1; i++) pixels *= tensor->shape[i];
+    return pixels;
+}
+
+size_t ls_tensor_bytes(const ls_tensor *tensor) {
+    const ls_graph *graph = tensor->graph;
+    int64_t elements = ls_tensor_pixels(tensor) * ls_tensor_channels(tensor);
+    return (size_t)(elements * ls_shards_rows(graph->shards)) * ls_dtype_size(graph->backend->dtype);
+}
+
+ls_tensor *ls_graph_parameter(ls_graph *graph, int index) {
+    if (graph->status != LS_OK) return NULL;
+    ls_tensor *tensor = graph->parameter_tensors[index];
+    if (tensor) return tensor;
+    graph->status = ls_calloc(&tensor, 1, sizeof *tensor, "a tensor");
+    if (graph->status != LS_OK) return NULL;
+    const ls_parameter *parameter = &graph->parameters->list[index];
+    *tensor = (ls_tensor){.graph = graph, .dims = parameter->dims, .requires_grad = true, .parameter = index};
+    memcpy(tensor->shape, parameter->shape, sizeof parameter->shape);
+    tensor->value = ls_arena_at(graph->parameters, graph->parameters->value, parameter->offset);
+    tensor->grad = ls_parameter_gradient(graph->parameters, parameter);
+    graph->parameter_tensors[index] = tensor;
+    return tensor;
+}
+
+void ls_op_sum_nodes(ls_op *op, const ls_run *run, bool grad) {
+    if (grad)
+        ls_tree_sum_local(run->shards, op->grad_sum_length, op->grad_sums, op->grad_nodes);
+    else
+        ls_tree_sum_local(run->shards, op->sum_length, op->sums, op->nodes);
+}
+
+ls_partial ls_op_partial(const ls_op *op, bool grad) {
+    return grad ? (ls_partial){op->grad_nodes, op->grad_reduced, op->grad_sum_length}
+                : (ls_partial){op->nodes, op->reduced, op->sum_length};
+}
+
+/* --- eager ------------------------------------------------------------------------------------------------------ */
+
+static ls_status reduce_now(ls_op *op, bool grad) {
+    ls_graph *graph = op->graph;
+    ls_op_sum_nodes(op, graph->run, grad);
+    ls_partial partial = ls_op_partial(op, grad);
+    return graph->reducer.sum(graph->reducer.self, &partial, 1);
+}
+
+/* Scratch for one op on the whole range of shards, kept for the next. */
+static ls_status eager_scratch(ls_op *op) {
+    ls_graph *graph = op->graph;
+    int64_t rows = (graph->shards->batch + graph->shards->total - 1) / graph->shards->total;
+    size_t size = op->class->scratch ? op->class->scratch(op, rows) : 0;
+    if (size <= graph->scratch_size) return LS_OK;
+    free(graph->scratch);
+    graph->scratch_size = 0;
+    LS_TRY(ls_aligned_alloc(&graph->scratch, size, "scratch memory"));
+    graph->scratch_size = size;
+    return LS_OK;
+}
+
+static ls_status run_forward(ls_op *op) {
+    const ls_run *run = op->graph->run;
+    int count = run->shards->count;
+    if (op->class->view) {
+        op->out->value = op->in[0]->value;
+        return LS_OK;
+    }
+    op->out->value = ls_graph_allocate(op->graph, ls_tensor_bytes(op->out), op->class->name);
+    LS_TRY(op->graph->status);
+    LS_TRY(eager_scratch(op));
+    void *scratch = op->graph->scratch;
+    if (op->class->sums && op->sum_length > 0) op->class->sums(op, run, 0, count, scratch);
+    if (op->class->cut) {
+        if (op->sum_length > 0) LS_TRY(reduce_now(op, false));
+        op->class->cut(op, run);
+    }
+    op->class->forward(op, run, 0, count, scratch);
+    return op->sum_length > 0 && !op->class->cut ? reduce_now(op, false) : LS_OK;
+}
+
+static ls_status run_backward(ls_op *op) {
+    const ls_run *run = op->graph->run;
+    int count = run->shards->count;
+    if (op->class->view) {
+        op->in[0]->grad = op->out->grad;
+        return LS_OK;
+    }
+    LS_TRY(eager_scratch(op));
+    void *scratch = op->graph->scratch;
+    if (op->class->grad_sums && op->grad_sum_length > 0) {
+        op->class->grad_sums(op, run, 0, count, scratch);
+        LS_TRY(reduce_now(op, true));
+        op->class->grad_cut(op, run);
+    }
+    if (op->in[0]->requires_grad && !op->in[0]->grad) {
+        op->in[0]->grad = ls_graph_allocate(op->graph, ls_tensor_bytes(op->in[0]), "a gradient");
+        LS_TRY(op->graph->status);
+    } else {
+        op->accumulate[0] = true;
+    }
+    if (op->in[0]->requires_grad && op->class->backward) op->class->backward(op, run, 0, count, scratch);
+    if (op->class->weight_grad) op->class->weight_grad(op, run, 0, op->class->parts(op), scratch);
+    return LS_OK;
+}
+
+ls_status ls_backward(ls_tensor *loss) {
+    ls_graph *graph = loss->graph;
+    LS_TRY(graph->status);
+    for (int i = loss->producer->index; i >= 0 && graph->status == LS_OK; i--) {
+        ls_op *op = graph->ops[i];
+        if (!op->out->requires_grad || !op->in[0]) continue;
+        if (op->out != loss && !op->out->grad) continue; /* the loss does not depend on it */
+        graph->status = run_backward(op);
+    }
+    return graph->status;
+}
+
+/* --- the tape ---------------------------------------------------------------------------------------------------- */
+
+static void *doubles(ls_graph *graph, int64_t count, int64_t vectors) {
+    return count > 0 ? ls_graph_allocate(graph, (size_t)(count * vectors) * sizeof(double), "partial sums") : NULL;
+}
+
+static void allocate_sums(ls_op *op) {
+    ls_graph *graph = op->graph;
+    int64_t shards = graph->shards->count, nodes = graph->shards->node_count;
+    op->sums = doubles(graph, op->sum_length, shards);
+    op->nodes = doubles(graph, op->sum_length, nodes);
+    op->reduced = doubles(graph, op->sum_length, 1);
+    op->grad_sums = doubles(graph, op->grad_sum_length, shards);
+    op->grad_nodes = doubles(graph, op->grad_sum_length, nodes);
+    op->grad_reduced = doubles(graph, op->grad_sum_length, 1);
+}
+
+ls_tensor *ls_graph_add(ls_graph *graph, const ls_op *like, int dims, const int64_t *shape) {
+    ls_op *op = NULL;
+    if (graph->status == LS_OK && graph->op_count == LS_MAX_OPS)
+        ls_graph_fail(graph, LS_USAGE, "the network has more than %d operations", LS_MAX_OPS);
+    if (graph->status == LS_OK) graph->status = ls_calloc(&op, 1, sizeof *op, like->class->name);
+    if (graph->status != LS_OK) {
+        free(like->state);
+        return NULL;
+    }
+    *op = *like;
+    op->graph = graph;
+    op->index = graph->op_count;
+    graph->ops[graph->op_count++] = op;
+    graph->status = ls_calloc(&op->out, 1, sizeof *op->out, "a tensor");
+    if (graph->status != LS_OK) return NULL;
+    *op->out = (ls_tensor){.graph = graph, .batched = true, .dims = dims, .producer = op, .parameter = -1};
+    memcpy(op->out->shape, shape, (size_t)dims * sizeof *shape);
+    for (int i = 0; i < LS_MAX_INPUTS && op->in[i]; i++) {
+        op->in[i]->consumers++;
+        if (op->in[i]->requires_grad) op->out->requires_grad = true;
+    }
+    op->fusion.source = op->in[0];
+    if (graph->purpose != LS_TRAINING) op->grad_sum_length = 0;
+    allocate_sums(op);
+    if (graph->mode == LS_EAGER && graph->status == LS_OK) graph->status = run_forward(op);
+    return graph->status == LS_OK ? op->out : NULL;
+}

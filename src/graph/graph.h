@@ -1,0 +1,190 @@
+/* The graph: tensors, ops, and two ways to run them with the same bits.
+ *
+ * Eager:   ls_dense(g, ..) runs at once and goes on the tape; ls_backward() walks the tape back.
+ * Planned: the same call records the tape and computes nothing; ls_plan_create() lays it out once (what is fused, in
+ *          which stage each piece runs, where each buffer lies) and ls_plan_run() replays it every step.
+ *
+ * An op is made of *pieces*. Those over shards see a range of local shards and nothing else; an op whose result mixes
+ * samples emits a vector of partial sums per shard, and the graph adds them over shards, threads and ranks at a *cut*. An
+ * op knows neither ranks nor threads. */
+#ifndef LOCKSTEP_GRAPH_GRAPH_H
+#define LOCKSTEP_GRAPH_GRAPH_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "core/backend.h"
+#include "core/dataset.h"
+#include "core/shards.h"
+#include "graph/parameters.h"
+#include "layers/fusion.h"
+
+enum { LS_MAX_DIMS = 4, LS_MAX_INPUTS = 3 };
+
+typedef struct ls_graph ls_graph;
+typedef struct ls_op ls_op;
+typedef struct ls_plan ls_plan;
+
+/* What one replay runs on. Host arrays are over the local rows of the shards. */
+typedef struct ls_run {
+    const ls_shards *shards;
+    const ls_dataset *data;
+    const uint32_t *sample; /* [rows] indices in the data set */
+    uint64_t seed;
+    uint32_t epoch, step;
+} ls_run;
+
+/* A tensor of the graph: one per op output and one per parameter that takes part. */
+typedef struct ls_tensor {
+    ls_graph *graph;
+    bool batched;               /* has a leading dimension of samples, not counted in dims */
+    int dims;
+    int64_t shape[LS_MAX_DIMS]; /* of one sample: [H, W, C] or [C]; of a parameter: PyTorch's */
+    bool requires_grad;
+    ls_op *producer;            /* NULL: a parameter */
+    int parameter;              /* index in the graph's parameters, -1: none */
+    int consumers;
+    void *value;                /* batched: [rows][shape]; a parameter: in its arena */
+    void *grad;                 /* batched: [rows][shape], NULL where none is needed or it is fused away */
+} ls_tensor;
+
+/* Vectors of a normalisation, [channels] each, computed at its cuts: forward mean, scale, shift; backward a, b, c. */
+typedef struct ls_norm_vectors {
+    void *mean, *scale, *shift, *a, *b, *c;
+} ls_norm_vectors;
+
+/* What an op loads through and stores with, as the plan decided; all zero where nothing is fused. */
+typedef struct ls_fusion {
+    ls_tensor *source;      /* the tensor that is read: in[0], or the start of the chain folded into the load */
+    ls_op *norm;            /* BatchNorm folded into the load */
+    ls_activation act;      /* activation folded into the load */
+    ls_op *dropout;         /* dropout folded into the load */
+    void *stored;           /* [rows][in[0]'s shape]: x' kept for the backward pass */
+    ls_op *sums_for;        /* BatchNorm whose forward sums this op's store takes */
+    ls_op *grad_norm;       /* BatchNorm behind this op whose backward is applied while dy is loaded */
+} ls_fusion;
+
+typedef void (*ls_shard_piece)(ls_op *op, const ls_run *run, int first, int last, void *scratch);
+typedef void (*ls_part_piece)(ls_op *op, const ls_run *run, int64_t first, int64_t last, void *scratch);
+typedef void (*ls_cut_piece)(ls_op *op, const ls_run *run);
+
+/* One kind of op. A piece that is NULL has nothing to do. */
+typedef struct ls_op_class {
+    const char *name;
+    bool loads_prologue;      /* forward and backward read in[0] through a prologue, and dy through its twin */
+    bool stores_sums;         /* forward can take the sums of a BatchNorm that follows */
+    bool view;                /* the output is the input under another shape: no pieces, no memory */
+    bool norm, elementwise;   /* can be folded into a load: BatchNorm; activation or dropout */
+    ls_shard_piece sums;      /* partial sums per shard into op->sums */
+    ls_cut_piece cut;         /* once op->reduced holds their sum over all shards */
+    ls_shard_piece forward;   /* out->value */
+    ls_shard_piece grad_sums; /* partial sums per shard into op->grad_sums */
+    ls_cut_piece grad_cut;
+    ls_shard_piece backward;  /* gradients of the inputs from out->grad */
+    int64_t (*parts)(const ls_op *op); /* independent parts of the weight gradient, shared out over threads */
+    ls_part_piece weight_grad;
+    size_t (*scratch)(const ls_op *op, int64_t rows_per_shard); /* bytes each thread needs */
+} ls_op_class;
+
+struct ls_op {
+    const ls_op_class *class;
+    ls_graph *graph;
+    int index; /* on the tape */
+    ls_tensor *in[LS_MAX_INPUTS];
+    ls_tensor *out;
+    void *state; /* of its class, one block; owned */
+    ls_activation act;      /* of an activation */
+    ls_dropout_mask mask;   /* of a dropout; step and sample are the run's */
+    ls_norm_vectors vectors; /* of a BatchNorm */
+    int64_t sum_length;      /* doubles per shard that `sums` (or a fused store) emits; with no cut they join the step's sum */
+    double *sums, *nodes, *reduced; /* [local shards][sum_length], [nodes][sum_length], [sum_length] */
+    int64_t grad_sum_length;
+    double *grad_sums, *grad_nodes, *grad_reduced;
+    bool accumulate[LS_MAX_INPUTS]; /* += into in[i]->grad: another consumer has written it before */
+    ls_fusion fusion;
+};
+
+/* A vector of partial sums to be added over all shards: in [nodes][length], out [length]. */
+typedef struct ls_partial {
+    const double *nodes;
+    double *out;
+    int64_t length;
+} ls_partial;
+
+/* Adds partial vectors over the nodes of all ranks in the tree. Collective over the ranks that run the graph. */
+typedef struct ls_reducer {
+    ls_status (*sum)(void *self, const ls_partial *partials, int count);
+    void *self;
+} ls_reducer;
+
+/* The reducer of a graph that owns all shards itself: one node, nothing to add. */
+extern const ls_reducer ls_reducer_local;
+
+typedef enum ls_graph_mode { LS_EAGER, LS_RECORD } ls_graph_mode;
+
+/* What a graph is run for. Collecting is a forward pass over the training set that normalises by batch statistics, without
+ * dropout or augmentation, and adds up the statistics of the whole set (`statistics: dataset`). */
+typedef enum ls_purpose { LS_TRAINING, LS_EVALUATING, LS_COLLECTING } ls_purpose;
+
+/* Starts an empty graph for up to `batch` samples; shards, parameters and backend must outlive it. An eager graph runs on
+ * `run` (NULL for a recording one). Ops called on a failed graph do nothing; ls_graph_status() tells. Local. */
+ls_status ls_graph_create(ls_graph_mode mode, ls_purpose purpose, const ls_backend *backend, ls_parameters *parameters,
+                          const ls_shards *shards, const ls_run *run, const ls_reducer *reducer, ls_graph **graph);
+void ls_graph_destroy(ls_graph **graph);
+ls_status ls_graph_status(const ls_graph *graph);
+
+ls_purpose ls_graph_purpose(const ls_graph *graph);
+const ls_backend *ls_graph_backend(const ls_graph *graph);
+ls_parameters *ls_graph_parameters(const ls_graph *graph);
+const ls_shards *ls_graph_shards(const ls_graph *graph);
+int ls_graph_op_count(const ls_graph *graph);
+ls_op *ls_graph_op(const ls_graph *graph, int index);
+
+/* The parameter of that index as a tensor of the graph. */
+ls_tensor *ls_graph_parameter(ls_graph *graph, int index);
+
+/* For layers: puts an op on the tape and, in an eager graph, runs it. `op` describes class, inputs, state (taken over,
+ * also on failure), sum lengths and the like; the output is batched with this shape. Returns the output, or NULL on a
+ * graph that has failed. */
+ls_tensor *ls_graph_add(ls_graph *graph, const ls_op *op, int dims, const int64_t *shape);
+
+/* Records a failure, for layers that find their inputs wrong; returns NULL. */
+ls_tensor *ls_graph_fail(ls_graph *graph, ls_status status, const char *format, ...)
+    __attribute__((format(printf, 3, 4)));
+
+/* The same for a failure whose message is already recorded. */
+ls_tensor *ls_graph_give_up(ls_graph *graph, ls_status status);
+
+/* Device memory that lives as long as the graph, zeroed; NULL on a graph that has failed. */
+void *ls_graph_allocate(ls_graph *graph, size_t size, const char *what);
+
+/* Walks an eager graph's tape back from its last op, a loss; parameter gradients come out in their arena, summed over all
+ * shards. Collective through the reducer. */
+ls_status ls_backward(ls_tensor *loss);
+
+/* Channels (the last dimension) and pixels (all others) of a tensor; elements of one sample. */
+int64_t ls_tensor_channels(const ls_tensor *tensor);
+int64_t ls_tensor_pixels(const ls_tensor *tensor);
+
+/* The kernel arguments that an op's fusion, its inputs and the run amount to. */
+ls_prologue ls_op_prologue(const ls_op *op, const ls_run *run);
+ls_epilogue ls_op_epilogue(const ls_op *op);
+ls_grad_prologue ls_op_grad_prologue(const ls_op *op);
+ls_grad_epilogue ls_op_grad_epilogue(const ls_op *op);
+
+/* Lays out a recorded graph whose last op is a loss (training) or any op (evaluation). fuse: fold BatchNorm, activation
+ * and dropout into loads and stores; the result is the same bits either way. The plan refers to the graph. */
+ls_status ls_plan_create(ls_graph *graph, bool fuse, int threads, ls_plan **plan);
+void ls_plan_destroy(ls_plan **plan);
+
+struct ls_team;
+/* Replays the plan on the team's threads (as many as it was created for). Collective through the reducer; nothing is
+ * allocated. The vectors of ops without a cut (the loss) and parameter gradients are left as sums over nodes. */
+ls_status ls_plan_run(ls_plan *plan, const ls_run *run, struct ls_team *team);
+
+/* Bytes that the plan's buffers take, and what they would take without sharing memory between them. */
+void ls_plan_memory(const ls_plan *plan, size_t *planned, size_t *unshared);
+/* Prints stages and pieces, for people. */
+void ls_plan_print(const ls_plan *plan);
+
+#endif

@@ -1,0 +1,81 @@
+/* The state of a model: parameters in one flat arena, gradients and moments in others of the same layout, and one table
+ * of named slices. All-reduce, optimizer, checkpoint, fingerprint and inspection are loops over that table.
+ *
+ * Arenas hold kernel layout; names, shapes and order are PyTorch's (state_dict), and ls_parameter_export and _import
+ * convert. The order of the table is the order of checkpoints. */
+#ifndef LOCKSTEP_GRAPH_PARAMETERS_H
+#define LOCKSTEP_GRAPH_PARAMETERS_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "core/backend.h"
+#include "core/status.h"
+
+enum { LS_NAME_MAX = 64 };
+
+typedef enum ls_parameter_layout {
+    LS_LAYOUT_VECTOR, /* [n] here and there */
+    LS_LAYOUT_DENSE,  /* [inputs][outputs] here, [outputs][inputs] there */
+    LS_LAYOUT_CONV2D  /* [kh][kw][inputs][outputs] here, [outputs][inputs][kh][kw] there */
+} ls_parameter_layout;
+
+typedef struct ls_parameter {
+    char name[LS_NAME_MAX]; /* "1.weight" */
+    ls_parameter_layout layout;
+    int dims;
+    int64_t shape[4]; /* PyTorch's */
+    int64_t offset, count; /* elements in the arenas */
+    bool summed; /* the gradient is a sum over nodes, added over ranks at the end of the step; otherwise it comes out of
+                    sums that already are global (scale and shift of a BatchNorm) */
+} ls_parameter;
+
+/* Running statistics of one BatchNorm, in double (layers/batchnorm/statistics.h says what the accumulators hold). */
+typedef struct ls_statistics {
+    char name[LS_NAME_MAX]; /* of the layer: "0" */
+    int kind;               /* ls_statistics_kind */
+    double momentum;
+    int64_t channels;
+    double *values; /* [1 + 3 channels]: count, then three accumulators */
+} ls_statistics;
+
+typedef struct ls_parameters {
+    const ls_backend *backend;
+    ls_parameter *list;
+    int count, capacity;
+    ls_statistics *statistics;
+    int statistics_count, statistics_capacity;
+    int64_t elements; /* of all parameters: what "the number of parameters" means */
+    int64_t summed;   /* arena elements [0, summed) are those whose gradients are summed over nodes */
+    int64_t total;    /* arena elements, padding included */
+    void *value;      /* [total] */
+    void *moment1, *moment2; /* [total], if the optimizer has them, else NULL */
+    void *gradient;   /* [nodes][summed], then [total - summed]; after the step's sum node 0 holds the sum */
+    int nodes;
+} ls_parameters;
+
+/* Declares a parameter; later calls may move the list, so keep its index (*index), not its address. */
+ls_status ls_parameters_add(ls_parameters *parameters, const char *layer, const char *what, ls_parameter_layout layout,
+                            int dims, const int64_t *shape, bool summed, int *index);
+ls_status ls_parameters_add_statistics(ls_parameters *parameters, const char *layer, int kind, double momentum,
+                                       int64_t channels, int *index);
+
+/* Lays out and allocates the arenas, zeroed, after all parameters are declared; `moments`: 0, 1 or 2. */
+ls_status ls_parameters_allocate(ls_parameters *parameters, const ls_backend *backend, int moments, int nodes);
+/* Frees everything and zeroes the struct; safe twice. */
+void ls_parameters_destroy(ls_parameters *parameters);
+
+/* Address of element `offset` of an arena. */
+void *ls_arena_at(const ls_parameters *parameters, void *arena, int64_t offset);
+
+/* Where a parameter's gradient goes: the base for node 0; further nodes are ls_parameters_node_stride() elements on. */
+void *ls_parameter_gradient(const ls_parameters *parameters, const ls_parameter *parameter);
+
+/* One slice of an arena in PyTorch's layout, [count] elements; host memory. */
+void ls_parameter_export(const ls_parameters *parameters, const ls_parameter *parameter, const void *arena, void *out);
+void ls_parameter_import(const ls_parameters *parameters, const ls_parameter *parameter, void *arena, const void *in);
+
+/* Sets a parameter from doubles in PyTorch's layout, rounded once. */
+ls_status ls_parameter_set(ls_parameters *parameters, const ls_parameter *parameter, const double *values);
+
+#endif

@@ -1,0 +1,291 @@
+/* The planner: decides what is fused and in which stage every piece runs.
+ *
+ * Scheduling is a list schedule over the tape. A stage takes every piece whose inputs are there; when nothing more fits
+ * without a sum over all shards, all partial sums that are ready are added in one cut and the next stage begins. So two
+ * BatchNorms that do not wait for one another share a cut. */
+#include "graph/plan.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+
+/* --- what is fused ------------------------------------------------------------------------------------------------ */
+
+static ls_op_plan *plan_of(ls_plan *plan, const ls_op *op) { return &plan->ops[op->index]; }
+
+static bool sole_consumer(const ls_tensor *tensor) { return tensor->producer && tensor->consumers == 1; }
+
+/* Folds the chain norm -> activation -> dropout before `op` into its load; each link may be missing. */
+static void fold_chain(ls_plan *plan, ls_op *op) {
+    ls_tensor *t = op->in[0];
+    if (sole_consumer(t) && t->producer->class->elementwise && t->producer->mask.active) {
+        op->fusion.dropout = t->producer;
+        plan_of(plan, t->producer)->folded = true;
+        t = t->producer->in[0];
+    }
+    if (sole_consumer(t) && t->producer->class->elementwise && t->producer->act != LS_ACT_NONE) {
+        op->fusion.act = t->producer->act;
+        plan_of(plan, t->producer)->folded = true;
+        t = t->producer->in[0];
+    }
+    if (sole_consumer(t) && t->producer->class->norm) {
+        op->fusion.norm = t->producer;
+        plan_of(plan, t->producer)->folded = true;
+        t = t->producer->in[0];
+    }
+    op->fusion.source = t;
+}
+
+static void decide_fusion(ls_plan *plan, bool fuse) {
+    ls_graph *graph = plan->graph;
+    for (int i = 0; i < graph->op_count; i++) {
+        ls_op *op = graph->ops[i];
+        op->fusion = (ls_fusion){.source = op->in[0]};
+        for (int k = 0; k < LS_MAX_INPUTS && op->in[k]; k++)
+            if (op->in[k]->producer) plan_of(plan, op->in[k]->producer)->consumer = op;
+    }
+    for (int i = 0; fuse && i < graph->op_count; i++) {
+        ls_op *op = graph->ops[i];
+        if (op->class->loads_prologue) fold_chain(plan, op);
+        if (!op->class->norm) continue;
+        ls_op *producer = op->in[0]->producer;
+        if (op->sum_length > 0 && producer->class->stores_sums && !producer->fusion.sums_for)
+            producer->fusion.sums_for = op;
+        if (graph->purpose == LS_TRAINING && op->in[0]->requires_grad && producer->class->loads_prologue &&
+            sole_consumer(op->in[0])) {
+            producer->fusion.grad_norm = op;
+            plan_of(plan, op)->absorbed = true;
+        }
+    }
+}
+
+/* --- stages ------------------------------------------------------------------------------------------------------- */
+
+static ls_stage *current_stage(ls_plan *plan) { return &plan->stages[plan->stage_count - 1]; }
+
+static void open_stage(ls_plan *plan) {
+    plan->stages[plan->stage_count++] = (ls_stage){.shard_first = plan->shard_count,
+                                                   .part_first = plan->part_count,
+                                                   .cut_first = plan->cut_count};
+}
+
+static void emit(ls_plan *plan, ls_op *op, ls_piece_kind kind) {
+    if (kind == LS_PIECE_WEIGHT_GRAD) {
+        plan->part_pieces[plan->part_count++] = (ls_piece){op, kind};
+        current_stage(plan)->part_count++;
+    } else {
+        plan->shard_pieces[plan->shard_count++] = (ls_piece){op, kind};
+        current_stage(plan)->shard_count++;
+    }
+}
+
+/* Puts every sum that is complete into this stage's cut and opens the next; false if there is none. */
+static bool cut_here(ls_plan *plan, bool grad) {
+    ls_graph *graph = plan->graph;
+    ls_stage *stage = current_stage(plan);
+    for (int i = 0; i < graph->op_count; i++) {
+        ls_op *op = graph->ops[i];
+        ls_op_plan *p = plan_of(plan, op);
+        bool *done = grad ? &p->grad_cut_done : &p->cut_done;
+        if (*done || !(grad ? p->grad_sums_done : p->sums_done)) continue;
+        *done = true;
+        plan->cuts[plan->cut_count++] = (ls_cut){op, grad};
+        stage->cut_count++;
+    }
+    if (stage->cut_count == 0) return false;
+    open_stage(plan);
+    return true;
+}
+
+/* --- forward ------------------------------------------------------------------------------------------------------ */
+
+static bool value_ready(ls_plan *plan, const ls_tensor *tensor) {
+    return !tensor || !tensor->producer || plan_of(plan, tensor->producer)->forward_done;
+}
+
+static bool schedule_forward(ls_plan *plan, ls_op *op) {
+    ls_op_plan *p = plan_of(plan, op);
+    bool progress = false;
+    if (op->class->cut && !p->sums_done && value_ready(plan, op->in[0])) {
+        bool by_producer = op->in[0]->producer->fusion.sums_for == op;
+        if (op->sum_length > 0 && !by_producer) emit(plan, op, LS_PIECE_SUMS);
+        p->sums_done = progress = true;
+    }
+    if (p->forward_done || p->folded) return progress;
+    if (op->class->view) return p->forward_done = value_ready(plan, op->in[0]);
+    const ls_op *norm = op->fusion.norm;
+    if (op->class->cut && !p->cut_done) return progress;
+    if (norm && !plan_of(plan, norm)->cut_done) return progress;
+    if (!value_ready(plan, op->fusion.source)) return progress;
+    for (int k = 1; k < LS_MAX_INPUTS; k++)
+        if (op->in[k] && !value_ready(plan, op->in[k])) return progress;
+    emit(plan, op, LS_PIECE_FORWARD);
+    p->forward_done = true;
+    return true;
+}
+
+/* --- backward ----------------------------------------------------------------------------------------------------- */
+
+/* Has `op`, a consumer of some tensor, written its share of that tensor's gradient? */
+static bool delivered(ls_plan *plan, const ls_op *op) {
+    const ls_op_plan *p = plan_of(plan, op);
+    while (p->folded && !op->class->norm) {
+        op = p->consumer;
+        p = plan_of(plan, op);
+    }
+    return p->backward_done;
+}
+
+/* Is the gradient of the op's output complete? */
+static bool gradient_ready(ls_plan *plan, const ls_op *op) {
+    const ls_graph *graph = plan->graph;
+    const ls_op_plan *p = plan_of(plan, op);
+    if (p->folded) { /* its only reader, through the other links of the chain */
+        const ls_op *reader = p->consumer;
+        while (plan_of(plan, reader)->folded) reader = plan_of(plan, reader)->consumer;
+        return plan_of(plan, reader)->backward_done;
+    }
+    for (int i = op->index + 1; i < graph->op_count; i++)
+        for (int k = 0; k < LS_MAX_INPUTS; k++)
+            if (graph->ops[i]->in[k] == op->out && !delivered(plan, graph->ops[i])) return false;
+    return true;
+}
+
+static bool schedule_norm_backward(ls_plan *plan, ls_op *op) {
+    ls_op_plan *p = plan_of(plan, op);
+    if (!p->grad_sums_done) {
+        if (!gradient_ready(plan, op)) return false;
+        if (!p->folded) emit(plan, op, LS_PIECE_GRAD_SUMS); /* else the reader's store has taken them */
+        p->grad_sums_done = true;
+        return true;
+    }
+    if (!p->grad_cut_done) return false;
+    if (op->in[0]->requires_grad && !p->absorbed) emit(plan, op, LS_PIECE_BACKWARD);
+    return p->backward_done = true;
+}
+
+/* The tensor whose gradient an op's backward piece writes. */
+static ls_tensor *gradient_target(const ls_op *op) {
+    return op->fusion.norm ? op->fusion.norm->out : op->fusion.source;
+}
+
+static bool schedule_backward(ls_plan *plan, ls_op *op) {
+    ls_op_plan *p = plan_of(plan, op);
+    if (p->backward_done) return false;
+    if (!op->out->requires_grad || (p->folded && !op->class->norm)) return p->backward_done = true;
+    if (op->class->view) return p->backward_done = gradient_ready(plan, op);
+    if (op->class->norm) return schedule_norm_backward(plan, op);
+    if (op->fusion.grad_norm ? !plan_of(plan, op->fusion.grad_norm)->grad_cut_done : !gradient_ready(plan, op))
+        return false;
+    if (gradient_target(op)->requires_grad || op->fusion.grad_norm) emit(plan, op, LS_PIECE_BACKWARD);
+    if (op->class->weight_grad) emit(plan, op, LS_PIECE_WEIGHT_GRAD);
+    return p->backward_done = true;
+}
+
+/* --- the whole ---------------------------------------------------------------------------------------------------- */
+
+static void schedule(ls_plan *plan) {
+    ls_graph *graph = plan->graph;
+    open_stage(plan);
+    for (bool more = true; more;) {
+        bool progress = false;
+        for (int i = 0; i < graph->op_count; i++) progress |= schedule_forward(plan, graph->ops[i]);
+        more = progress || cut_here(plan, false);
+    }
+    if (graph->purpose != LS_TRAINING) return;
+    for (bool more = true; more;) {
+        bool progress = false;
+        for (int i = graph->op_count - 1; i >= 0; i--) progress |= schedule_backward(plan, graph->ops[i]);
+        more = progress || cut_here(plan, true);
+    }
+}
+
+/* A tensor with two readers gets its gradient in two writes; the one that comes second adds. */
+static void mark_accumulation(ls_plan *plan) {
+    for (int i = 0; i < plan->shard_count; i++) {
+        const ls_piece *piece = &plan->shard_pieces[i];
+        if (piece->kind != LS_PIECE_BACKWARD) continue;
+        piece->op->accumulate[0] = false;
+        for (int j = 0; j < i; j++)
+            if (plan->shard_pieces[j].kind == LS_PIECE_BACKWARD &&
+                gradient_target(plan->shard_pieces[j].op) == gradient_target(piece->op))
+                piece->op->accumulate[0] = true;
+    }
+}
+
+static ls_status check_complete(const ls_plan *plan) {
+    const ls_graph *graph = plan->graph;
+    for (int i = 0; i < graph->op_count; i++) {
+        const ls_op_plan *p = &plan->ops[i];
+        if ((!p->forward_done && !p->folded) || (graph->purpose == LS_TRAINING && !p->backward_done))
+            return ls_fail(LS_INTERNAL, "operation %d (%s) cannot be scheduled", i, graph->ops[i]->class->name);
+    }
+    return LS_OK;
+}
+
+ls_status ls_plan_create(ls_graph *graph, bool fuse, int threads, ls_plan **out) {
+    ls_plan *plan;
+    ls_status status;
+    size_t n = (size_t)graph->op_count;
+    *out = NULL;
+    LS_TRY(graph->status);
+    LS_TRY(ls_calloc(&plan, 1, sizeof *plan, "a plan"));
+    plan->graph = graph;
+    plan->threads = threads;
+    /* an op has at most four shard pieces, one part piece, two cuts and, at a cut, a stage */
+    LS_TRY_GOTO(status, failed, ls_calloc(&plan->ops, n, sizeof *plan->ops, "a plan"));
+    LS_TRY_GOTO(status, failed, ls_calloc(&plan->shard_pieces, 4 * n, sizeof *plan->shard_pieces, "a plan"));
+    LS_TRY_GOTO(status, failed, ls_calloc(&plan->part_pieces, n, sizeof *plan->part_pieces, "a plan"));
+    LS_TRY_GOTO(status, failed, ls_calloc(&plan->cuts, 2 * n, sizeof *plan->cuts, "a plan"));
+    LS_TRY_GOTO(status, failed, ls_calloc(&plan->stages, 2 * n + 1, sizeof *plan->stages, "a plan"));
+    decide_fusion(plan, fuse);
+    schedule(plan);
+    LS_TRY_GOTO(status, failed, check_complete(plan));
+    mark_accumulation(plan);
+    LS_TRY_GOTO(status, failed, ls_plan_allocate(plan));
+    *out = plan;
+    return LS_OK;
+failed:
+    ls_plan_destroy(&plan);
+    return status;
+}
+
+void ls_plan_destroy(ls_plan **out) {
+    ls_plan *plan = *out;
+    if (!plan) return;
+    if (plan->memory) plan->graph->backend->release(plan->memory);
+    free(plan->scratch);
+    free(plan->buffers);
+    free(plan->stages);
+    free(plan->cuts);
+    free(plan->part_pieces);
+    free(plan->shard_pieces);
+    free(plan->ops);
+    free(plan);
+    *out = NULL;
+}
+
+static void print_piece(const ls_piece *piece) {
+    static const char *const kinds[] = {"sums", "forward", "gradient sums", "backward", "weight gradient"};
+    const ls_fusion *f = &piece->op->fusion;
+    printf("    %-16s %s %d", kinds[piece->kind], piece->op->class->name, piece->op->index);
+    if (f->norm) printf(" +norm %d", f->norm->index);
+    if (f->act != LS_ACT_NONE) printf(" +%s", f->act == LS_ACT_RELU ? "relu" : "tanh");
+    if (f->dropout) printf(" +dropout %d", f->dropout->index);
+    if (f->sums_for) printf(" (sums for %d)", f->sums_for->index);
+    if (f->grad_norm) printf(" (through norm %d)", f->grad_norm->index);
+    printf("\n");
+}
+
+void ls_plan_print(const ls_plan *plan) {
+    for (int s = 0; s < plan->stage_count; s++) {
+        const ls_stage *stage = &plan->stages[s];
+        printf("stage %d\n", s);
+        for (int i = 0; i < stage->shard_count; i++) print_piece(&plan->shard_pieces[stage->shard_first + i]);
+        for (int i = 0; i < stage->part_count; i++) print_piece(&plan->part_pieces[stage->part_first + i]);
+        for (int i = 0; i < stage->cut_count; i++) {
+            const ls_cut *cut = &plan->cuts[stage->cut_first + i];
+            printf("    cut              %s %d%s\n", cut->op->class->name, cut->op->index,
+                   cut->grad ? " (gradient)" : "");
+        }
+    }
+}

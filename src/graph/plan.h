@@ -1,0 +1,68 @@
+/* The inside of a plan, shared by the planner (plan.c), its memory (plan_memory.c) and the replay (plan_run.c). */
+#ifndef LOCKSTEP_GRAPH_PLAN_H
+#define LOCKSTEP_GRAPH_PLAN_H
+
+#include "graph/internal.h"
+
+typedef enum ls_piece_kind {
+    LS_PIECE_SUMS,
+    LS_PIECE_FORWARD,
+    LS_PIECE_GRAD_SUMS,
+    LS_PIECE_BACKWARD,
+    LS_PIECE_WEIGHT_GRAD
+} ls_piece_kind;
+
+typedef struct ls_piece {
+    ls_op *op;
+    ls_piece_kind kind;
+} ls_piece;
+
+typedef struct ls_cut {
+    ls_op *op;
+    bool grad;
+} ls_cut;
+
+/* A stage: first the pieces over shards, in order, every thread on its own shards; then those over parts; then one sum
+ * over all shards, threads and ranks for all cuts together, and what each cut makes of it. */
+typedef struct ls_stage {
+    int shard_first, shard_count; /* in plan->shard_pieces */
+    int part_first, part_count;   /* in plan->part_pieces */
+    int cut_first, cut_count;     /* in plan->cuts */
+} ls_stage;
+
+/* A buffer that lives from one stage to another; two that never live at once share memory. */
+typedef struct ls_buffer {
+    void **slot;
+    size_t size, offset;
+    int birth, death;
+} ls_buffer;
+
+/* How far the planner is with an op. */
+typedef struct ls_op_plan {
+    bool folded;   /* into the load of another op: no pass of its own */
+    bool absorbed; /* a BatchNorm whose backward pass happens in its producer's load of dy */
+    bool sums_done, cut_done, forward_done;
+    bool grad_sums_done, grad_cut_done, backward_done;
+    ls_op *consumer; /* the last op that reads the output (the only one, where it matters) */
+} ls_op_plan;
+
+struct ls_plan {
+    ls_graph *graph;
+    int threads;
+    ls_op_plan *ops;
+    ls_piece *shard_pieces, *part_pieces;
+    ls_cut *cuts;
+    ls_stage *stages;
+    int shard_count, part_count, cut_count, stage_count;
+    ls_buffer *buffers;
+    int buffer_count;
+    void *memory;
+    size_t memory_size, unshared_size;
+    void *scratch; /* [threads][scratch_size] */
+    size_t scratch_size;
+};
+
+/* Gives every buffer that the pieces touch an address. */
+ls_status ls_plan_allocate(ls_plan *plan);
+
+#endif

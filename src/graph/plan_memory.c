@@ -1,0 +1,145 @@
+/* Where the plan's buffers lie. Each lives from the first stage that writes it to the last that reads it (threads are
+ * in step only at the ends of stages), and goes to the lowest address that is free all that time, largest first. */
+#include <stdlib.h>
+#include <string.h>
+
+#include "graph/plan.h"
+
+enum { ALIGNMENT = 64 };
+
+/* Notes that a stage touches the buffer behind `slot`. */
+static void touch(ls_plan *plan, int stage, void **slot, size_t size) {
+    for (int i = 0; i < plan->buffer_count; i++) {
+        ls_buffer *b = &plan->buffers[i];
+        if (b->slot != slot) continue;
+        if (stage > b->death) b->death = stage;
+        return;
+    }
+    size = (size + ALIGNMENT - 1) / ALIGNMENT * ALIGNMENT;
+    plan->buffers[plan->buffer_count++] = (ls_buffer){.slot = slot, .size = size, .birth = stage, .death = stage};
+    plan->unshared_size += size;
+}
+
+/* The tensor whose memory this one is a view of: itself, mostly. */
+static ls_tensor *base_of(ls_tensor *tensor) {
+    while (tensor && tensor->producer && tensor->producer->class->view) tensor = tensor->producer->in[0];
+    return tensor;
+}
+
+static void touch_value(ls_plan *plan, int stage, ls_tensor *tensor) {
+    tensor = base_of(tensor);
+    if (tensor && tensor->producer) touch(plan, stage, &tensor->value, ls_tensor_bytes(tensor));
+}
+
+static void touch_grad(ls_plan *plan, int stage, ls_tensor *tensor) {
+    tensor = base_of(tensor);
+    if (tensor && tensor->producer && tensor->requires_grad)
+        touch(plan, stage, &tensor->grad, ls_tensor_bytes(tensor));
+}
+
+/* Does the load change what it reads, so that x' differs from x? */
+static bool has_prologue(const ls_op *op) {
+    return op->fusion.norm || op->fusion.act != LS_ACT_NONE || op->fusion.dropout;
+}
+
+/* x' of a fused load is kept for the weight gradient and the masks; evaluation keeps nothing. */
+static void touch_stored(ls_plan *plan, int stage, ls_op *op) {
+    if (has_prologue(op) && plan->graph->purpose == LS_TRAINING)
+        touch(plan, stage, &op->fusion.stored, ls_tensor_bytes(op->in[0]));
+}
+
+static void touch_piece(ls_plan *plan, int stage, const ls_piece *piece) {
+    ls_op *op = piece->op;
+    const ls_fusion *f = &op->fusion;
+    for (int k = 1; k < LS_MAX_INPUTS; k++) touch_value(plan, stage, op->in[k]);
+    touch_value(plan, stage, f->source);
+    if (piece->kind == LS_PIECE_SUMS) return;
+    if (piece->kind == LS_PIECE_FORWARD) touch_value(plan, stage, op->out);
+    if (piece->kind != LS_PIECE_GRAD_SUMS) touch_stored(plan, stage, op);
+    if (piece->kind == LS_PIECE_FORWARD) return;
+    touch_value(plan, stage, op->out);
+    touch_grad(plan, stage, f->grad_norm ? f->grad_norm->out : op->out);
+    if (piece->kind == LS_PIECE_BACKWARD) touch_grad(plan, stage, f->norm ? f->norm->out : f->source);
+}
+
+static void touch_all(ls_plan *plan) {
+    for (int s = 0; s < plan->stage_count; s++) {
+        const ls_stage *stage = &plan->stages[s];
+        for (int i = 0; i < stage->shard_count; i++) touch_piece(plan, s, &plan->shard_pieces[stage->shard_first + i]);
+        for (int i = 0; i < stage->part_count; i++) touch_piece(plan, s, &plan->part_pieces[stage->part_first + i]);
+    }
+}
+
+static int by_size(const void *a, const void *b) {
+    const ls_buffer *x = *(const ls_buffer *const *)a, *y = *(const ls_buffer *const *)b;
+    if (x->size != y->size) return x->size < y->size ? 1 : -1;
+    return x < y ? -1 : x > y; /* the order of the tape, so that the plan is the same every time */
+}
+
+static bool live_together(const ls_buffer *a, const ls_buffer *b) {
+    return a->birth <= b->death && b->birth <= a->death;
+}
+
+/* The lowest offset where `b` overlaps none of the `placed` buffers that live at the same time. */
+static size_t lowest_offset(const ls_buffer *b, ls_buffer *const *placed, int count) {
+    size_t offset = 0;
+    for (bool moved = true; moved;) {
+        moved = false;
+        for (int i = 0; i < count; i++) {
+            const ls_buffer *p = placed[i];
+            if (!live_together(b, p) || offset >= p->offset + p->size || p->offset >= offset + b->size) continue;
+            offset = p->offset + p->size;
+            moved = true;
+        }
+    }
+    return offset;
+}
+
+static ls_status place_buffers(ls_plan *plan) {
+    ls_buffer **order;
+    LS_TRY(ls_calloc(&order, (size_t)plan->buffer_count, sizeof *order, "a plan"));
+    for (int i = 0; i < plan->buffer_count; i++) order[i] = &plan->buffers[i];
+    if (order) qsort(order, (size_t)plan->buffer_count, sizeof *order, by_size);
+    for (int i = 0; i < plan->buffer_count; i++) {
+        ls_buffer *b = order[i];
+        b->offset = lowest_offset(b, order, i);
+        if (b->offset + b->size > plan->memory_size) plan->memory_size = b->offset + b->size;
+    }
+    free(order);
+    return LS_OK;
+}
+
+static ls_status allocate_scratch(ls_plan *plan) {
+    const ls_graph *graph = plan->graph;
+    int64_t rows = (graph->shards->batch + graph->shards->total - 1) / graph->shards->total;
+    for (int i = 0; i < graph->op_count; i++) {
+        const ls_op *op = graph->ops[i];
+        size_t size = op->class->scratch ? op->class->scratch(op, rows) : 0;
+        if (size > plan->scratch_size) plan->scratch_size = size;
+    }
+    plan->scratch_size = (plan->scratch_size + ALIGNMENT - 1) / ALIGNMENT * ALIGNMENT;
+    return ls_aligned_alloc(&plan->scratch, plan->scratch_size * (size_t)plan->threads, "scratch memory");
+}
+
+ls_status ls_plan_allocate(ls_plan *plan) {
+    ls_graph *graph = plan->graph;
+    /* an op has at most a value, a gradient and a stored input */
+    LS_TRY(ls_calloc(&plan->buffers, 3 * (size_t)graph->op_count, sizeof *plan->buffers, "a plan"));
+    touch_all(plan);
+    LS_TRY(place_buffers(plan));
+    LS_TRY(graph->backend->allocate(&plan->memory, plan->memory_size, "activations and their gradients"));
+    for (int i = 0; i < plan->buffer_count; i++)
+        *plan->buffers[i].slot = (char *)plan->memory + plan->buffers[i].offset;
+    for (int i = 0; i < graph->op_count; i++) {
+        ls_tensor *view = graph->ops[i]->out;
+        if (!graph->ops[i]->class->view) continue;
+        view->value = base_of(view)->value;
+        view->grad = base_of(view)->grad;
+    }
+    return allocate_scratch(plan);
+}
+
+void ls_plan_memory(const ls_plan *plan, size_t *planned, size_t *unshared) {
+    *planned = plan->memory_size + plan->scratch_size * (size_t)plan->threads;
+    *unshared = plan->unshared_size + plan->scratch_size * (size_t)plan->threads;
+}

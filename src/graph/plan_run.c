@@ -1,0 +1,87 @@
+/* The replay of a plan: stage by stage, on the threads of a rank. */
+#include "core/team.h"
+#include "graph/plan.h"
+
+typedef struct replay {
+    ls_plan *plan;
+    const ls_stage *stage;
+    const ls_run *run;
+} replay;
+
+static ls_shard_piece shard_function(const ls_piece *piece) {
+    const ls_op_class *class = piece->op->class;
+    switch (piece->kind) {
+    case LS_PIECE_SUMS: return class->sums;
+    case LS_PIECE_FORWARD: return class->forward;
+    case LS_PIECE_GRAD_SUMS: return class->grad_sums;
+    case LS_PIECE_BACKWARD: return class->backward;
+    case LS_PIECE_WEIGHT_GRAD: break;
+    }
+    return NULL;
+}
+
+/* One member's share of a stage: its shards through all the pieces, then its parts of the weight gradients. */
+static void run_stage(void *argument, int member) {
+    const replay *r = argument;
+    const ls_plan *plan = r->plan;
+    const ls_stage *stage = r->stage;
+    int64_t first, last;
+    void *scratch = plan->scratch ? (char *)plan->scratch + (size_t)member * plan->scratch_size : NULL;
+    ls_team_split(r->run->shards->count, member, plan->threads, &first, &last);
+    for (int i = 0; i < stage->shard_count; i++) {
+        const ls_piece *piece = &plan->shard_pieces[stage->shard_first + i];
+        shard_function(piece)(piece->op, r->run, (int)first, (int)last, scratch);
+    }
+}
+
+static void run_parts(void *argument, int member) {
+    const replay *r = argument;
+    const ls_plan *plan = r->plan;
+    int64_t first, last;
+    void *scratch = plan->scratch ? (char *)plan->scratch + (size_t)member * plan->scratch_size : NULL;
+    for (int i = 0; i < r->stage->part_count; i++) {
+        ls_op *op = plan->part_pieces[r->stage->part_first + i].op;
+        ls_team_split(op->class->parts(op), member, plan->threads, &first, &last);
+        op->class->weight_grad(op, r->run, first, last, scratch);
+    }
+}
+
+/* One sum over all shards for all the cuts of the stage, in one message. */
+static ls_status run_cuts(ls_plan *plan, const ls_stage *stage, const ls_run *run) {
+    enum { BATCH = 64 };
+    ls_partial partials[BATCH];
+    const ls_cut *cuts = &plan->cuts[stage->cut_first];
+    int pending = 0;
+    for (int i = 0; i < stage->cut_count; i++) {
+        ls_partial partial = ls_op_partial(cuts[i].op, cuts[i].grad);
+        if (partial.length > 0) {
+            ls_op_sum_nodes(cuts[i].op, run, cuts[i].grad);
+            partials[pending++] = partial;
+        }
+        if (pending == BATCH || (i + 1 == stage->cut_count && pending > 0)) {
+            LS_TRY(plan->graph->reducer.sum(plan->graph->reducer.self, partials, pending));
+            pending = 0;
+        }
+    }
+    for (int i = 0; i < stage->cut_count; i++) {
+        ls_op *op = cuts[i].op;
+        (cuts[i].grad ? op->class->grad_cut : op->class->cut)(op, run);
+    }
+    return LS_OK;
+}
+
+ls_status ls_plan_run(ls_plan *plan, const ls_run *run, struct ls_team *team) {
+    const ls_graph *graph = plan->graph;
+    for (int s = 0; s < plan->stage_count; s++) {
+        const ls_stage *stage = &plan->stages[s];
+        replay r = {plan, stage, run};
+        if (stage->shard_count > 0) ls_team_run(team, run_stage, &r);
+        if (stage->part_count > 0) ls_team_run(team, run_parts, &r);
+        LS_TRY(run_cuts(plan, stage, run));
+    }
+    for (int i = 0; i < graph->op_count; i++) {
+        ls_op *op = graph->ops[i];
+        if (op->sum_length > 0 && !op->class->cut) ls_op_sum_nodes(op, run, false);
+    }
+    return LS_OK;
+}

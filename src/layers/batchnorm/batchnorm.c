@@ -1,0 +1,184 @@
+#include "layers/batchnorm/batchnorm.h"
+
+#include <stdlib.h>
+
+#include "layers/elementwise.h"
+
+/* --- the op ------------------------------------------------------------------------------------------------------- */
+
+typedef struct batchnorm_state {
+    double eps;
+    int statistics;
+    double *mean, *variance; /* [channels] of the batch, or to evaluate with; they lie behind the struct */
+} batchnorm_state;
+
+static const ls_batchnorm_kernels *kernels_for(const ls_op *op) {
+    return ls_graph_backend(op->graph)->dtype == LS_FP64 ? &ls_batchnorm_ref_f64 : &ls_batchnorm_ref_f32;
+}
+
+static double elements_of(const ls_op *op, const ls_run *run) {
+    return (double)(run->shards->batch * ls_tensor_pixels(op->out));
+}
+
+static const void *value_of(const ls_tensor *parameter) { return parameter ? parameter->value : NULL; }
+static void *grad_of(const ls_tensor *parameter) { return parameter ? parameter->grad : NULL; }
+
+static void sums(ls_op *op, const ls_run *run, int first, int last, void *scratch) {
+    (void)scratch;
+    kernels_for(op)->sums(op->in[0]->value, ls_tensor_pixels(op->out), ls_tensor_channels(op->out), run->shards, first,
+                          last, op->sums);
+}
+
+static void cut(ls_op *op, const ls_run *run) {
+    batchnorm_state *state = op->state;
+    int64_t channels = ls_tensor_channels(op->out);
+    ls_statistics *statistics = &ls_graph_parameters(op->graph)->statistics[state->statistics];
+    ls_purpose purpose = ls_graph_purpose(op->graph);
+    if (purpose == LS_EVALUATING) {
+        for (int64_t c = 0; c < channels; c++)
+            ls_statistics_evaluate(statistics, c, &state->mean[c], &state->variance[c]);
+    } else {
+        const double *sum = op->reduced, *squares = op->reduced + channels;
+        double elements = elements_of(op, run);
+        for (int64_t c = 0; c < channels; c++)
+            ls_moments_from_sums(sum[c], squares[c], elements, &state->mean[c], &state->variance[c]);
+        if (purpose == LS_TRAINING)
+            ls_statistics_update(statistics, sum, squares, elements);
+        else
+            ls_statistics_collect(statistics, sum, squares, elements);
+    }
+    kernels_for(op)->vectors(state->mean, state->variance, state->eps, value_of(op->in[1]), value_of(op->in[2]),
+                             channels, &op->vectors);
+}
+
+static void forward(ls_op *op, const ls_run *run, int first, int last, void *scratch) {
+    (void)scratch;
+    ls_prologue in = ls_op_prologue(op, run);
+    in.norm = (ls_normalisation){op->vectors.mean, op->vectors.scale, op->vectors.shift};
+    ls_elementwise_kernels_for(ls_graph_backend(op->graph))->forward(&in, run->shards, first, last, op->out->value);
+}
+
+static void grad_sums(ls_op *op, const ls_run *run, int first, int last, void *scratch) {
+    (void)scratch;
+    kernels_for(op)->grad_sums(op->in[0]->value, op->vectors.mean, op->out->grad, ls_tensor_pixels(op->out),
+                               ls_tensor_channels(op->out), run->shards, first, last, op->grad_sums);
+}
+
+static void grad_cut(ls_op *op, const ls_run *run) {
+    const batchnorm_state *state = op->state;
+    kernels_for(op)->grad_vectors(op->grad_reduced, state->variance, state->eps, elements_of(op, run),
+                                  value_of(op->in[1]), ls_tensor_channels(op->out), &op->vectors, grad_of(op->in[1]),
+                                  grad_of(op->in[2]));
+}
+
+static void backward(ls_op *op, const ls_run *run, int first, int last, void *scratch) {
+    (void)scratch;
+    ls_grad_prologue dy = {.pixels = ls_tensor_pixels(op->out),
+                           .channels = ls_tensor_channels(op->out),
+                           .dz = op->out->grad,
+                           .y = op->in[0]->value,
+                           .mean = op->vectors.mean,
+                           .a = op->vectors.a,
+                           .b = op->vectors.b,
+                           .c = op->vectors.c};
+    ls_elementwise_kernels_for(ls_graph_backend(op->graph))
+        ->normalised_gradient(&dy, op->accumulate[0], run->shards, first, last, op->in[0]->grad);
+}
+
+static const ls_op_class batchnorm_class = {
+    .name = "batchnorm",
+    .norm = true,
+    .sums = sums,
+    .cut = cut,
+    .forward = forward,
+    .grad_sums = grad_sums,
+    .grad_cut = grad_cut,
+    .backward = backward,
+};
+
+static ls_norm_vectors allocate_vectors(ls_graph *graph, int64_t channels) {
+    size_t size = (size_t)channels * ls_dtype_size(ls_graph_backend(graph)->dtype);
+    ls_norm_vectors v = {0};
+    void **members[] = {&v.mean, &v.scale, &v.shift, &v.a, &v.b, &v.c};
+    for (size_t i = 0; i < sizeof members / sizeof *members; i++)
+        *members[i] = ls_graph_allocate(graph, size, "BatchNorm vectors");
+    return v;
+}
+
+ls_tensor *ls_batchnorm(ls_graph *graph, ls_tensor *x, ls_tensor *gamma, ls_tensor *beta, double eps, int statistics) {
+    if (!x || ls_graph_status(graph) != LS_OK) return NULL;
+    int64_t channels = ls_tensor_channels(x);
+    bool gradient = x->requires_grad || gamma || beta;
+    batchnorm_state *state;
+    size_t size = sizeof *state + 2 * (size_t)channels * sizeof(double);
+    ls_status status = ls_calloc(&state, 1, size, "a BatchNorm");
+    if (status != LS_OK) return ls_graph_give_up(graph, status);
+    *state = (batchnorm_state){eps, statistics, (double *)(void *)(state + 1), NULL};
+    state->variance = state->mean + channels;
+    ls_op op = {.class = &batchnorm_class,
+                .in = {x, gamma, beta},
+                .state = state,
+                .vectors = allocate_vectors(graph, channels),
+                .sum_length = ls_graph_purpose(graph) == LS_EVALUATING ? 0 : 2 * channels,
+                .grad_sum_length = gradient ? 2 * channels : 0};
+    return ls_graph_add(graph, &op, x->dims, x->shape);
+}
+
+/* --- the layer ---------------------------------------------------------------------------------------------------- */
+
+typedef struct ls_batchnorm_settings {
+    double eps, momentum;
+    bool affine;
+    int statistics; /* ls_statistics_kind */
+    char *name;
+} ls_batchnorm_settings;
+
+static const ls_key keys[] = {
+    {"eps", LS_KEY_REAL, LS_KEY_RESULT, offsetof(ls_batchnorm_settings, eps), "1e-5", 1e-30, 1, NULL,
+     "added to the variance inside the root"},
+    {"affine", LS_KEY_BOOL, LS_KEY_RESULT, offsetof(ls_batchnorm_settings, affine), "true", 0, 0, NULL,
+     "learn a scale and a shift per channel"},
+    {"statistics", LS_KEY_CHOICE, LS_KEY_RESULT, offsetof(ls_batchnorm_settings, statistics), "exponential", 0, 0,
+     "exponential|cumulative|dataset", "which mean and variance evaluation uses"},
+    {"momentum", LS_KEY_REAL, LS_KEY_RESULT, offsetof(ls_batchnorm_settings, momentum), "0.1", 0, 1, NULL,
+     "weight of the newest batch in exponential statistics"},
+    {"name", LS_KEY_STRING, LS_KEY_RESULT, offsetof(ls_batchnorm_settings, name), "", 0, 0, NULL, "name of the layer"},
+};
+
+static ls_status declare(ls_layer *layer, ls_parameters *parameters) {
+    const ls_batchnorm_settings *settings = layer->settings;
+    int64_t channels = layer->in[layer->in_dims - 1];
+    ls_layer_same_shape(layer);
+    if (settings->affine) {
+        LS_TRY(ls_parameters_add(parameters, layer->name, "weight", LS_LAYOUT_VECTOR, 1, &channels, false,
+                                 &layer->parameter[0]));
+        LS_TRY(ls_parameters_add(parameters, layer->name, "bias", LS_LAYOUT_VECTOR, 1, &channels, false,
+                                 &layer->parameter[1]));
+    }
+    return ls_parameters_add_statistics(parameters, layer->name, settings->statistics, settings->momentum, channels,
+                                        &layer->statistics);
+}
+
+static ls_status initialise(const ls_layer *layer, ls_parameters *parameters, uint64_t seed) {
+    const ls_batchnorm_settings *settings = layer->settings;
+    (void)seed;
+    ls_statistics_reset(&parameters->statistics[layer->statistics]);
+    if (!settings->affine) return LS_OK;
+    const ls_parameter *scale = &parameters->list[layer->parameter[0]];
+    double *ones;
+    LS_TRY(ls_calloc(&ones, (size_t)scale->count, sizeof *ones, "initial parameters"));
+    for (int64_t i = 0; i < scale->count; i++) ones[i] = 1;
+    ls_status status = ls_parameter_set(parameters, scale, ones);
+    free(ones);
+    return status;
+}
+
+static ls_tensor *apply(const ls_layer *layer, ls_graph *graph, ls_tensor *x) {
+    const ls_batchnorm_settings *settings = layer->settings;
+    ls_tensor *gamma = settings->affine ? ls_graph_parameter(graph, layer->parameter[0]) : NULL;
+    ls_tensor *beta = settings->affine ? ls_graph_parameter(graph, layer->parameter[1]) : NULL;
+    return ls_batchnorm(graph, x, gamma, beta, settings->eps, layer->statistics);
+}
+
+const ls_layer_class ls_batchnorm_layer = {
+    "batchnorm", {keys, sizeof keys / sizeof *keys}, sizeof(ls_batchnorm_settings), declare, initialise, apply};

@@ -1,0 +1,51 @@
+#include "layers/batchnorm/statistics.h"
+
+#include <string.h>
+
+void ls_statistics_reset(ls_statistics *s) {
+    memset(s->values, 0, (size_t)(1 + 3 * s->channels) * sizeof *s->values);
+    if (s->kind == LS_STATISTICS_EXPONENTIAL)
+        for (int64_t c = 0; c < s->channels; c++) s->values[1 + s->channels + c] = 1;
+}
+
+void ls_statistics_update(ls_statistics *s, const double *sum, const double *sum_of_squares, double elements) {
+    double *first = s->values + 1, *second = first + s->channels, *third = second + s->channels;
+    if (s->kind == LS_STATISTICS_DATASET) return;
+    s->values[0] += 1;
+    for (int64_t c = 0; c < s->channels; c++) {
+        double mean, variance;
+        ls_moments_from_sums(sum[c], sum_of_squares[c], elements, &mean, &variance);
+        if (s->kind == LS_STATISTICS_CUMULATIVE) {
+            first[c] += mean;
+            second[c] += mean * mean;
+            third[c] += variance;
+        } else {
+            double unbiased = elements > 1 ? variance * (elements / (elements - 1)) : variance;
+            first[c] = (1 - s->momentum) * first[c] + s->momentum * mean;
+            second[c] = (1 - s->momentum) * second[c] + s->momentum * unbiased;
+        }
+    }
+}
+
+void ls_statistics_collect(ls_statistics *s, const double *sum, const double *sum_of_squares, double elements) {
+    if (s->kind != LS_STATISTICS_DATASET) return;
+    s->values[0] += elements;
+    for (int64_t c = 0; c < s->channels; c++) {
+        s->values[1 + c] += sum[c];
+        s->values[1 + s->channels + c] += sum_of_squares[c];
+    }
+}
+
+void ls_statistics_evaluate(const ls_statistics *s, int64_t c, double *mean, double *variance) {
+    const double *first = s->values + 1, *second = first + s->channels, *third = second + s->channels;
+    double n = s->values[0];
+    *mean = 0;
+    *variance = 1;
+    if (s->kind == LS_STATISTICS_EXPONENTIAL) {
+        *mean = first[c];
+        *variance = second[c];
+    } else if (n > 0) {
+        ls_moments_from_sums(first[c], second[c], n, mean, variance);
+        if (s->kind == LS_STATISTICS_CUMULATIVE) *variance += third[c] / n;
+    }
+}

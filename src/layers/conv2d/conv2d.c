@@ -1,0 +1,163 @@
+#include "layers/conv2d/conv2d.h"
+
+#include "layers/initialise.h"
+
+/* --- the op ------------------------------------------------------------------------------------------------------- */
+
+typedef struct conv2d_state {
+    int64_t stride, pad;
+} conv2d_state;
+
+const ls_conv2d_kernels *ls_conv2d_kernels_for(const ls_backend *backend) {
+    return backend->dtype == LS_FP64 ? &ls_conv2d_ref_f64 : &ls_conv2d_ref_f32;
+}
+
+static const ls_conv2d_kernels *kernels_for(const ls_op *op) {
+    return ls_conv2d_kernels_for(ls_graph_backend(op->graph));
+}
+
+/* The shapes alone: what scratch_bytes and parts need, before anything has an address. */
+static ls_conv2d_args geometry(const ls_op *op) {
+    const conv2d_state *state = op->state;
+    const int64_t *x = op->in[0]->shape, *w = op->in[1]->shape, *y = op->out->shape;
+    return (ls_conv2d_args){.height = x[0],
+                            .width = x[1],
+                            .inputs = x[2],
+                            .out_height = y[0],
+                            .out_width = y[1],
+                            .outputs = y[2],
+                            .kernel_h = w[2],
+                            .kernel_w = w[3],
+                            .stride = state->stride,
+                            .pad = state->pad};
+}
+
+static ls_conv2d_args arguments(const ls_op *op, const ls_run *run) {
+    ls_conv2d_args args = geometry(op);
+    args.weight = op->in[1]->value;
+    args.in = ls_op_prologue(op, run);
+    args.out = ls_op_epilogue(op);
+    args.out.bias = op->in[2] ? op->in[2]->value : NULL;
+    args.y = op->out->value;
+    args.dy = ls_op_grad_prologue(op);
+    args.dx = ls_op_grad_epilogue(op);
+    args.dweight = op->in[1]->grad;
+    args.dbias = op->in[2] ? op->in[2]->grad : NULL;
+    args.node_stride = ls_graph_parameters(op->graph)->summed;
+    return args;
+}
+
+static void forward(ls_op *op, const ls_run *run, int first, int last, void *scratch) {
+    ls_conv2d_args args = arguments(op, run);
+    kernels_for(op)->forward(&args, run->shards, first, last, scratch);
+}
+
+static void backward(ls_op *op, const ls_run *run, int first, int last, void *scratch) {
+    ls_conv2d_args args = arguments(op, run);
+    kernels_for(op)->backward(&args, run->shards, first, last, scratch);
+}
+
+static int64_t parts(const ls_op *op) {
+    ls_conv2d_args args = geometry(op);
+    return kernels_for(op)->weight_grad_parts(&args);
+}
+
+static void weight_grad(ls_op *op, const ls_run *run, int64_t first, int64_t last, void *scratch) {
+    ls_conv2d_args args = arguments(op, run);
+    kernels_for(op)->weight_grad(&args, run->shards, first, last, scratch);
+}
+
+static size_t scratch_bytes(const ls_op *op, int64_t rows_per_shard) {
+    ls_conv2d_args args = geometry(op);
+    return kernels_for(op)->scratch_bytes(&args, rows_per_shard);
+}
+
+static const ls_op_class conv2d_class = {
+    .name = "conv2d",
+    .loads_prologue = true,
+    .stores_sums = true,
+    .forward = forward,
+    .backward = backward,
+    .parts = parts,
+    .weight_grad = weight_grad,
+    .scratch = scratch_bytes,
+};
+
+ls_tensor *ls_conv2d(ls_graph *graph, ls_tensor *x, ls_tensor *weight, ls_tensor *bias, int64_t stride, int64_t pad) {
+    if (!x || !weight) return NULL;
+    char shape[64], kernel[64];
+    ls_shape_text(x->dims, x->shape, shape, sizeof shape);
+    ls_shape_text(weight->dims, weight->shape, kernel, sizeof kernel);
+    if (x->dims != 3 || weight->dims != 4 || weight->shape[1] != x->shape[2] || stride < 1 || pad < 0)
+        return ls_graph_fail(graph, LS_USAGE, "conv2d: input %s for a weight of %s, stride %lld, pad %lld", shape, kernel,
+                             (long long)stride, (long long)pad);
+    int64_t height = x->shape[0] + 2 * pad - weight->shape[2], width = x->shape[1] + 2 * pad - weight->shape[3];
+    if (height < 0 || width < 0)
+        return ls_graph_fail(graph, LS_USAGE, "conv2d: kernel %s is larger than the padded input %s", kernel, shape);
+    conv2d_state *state;
+    ls_status status = ls_calloc(&state, 1, sizeof *state, "a convolution");
+    if (status != LS_OK) return ls_graph_give_up(graph, status);
+    *state = (conv2d_state){stride, pad};
+    ls_op op = {.class = &conv2d_class, .in = {x, weight, bias}, .state = state};
+    return ls_graph_add(graph, &op, 3, (const int64_t[]){height / stride + 1, width / stride + 1, weight->shape[0]});
+}
+
+/* --- the layer ---------------------------------------------------------------------------------------------------- */
+
+typedef struct ls_conv2d_settings {
+    int64_t channels, kernel, stride, pad;
+    bool bias;
+    int init; /* ls_initialisation */
+    char *name;
+} ls_conv2d_settings;
+
+static const ls_key keys[] = {
+    {"channels", LS_KEY_INT, LS_KEY_RESULT, offsetof(ls_conv2d_settings, channels), NULL, 1, 1 << 16, NULL,
+     "number of output channels"},
+    {"kernel", LS_KEY_INT, LS_KEY_RESULT, offsetof(ls_conv2d_settings, kernel), "3", 1, 1024, NULL,
+     "height and width of the kernel"},
+    {"stride", LS_KEY_INT, LS_KEY_RESULT, offsetof(ls_conv2d_settings, stride), "1", 1, 1024, NULL, "step of the kernel"},
+    {"pad", LS_KEY_INT, LS_KEY_RESULT, offsetof(ls_conv2d_settings, pad), "0", 0, 1024, NULL,
+     "zeros around the image"},
+    {"bias", LS_KEY_BOOL, LS_KEY_RESULT, offsetof(ls_conv2d_settings, bias), "true", 0, 0, NULL, "add a bias"},
+    {"init", LS_KEY_CHOICE, LS_KEY_RESULT, offsetof(ls_conv2d_settings, init), "kaiming", 0, 0,
+     LS_INITIALISATION_CHOICES, "initial weights"},
+    {"name", LS_KEY_STRING, LS_KEY_RESULT, offsetof(ls_conv2d_settings, name), "", 0, 0, NULL, "name of the layer"},
+};
+
+static ls_status declare(ls_layer *layer, ls_parameters *parameters) {
+    const ls_conv2d_settings *s = layer->settings;
+    char text[64];
+    ls_shape_text(layer->in_dims, layer->in, text, sizeof text);
+    if (layer->in_dims != 3) return ls_fail(LS_USAGE, "conv2d of %s: expected height x width x channels", text);
+    int64_t height = layer->in[0] + 2 * s->pad - s->kernel, width = layer->in[1] + 2 * s->pad - s->kernel;
+    if (height < 0 || width < 0)
+        return ls_fail(LS_USAGE, "conv2d of %s: a kernel of %lld with pad %lld does not fit", text, (long long)s->kernel,
+                       (long long)s->pad);
+    int64_t shape[4] = {s->channels, layer->in[2], s->kernel, s->kernel};
+    layer->out_dims = 3;
+    layer->out[0] = height / s->stride + 1;
+    layer->out[1] = width / s->stride + 1;
+    layer->out[2] = s->channels;
+    LS_TRY(ls_parameters_add(parameters, layer->name, "weight", LS_LAYOUT_CONV2D, 4, shape, true, &layer->parameter[0]));
+    if (!s->bias) return LS_OK;
+    return ls_parameters_add(parameters, layer->name, "bias", LS_LAYOUT_VECTOR, 1, shape, true, &layer->parameter[1]);
+}
+
+static ls_status initialise(const ls_layer *layer, ls_parameters *parameters, uint64_t seed) {
+    const ls_conv2d_settings *settings = layer->settings;
+    ls_initialisation how = (ls_initialisation)settings->init;
+    LS_TRY(ls_initialise_weight(parameters, layer->parameter[0], how, seed));
+    if (!settings->bias) return LS_OK;
+    return ls_initialise_bias(parameters, layer->parameter[1], layer->parameter[0], how, seed);
+}
+
+static ls_tensor *apply(const ls_layer *layer, ls_graph *graph, ls_tensor *x) {
+    const ls_conv2d_settings *settings = layer->settings;
+    ls_tensor *weight = ls_graph_parameter(graph, layer->parameter[0]);
+    ls_tensor *bias = settings->bias ? ls_graph_parameter(graph, layer->parameter[1]) : NULL;
+    return ls_conv2d(graph, x, weight, bias, settings->stride, settings->pad);
+}
+
+const ls_layer_class ls_conv2d_layer = {
+    "conv2d", {keys, sizeof keys / sizeof *keys}, sizeof(ls_conv2d_settings), declare, initialise, apply};

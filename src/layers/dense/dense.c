@@ -1,0 +1,127 @@
+#include "layers/dense/dense.h"
+
+
+#include "layers/initialise.h"
+
+/* --- the op ------------------------------------------------------------------------------------------------------- */
+
+const ls_dense_kernels *ls_dense_kernels_for(const ls_backend *backend) {
+    return backend->dtype == LS_FP64 ? &ls_dense_ref_f64 : &ls_dense_ref_f32;
+}
+
+static const ls_dense_kernels *kernels_for(const ls_op *op) { return ls_dense_kernels_for(ls_graph_backend(op->graph)); }
+
+/* A dense layer sees each sample as one vector, whatever shape it had. */
+static int64_t inputs_of(const ls_op *op) { return ls_tensor_pixels(op->in[0]) * ls_tensor_channels(op->in[0]); }
+
+static ls_dense_args arguments(const ls_op *op, const ls_run *run) {
+    ls_dense_args args = {
+        .inputs = inputs_of(op),
+        .outputs = ls_tensor_channels(op->out),
+        .weight = op->in[1]->value,
+        .in = ls_op_prologue(op, run),
+        .out = ls_op_epilogue(op),
+        .y = op->out->value,
+        .dy = ls_op_grad_prologue(op),
+        .dx = ls_op_grad_epilogue(op),
+        .dweight = op->in[1]->grad,
+        .dbias = op->in[2] ? op->in[2]->grad : NULL,
+        .node_stride = ls_graph_parameters(op->graph)->summed,
+    };
+    args.out.bias = op->in[2] ? op->in[2]->value : NULL;
+    return args;
+}
+
+static void forward(ls_op *op, const ls_run *run, int first, int last, void *scratch) {
+    ls_dense_args args = arguments(op, run);
+    kernels_for(op)->forward(&args, run->shards, first, last, scratch);
+}
+
+static void backward(ls_op *op, const ls_run *run, int first, int last, void *scratch) {
+    ls_dense_args args = arguments(op, run);
+    kernels_for(op)->backward(&args, run->shards, first, last, scratch);
+}
+
+static int64_t parts(const ls_op *op) {
+    ls_dense_args args = {.inputs = inputs_of(op), .outputs = ls_tensor_channels(op->out)};
+    return kernels_for(op)->weight_grad_parts(&args);
+}
+
+static void weight_grad(ls_op *op, const ls_run *run, int64_t first, int64_t last, void *scratch) {
+    ls_dense_args args = arguments(op, run);
+    kernels_for(op)->weight_grad(&args, run->shards, first, last, scratch);
+}
+
+static size_t scratch_bytes(const ls_op *op, int64_t rows_per_shard) {
+    ls_dense_args args = {.inputs = inputs_of(op), .outputs = ls_tensor_channels(op->out)};
+    return kernels_for(op)->scratch_bytes(&args, rows_per_shard);
+}
+
+static const ls_op_class dense_class = {
+    .name = "dense",
+    .loads_prologue = true,
+    .stores_sums = true,
+    .forward = forward,
+    .backward = backward,
+    .parts = parts,
+    .weight_grad = weight_grad,
+    .scratch = scratch_bytes,
+};
+
+ls_tensor *ls_dense(ls_graph *graph, ls_tensor *x, ls_tensor *weight, ls_tensor *bias) {
+    if (!x || !weight) return NULL;
+    int64_t inputs = ls_tensor_pixels(x) * ls_tensor_channels(x);
+    if (weight->dims != 2 || weight->shape[1] != inputs)
+        return ls_graph_fail(graph, LS_USAGE, "dense: %lld inputs for a weight of %lldx%lld", (long long)inputs,
+                             (long long)weight->shape[0], (long long)weight->shape[1]);
+    ls_op op = {.class = &dense_class, .in = {x, weight, bias}};
+    return ls_graph_add(graph, &op, 1, &weight->shape[0]);
+}
+
+/* --- the layer ---------------------------------------------------------------------------------------------------- */
+
+typedef struct ls_dense_settings {
+    int64_t units;
+    bool bias;
+    int init; /* ls_initialisation */
+    char *name;
+} ls_dense_settings;
+
+static const ls_key keys[] = {
+    {"units", LS_KEY_INT, LS_KEY_RESULT, offsetof(ls_dense_settings, units), NULL, 1, 1 << 20, NULL,
+     "number of outputs"},
+    {"bias", LS_KEY_BOOL, LS_KEY_RESULT, offsetof(ls_dense_settings, bias), "true", 0, 0, NULL, "add a bias"},
+    {"init", LS_KEY_CHOICE, LS_KEY_RESULT, offsetof(ls_dense_settings, init), "xavier", 0, 0, LS_INITIALISATION_CHOICES,
+     "initial weights"},
+    {"name", LS_KEY_STRING, LS_KEY_RESULT, offsetof(ls_dense_settings, name), "", 0, 0, NULL, "name of the layer"},
+};
+
+static ls_status declare(ls_layer *layer, ls_parameters *parameters) {
+    const ls_dense_settings *settings = layer->settings;
+    int64_t inputs = 1;
+    for (int i = 0; i < layer->in_dims; i++) inputs *= layer->in[i];
+    int64_t shape[2] = {settings->units, inputs};
+    layer->out_dims = 1;
+    layer->out[0] = settings->units;
+    LS_TRY(ls_parameters_add(parameters, layer->name, "weight", LS_LAYOUT_DENSE, 2, shape, true, &layer->parameter[0]));
+    if (!settings->bias) return LS_OK;
+    return ls_parameters_add(parameters, layer->name, "bias", LS_LAYOUT_VECTOR, 1, shape, true, &layer->parameter[1]);
+}
+
+static ls_status initialise(const ls_layer *layer, ls_parameters *parameters, uint64_t seed) {
+    const ls_dense_settings *settings = layer->settings;
+    ls_initialisation how = (ls_initialisation)settings->init;
+    LS_TRY(ls_initialise_weight(parameters, layer->parameter[0], how, seed));
+    if (!settings->bias) return LS_OK;
+    return ls_initialise_bias(parameters, layer->parameter[1], layer->parameter[0], how, seed);
+}
+
+static ls_tensor *apply(const ls_layer *layer, ls_graph *graph, ls_tensor *x) {
+    const ls_dense_settings *settings = layer->settings;
+    ls_tensor *weight = ls_graph_parameter(graph, layer->parameter[0]);
+    ls_tensor *bias = settings->bias ? ls_graph_parameter(graph, layer->parameter[1]) : NULL;
+    return ls_dense(graph, x, weight, bias);
+}
+
+const ls_layer_class ls_dense_layer = {
+    "dense", {keys, sizeof keys / sizeof *keys}, sizeof(ls_dense_settings), declare, initialise, apply};

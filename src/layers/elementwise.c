@@ -1,0 +1,58 @@
+#include "layers/elementwise.h"
+
+#include "core/rng.h"
+
+const ls_elementwise_kernels *ls_elementwise_kernels_for(const ls_backend *backend) {
+    return backend->dtype == LS_FP64 ? &ls_elementwise_ref_f64 : &ls_elementwise_ref_f32;
+}
+
+/* The prologue that this op, unfused, amounts to. */
+static ls_prologue own_prologue(const ls_op *op, const ls_run *run) {
+    ls_prologue p = ls_op_prologue(op, run);
+    p.act = op->act;
+    p.dropout = op->mask;
+    p.dropout.seed = run->seed;
+    p.dropout.step = run->step;
+    p.dropout.sample = run->sample;
+    return p;
+}
+
+static void elementwise_forward(ls_op *op, const ls_run *run, int first, int last, void *scratch) {
+    (void)scratch;
+    ls_prologue in = own_prologue(op, run);
+    ls_elementwise_kernels_for(ls_graph_backend(op->graph))->forward(&in, run->shards, first, last, op->out->value);
+}
+
+static void elementwise_backward(ls_op *op, const ls_run *run, int first, int last, void *scratch) {
+    (void)scratch;
+    ls_prologue in = own_prologue(op, run);
+    ls_grad_epilogue dx = ls_op_grad_epilogue(op);
+    ls_elementwise_kernels_for(ls_graph_backend(op->graph))
+        ->backward(&in, &dx, run->shards, first, last, op->out->grad);
+}
+
+static const ls_op_class activation_class = {
+    .name = "activation", .elementwise = true, .forward = elementwise_forward, .backward = elementwise_backward};
+
+static const ls_op_class dropout_class = {
+    .name = "dropout", .elementwise = true, .forward = elementwise_forward, .backward = elementwise_backward};
+
+ls_tensor *ls_activate(ls_graph *graph, ls_tensor *x, ls_activation act) {
+    if (!x) return NULL;
+    ls_op op = {.class = &activation_class, .in = {x}, .act = act};
+    return ls_graph_add(graph, &op, x->dims, x->shape);
+}
+
+ls_tensor *ls_dropout(ls_graph *graph, ls_tensor *x, double keep) {
+    if (!x) return NULL;
+    if (ls_graph_purpose(graph) != LS_TRAINING || keep >= 1) return x;
+    if (!(keep > 0)) return ls_graph_fail(graph, LS_USAGE, "dropout keeps with probability %g: expected 0 < p <= 1", keep);
+    double threshold = keep * 0x1p32 + 0.5;
+    ls_op op = {.class = &dropout_class,
+                .in = {x},
+                .mask = {.active = true,
+                         .op = (uint32_t)ls_graph_op_count(graph),
+                         .threshold = threshold >= 0x1p32 ? UINT32_MAX : (uint32_t)threshold,
+                         .scale = 1 / keep}};
+    return ls_graph_add(graph, &op, x->dims, x->shape);
+}

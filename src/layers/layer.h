@@ -1,0 +1,46 @@
+/* A layer as the configuration knows it: a name, its keys, what it declares and what it puts on a graph. One class per
+ * folder; the list of all is in layers.c. */
+#ifndef LOCKSTEP_LAYERS_LAYER_H
+#define LOCKSTEP_LAYERS_LAYER_H
+
+#include "core/keys.h"
+#include "graph/graph.h"
+
+typedef struct ls_layer ls_layer;
+
+typedef struct ls_layer_class {
+    const char *name;
+    ls_key_table keys;
+    size_t settings_size;
+    /* Checks the input's shape, sets the output's and declares parameters and statistics. LS_USAGE: the message says what
+     * is wrong and names shapes; the caller puts the layer's position in front. */
+    ls_status (*declare)(ls_layer *layer, ls_parameters *parameters);
+    /* Sets the initial parameters; NULL: none, or zeros do. */
+    ls_status (*initialise)(const ls_layer *layer, ls_parameters *parameters, uint64_t seed);
+    /* Puts the layer's ops on the graph. */
+    ls_tensor *(*apply)(const ls_layer *layer, ls_graph *graph, ls_tensor *x);
+} ls_layer_class;
+
+enum { LS_LAYER_PARAMETERS = 2 };
+
+struct ls_layer {
+    const ls_layer_class *class;
+    void *settings;         /* the class's own struct, filled from the configuration */
+    char name[LS_NAME_MAX]; /* "1" or what `name` says: the prefix of its parameters */
+    int in_dims, out_dims;
+    int64_t in[LS_MAX_DIMS], out[LS_MAX_DIMS];
+    int parameter[LS_LAYER_PARAMETERS]; /* indices of what it declared */
+    int statistics;
+};
+
+/* Every layer type, in the order of --help. */
+extern const ls_layer_class *const ls_layer_classes[];
+extern const int ls_layer_class_count;
+
+/* For layers whose output has the shape of their input. */
+void ls_layer_same_shape(ls_layer *layer);
+
+/* "784" or "28x28x1", for messages. */
+const char *ls_shape_text(int dims, const int64_t *shape, char *text, size_t size);
+
+#endif

@@ -1,0 +1,33 @@
+#include <stdio.h>
+#include <string.h>
+
+#include "layers/batchnorm/batchnorm.h"
+#include "layers/conv2d/conv2d.h"
+#include "layers/dense/dense.h"
+#include "layers/dropout/dropout.h"
+#include "layers/flatten/flatten.h"
+#include "layers/layer.h"
+#include "layers/relu/relu.h"
+#include "layers/tanh/tanh.h"
+
+const ls_layer_class *const ls_layer_classes[] = {
+    &ls_batchnorm_layer, &ls_conv2d_layer, &ls_dense_layer, &ls_dropout_layer,
+    &ls_flatten_layer,   &ls_relu_layer,   &ls_tanh_layer,
+};
+const int ls_layer_class_count = sizeof ls_layer_classes / sizeof *ls_layer_classes;
+
+void ls_layer_same_shape(ls_layer *layer) {
+    layer->out_dims = layer->in_dims;
+    memcpy(layer->out, layer->in, sizeof layer->in);
+}
+
+const char *ls_shape_text(int dims, const int64_t *shape, char *text, size_t size) {
+    size_t used = 0;
+    text[0] = '\0';
+    for (int i = 0; i < dims && used < size; i++) {
+        int n = snprintf(text + used, size - used, "%s%lld", i ? "x" : "", (long long)shape[i]);
+        if (n < 0) break;
+        used += (size_t)n;
+    }
+    return text;
+}

@@ -1,0 +1,36 @@
+/* Softmax and cross entropy: p_j = exp(x_j - max x) / sum exp, loss of a sample = -log(max(p_label, clip)), the loss of a
+ * batch is their mean. Gradient with respect to x: (p - onehot) / B; with LS_CLIP_DAMPED times p / (p + clip) where
+ * p_label < clip, as the published code of report 1 has it. The class is the first of the largest p. */
+#ifndef LOCKSTEP_LAYERS_SOFTMAX_CROSS_ENTROPY_H
+#define LOCKSTEP_LAYERS_SOFTMAX_CROSS_ENTROPY_H
+
+#include "graph/graph.h"
+
+typedef struct ls_softmax_args {
+    int64_t classes;
+    const void *x;          /* [rows][classes] */
+    const uint8_t *labels;  /* of the data set, looked up by sample */
+    const uint32_t *sample; /* [rows] */
+    double clip;
+    bool damped;
+    void *probability; /* [rows][classes] */
+    void *loss;        /* [rows] */
+    double *sums;      /* [local shards][2]: sum of losses, number of correct classes */
+    void *dx;          /* [rows][classes]; backward */
+    double scale;      /* 1 / B; backward */
+} ls_softmax_args;
+
+typedef struct ls_softmax_kernels {
+    void (*forward)(const ls_softmax_args *args, const ls_shards *shards, int first, int last);
+    void (*backward)(const ls_softmax_args *args, const ls_shards *shards, int first, int last);
+} ls_softmax_kernels;
+
+extern const ls_softmax_kernels ls_softmax_ref_f32, ls_softmax_ref_f64;
+
+/* Positions in the op's sums. */
+enum { LS_LOSS_SUM, LS_CORRECT_SUM, LS_LOSS_SUMS };
+
+/* The op; its output is the loss of each sample, [rows], and its sums the batch's. Labels are the run's data set's. */
+ls_tensor *ls_softmax_cross_entropy(ls_graph *graph, ls_tensor *x, double clip, bool damped);
+
+#endif

@@ -1,0 +1,39 @@
+#include "model/optimizer.h"
+
+#include "core/elementary.h"
+
+int ls_optimizer_moments(int kind) { return kind == LS_ADAM ? 2 : kind == LS_MOMENTUM ? 1 : 0; }
+
+ls_update ls_optimizer_step(const ls_optimizer *optimizer, double lr, uint64_t step, int64_t parameters) {
+    ls_update update = {
+        .kind = optimizer->kind,
+        .epsilon_inside = optimizer->epsilon_inside,
+        .rate = lr,
+        .decay = 2 * optimizer->l2_mean / (double)parameters + optimizer->weight_decay,
+        .momentum = optimizer->momentum,
+        .beta1 = optimizer->beta1,
+        .beta2 = optimizer->beta2,
+        .epsilon = optimizer->epsilon,
+    };
+    if (optimizer->kind == LS_ADAM) {
+        update.correction1 = 1 / (1 - ls_pow_int(optimizer->beta1, step));
+        update.correction2 = 1 / (1 - ls_pow_int(optimizer->beta2, step));
+        if (optimizer->decay_power > 0) update.rate = lr / ls_pow((double)step, optimizer->decay_power);
+    }
+    return update;
+}
+
+/* Elements [first, last), all in one of the two regions of the gradient arena. */
+static void apply_region(const ls_update *update, ls_parameters *p, int64_t first, int64_t last, int64_t shift) {
+    if (first >= last) return;
+    void (*kernel)(const ls_update *, int64_t, void *, const void *, void *, void *) =
+        p->backend->dtype == LS_FP64 ? ls_update_ref_f64 : ls_update_ref_f32;
+    kernel(update, last - first, ls_arena_at(p, p->value, first), ls_arena_at(p, p->gradient, first + shift),
+           p->moment1 ? ls_arena_at(p, p->moment1, first) : NULL, p->moment2 ? ls_arena_at(p, p->moment2, first) : NULL);
+}
+
+void ls_optimizer_apply(const ls_update *update, ls_parameters *parameters, int64_t first, int64_t last) {
+    int64_t summed = parameters->summed;
+    apply_region(update, parameters, first, last < summed ? last : summed, 0);
+    apply_region(update, parameters, first > summed ? first : summed, last, (parameters->nodes - 1) * summed);
+}

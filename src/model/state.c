@@ -1,0 +1,144 @@
+#include "model/state.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <xxhash.h>
+
+#include "layers/batchnorm/statistics.h"
+
+#if __BYTE_ORDER__ != __ORDER_LITTLE_ENDIAN__
+#error "fingerprints and checkpoints are defined over little-endian values"
+#endif
+
+enum { RECORDS_PER_STATISTICS = 3 };
+
+static size_t record_bytes(const ls_record *record) {
+    size_t count = 1;
+    for (int i = 0; i < record->dims; i++) count *= (size_t)record->shape[i];
+    return count * (record->type == LS_RECORD_F32 ? 4 : 8);
+}
+
+static ls_status add(ls_state *state, ls_record_type type, int dims, const int64_t *shape, const char *group,
+                     const char *name, const char *suffix) {
+    char path[2 * LS_NAME_MAX];
+    ls_record *record = &state->records[state->count];
+    snprintf(path, sizeof path, "%s/%s%s", group, name, suffix);
+    LS_TRY(ls_strdup(&state->paths[state->count], path));
+    *record = (ls_record){.path = state->paths[state->count], .type = type, .dims = dims};
+    if (dims > 0) memcpy(record->shape, shape, (size_t)dims * sizeof *shape);
+    state->count++;
+    return ls_calloc(&record->data, 1, record_bytes(record), path);
+}
+
+static ls_status add_parameters(const ls_parameters *p, ls_state *state, const char *group) {
+    ls_record_type type = p->backend->dtype == LS_FP64 ? LS_RECORD_F64 : LS_RECORD_F32;
+    for (int i = 0; i < p->count; i++)
+        LS_TRY(add(state, type, p->list[i].dims, p->list[i].shape, group, p->list[i].name, ""));
+    return LS_OK;
+}
+
+static ls_status add_all(const ls_parameters *p, ls_state *state) {
+    ls_record_type type = p->backend->dtype == LS_FP64 ? LS_RECORD_F64 : LS_RECORD_F32;
+    LS_TRY(add_parameters(p, state, "model"));
+    for (int i = 0; i < p->statistics_count; i++) {
+        const ls_statistics *s = &p->statistics[i];
+        LS_TRY(add(state, type, 1, &s->channels, "model", s->name, ".running_mean"));
+        LS_TRY(add(state, type, 1, &s->channels, "model", s->name, ".running_var"));
+        LS_TRY(add(state, LS_RECORD_I64, 0, NULL, "model", s->name, ".num_batches_tracked"));
+    }
+    if (p->moment1) LS_TRY(add_parameters(p, state, "optimizer/m"));
+    if (p->moment2) LS_TRY(add_parameters(p, state, "optimizer/v"));
+    for (int i = 0; i < p->statistics_count; i++) {
+        int64_t length = 1 + 3 * p->statistics[i].channels;
+        LS_TRY(add(state, LS_RECORD_F64, 1, &length, "batchnorm", p->statistics[i].name, ""));
+    }
+    return LS_OK;
+}
+
+ls_status ls_state_create(const ls_parameters *parameters, ls_state *state) {
+    size_t most = 3 * (size_t)parameters->count + (RECORDS_PER_STATISTICS + 1) * (size_t)parameters->statistics_count;
+    *state = (ls_state){0};
+    ls_status status = ls_calloc(&state->records, most, sizeof *state->records, "the model's state");
+    if (status == LS_OK) status = ls_calloc(&state->paths, most, sizeof *state->paths, "the model's state");
+    if (status == LS_OK) status = ls_calloc(&state->hashes, most, sizeof *state->hashes, "the model's state");
+    if (status == LS_OK) status = add_all(parameters, state);
+    if (status != LS_OK) ls_state_destroy(state);
+    return status;
+}
+
+void ls_state_destroy(ls_state *state) {
+    for (int i = 0; i < state->count; i++) {
+        free(state->records[i].data);
+        free(state->paths[i]);
+    }
+    free(state->records);
+    free(state->paths);
+    free(state->hashes);
+    *state = (ls_state){0};
+}
+
+/* PyTorch's view of the statistics: the mean and variance that evaluation uses. */
+static void export_running(const ls_statistics *s, ls_dtype dtype, ls_record records[RECORDS_PER_STATISTICS]) {
+    for (int64_t c = 0; c < s->channels; c++) {
+        double mean, variance;
+        ls_statistics_evaluate(s, c, &mean, &variance);
+        if (dtype == LS_FP64) {
+            ((double *)records[0].data)[c] = mean;
+            ((double *)records[1].data)[c] = variance;
+        } else {
+            ((float *)records[0].data)[c] = (float)mean;
+            ((float *)records[1].data)[c] = (float)variance;
+        }
+    }
+    *(int64_t *)records[2].data = (int64_t)s->values[0];
+}
+
+void ls_state_export(const ls_parameters *p, ls_state *state) {
+    ls_record *record = state->records;
+    for (int i = 0; i < p->count; i++) ls_parameter_export(p, &p->list[i], p->value, (record++)->data);
+    for (int i = 0; i < p->statistics_count; i++, record += RECORDS_PER_STATISTICS)
+        export_running(&p->statistics[i], p->backend->dtype, record);
+    for (int i = 0; p->moment1 && i < p->count; i++)
+        ls_parameter_export(p, &p->list[i], p->moment1, (record++)->data);
+    for (int i = 0; p->moment2 && i < p->count; i++)
+        ls_parameter_export(p, &p->list[i], p->moment2, (record++)->data);
+    for (int i = 0; i < p->statistics_count; i++, record++)
+        memcpy(record->data, p->statistics[i].values, record_bytes(record));
+}
+
+void ls_state_import(ls_parameters *p, const ls_state *state) {
+    const ls_record *record = state->records;
+    for (int i = 0; i < p->count; i++) ls_parameter_import(p, &p->list[i], p->value, (record++)->data);
+    record += RECORDS_PER_STATISTICS * p->statistics_count;
+    for (int i = 0; p->moment1 && i < p->count; i++)
+        ls_parameter_import(p, &p->list[i], p->moment1, (record++)->data);
+    for (int i = 0; p->moment2 && i < p->count; i++)
+        ls_parameter_import(p, &p->list[i], p->moment2, (record++)->data);
+    for (int i = 0; i < p->statistics_count; i++, record++)
+        memcpy(p->statistics[i].values, record->data, record_bytes(record));
+}
+
+static uint64_t hash_record(const ls_record *record) {
+    uint64_t head = XXH3_64bits(record->path, strlen(record->path) + 1);
+    head = XXH3_64bits_withSeed(record->shape, (size_t)record->dims * sizeof *record->shape, head);
+    return XXH3_64bits_withSeed(record->data, record_bytes(record), head);
+}
+
+uint64_t ls_state_fingerprint(ls_state *state, uint64_t step) {
+    for (int i = 0; i < state->count; i++) state->hashes[i] = hash_record(&state->records[i]);
+    return XXH3_64bits_withSeed(state->hashes, (size_t)state->count * sizeof *state->hashes, step);
+}
+
+uint64_t ls_replica_hash(const ls_parameters *p, uint64_t step) {
+    size_t size = (size_t)p->total * ls_dtype_size(p->backend->dtype);
+    const void *arenas[] = {p->value, p->moment1, p->moment2};
+    uint64_t hash = step;
+    for (size_t i = 0; i < sizeof arenas / sizeof *arenas; i++)
+        if (arenas[i]) hash = XXH3_64bits_withSeed(arenas[i], size, hash);
+    for (int i = 0; i < p->statistics_count; i++) {
+        const ls_statistics *s = &p->statistics[i];
+        hash = XXH3_64bits_withSeed(s->values, (size_t)(1 + 3 * s->channels) * sizeof *s->values, hash);
+    }
+    return hash;
+}
