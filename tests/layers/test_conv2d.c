@@ -1,5 +1,4 @@
-/* The reference kernels of the convolution against loops over its terms, to the bit. Built for fp32 and fp64.
- */
+/* The reference kernels of the convolution against loops over its terms, to the bit, in fp32 and fp64. */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -125,8 +124,7 @@ static void channels(void **state) {
             check((shape){5, 6, size[c], size[k], 3, 3, 1, 1}, few, (c + k) % 2 ? all : BIAS);
 }
 
-/* Kernels, strides and paddings, among them taps that meet nothing but padding and pixels that nothing reads.
- */
+/* Kernels, strides and paddings, among them taps that meet padding alone and pixels that nothing reads. */
 static void shapes(void **state) {
     (void)state;
     const shape list[] = {{7, 7, 3, 5, 1, 1, 1, 0},  {7, 7, 3, 5, 1, 1, 2, 0},  {8, 6, 3, 5, 3, 3, 2, 1},

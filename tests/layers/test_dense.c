@@ -1,5 +1,4 @@
-/* The reference kernels of the dense layer against loops over its terms, to the bit. Built for fp32 and fp64.
- */
+/* The reference kernels of the dense layer against loops over its terms, to the bit, in fp32 and fp64. */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -78,8 +77,7 @@ static void check(int64_t inputs, int64_t outputs, batch_cut cut, unsigned featu
 
 static const unsigned all = NORM | RELU | DROPOUT | STORED | BIAS | SUMS | DY_NORM | DX_SUMS;
 
-/* Sizes around those of the tiles and blocks: 4 rows, 12 columns (6 in fp64), 64 inputs, 64 rows, 256 terms.
- */
+/* Sizes around those of tiles and blocks: 4 rows, 12 columns (6 in fp64), 64 inputs, 64 rows, 256 terms. */
 static void sizes(void **state) {
     (void)state;
     const int64_t size[] = {1, 3, 7, 12, 17, 33, 65, 130};

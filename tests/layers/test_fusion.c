@@ -81,7 +81,7 @@ static void prologue_of_shape(void *context, unsigned features) {
     check_prologue(&f, out, want);
     for (int64_t row = f.rows - 1; row >= 0; row--) /* row by row, to its place */
         LS_NAME(ls_prologue_rows)
-        (&f.in, row, 1, f.in.stored ? (real *)f.in.stored + row * size : out + row * size);
+    (&f.in, row, 1, f.in.stored ? (real *)f.in.stored + row * size : out + row * size);
     check_prologue(&f, out, want);
     fixture_free();
 }
@@ -209,8 +209,7 @@ static void no_shard_no_sums(void **state) {
 }
 
 #ifdef LS_F64
-/* dz is the gradient of sum(x' dx') by z, so dz * scale (or dz alone) is the one by x: central differences.
- */
+/* dz is the gradient of sum(x' dx') by z, so dz * scale (or dz alone) is the one by x. */
 static void differences(void *context, unsigned features) {
     fixture f = make(context, features);
     const int64_t size = row_size(&f), n = f.rows * size;

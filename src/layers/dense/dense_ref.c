@@ -7,13 +7,12 @@
  *             for each TILE_ROWS rows n              TILE_ROWS streams of a, from L2
  *                 for each t                         4 x 3 sums in registers
  *
- * A tile of sums rests in out between two pieces, so every sum has one accumulator and runs over increasing
- * t.
+ * A tile of sums rests in out between two pieces: one accumulator for each sum, over increasing t.
  *
  * Weight gradient, part by part: BLOCK_INPUTS rows c of dw by one panel of columns k,
  *
  *     for each leaf (shard) of a node, depth first   x' and dy of the shard's rows: 5 KB, in L1
- *         for each TILE_INPUTS rows c
+ *         for each TILE_ROWS rows c
  *             for each sample n of the shard         4 x 3 sums in registers
  *             merge with the pending tiles           log2(V) + 1 levels of 3 KB, in L1 for V = 16
  *
@@ -175,8 +174,7 @@ typedef struct part {
     int64_t input, inputs, output, outputs;
 } part;
 
-/* Samples of one shard, at most BLOCK_ROWS at a time: x' at the part's first input, dy at its first output.
- */
+/* At most BLOCK_ROWS samples of a shard: x' at the part's first input, dy at its first output. */
 typedef struct samples {
     const real *x, *dy;
     int64_t x_stride, dy_stride, n;
@@ -193,8 +191,7 @@ static int64_t weight_grad_parts(const ls_dense_args *args) {
     return (args->inputs + BLOCK_INPUTS - 1) / BLOCK_INPUTS * panels_of(args);
 }
 
-/* Adds the samples to tile i of the shard's sum at pending[depth]; after the last ones merges it down the
- * tree. */
+/* Adds samples to tile i of the shard's sum at pending[depth]; after the last ones merges it down. */
 ALWAYS_INLINE void add_samples(const samples *at, int rows, pending_tiles pending, int depth, int merges,
                                int i) {
     tile sum = {0};
@@ -217,8 +214,7 @@ static void add_samples_to_part(const samples *at, const part *p, pending_tiles 
     }
 }
 
-/* The shard's sum of the part, at pending[depth], merged down. A panel of fewer columns is padded in scratch.
- */
+/* The shard's sum of the part at pending[depth], merged down. A panel of fewer columns is padded first. */
 static void add_shard(const ls_dense_args *args, const part *p, int64_t begin, int64_t end,
                       pending_tiles pending, int depth, int merges, real *padded) {
     const real *x = args->in.stored ? args->in.stored : args->in.x;
