@@ -13,7 +13,7 @@
 static const ls_dense_kernels *kernels = &LS_NAME(ls_dense_ref);
 
 static ls_dense_args args_of(const fixture *f) {
-    return (ls_dense_args){.inputs = f->x_channels,
+    return (ls_dense_args){.inputs = f->x_pixels * f->x_channels,
                            .outputs = f->y_channels,
                            .weight = f->weight,
                            .in = f->in,
@@ -58,9 +58,12 @@ typedef struct cut {
     int64_t batch;
 } batch_cut;
 
-static void check(int64_t inputs, int64_t outputs, batch_cut cut, unsigned features) {
-    fixture f = {.x_pixels = 1,
-                 .x_channels = inputs,
+/* x of `pixels` times `channels`, which a dense layer takes as so many inputs */
+static void check_pixels(int64_t pixels, int64_t channels, int64_t outputs, batch_cut cut,
+                         unsigned features) {
+    const int64_t inputs = pixels * channels;
+    fixture f = {.x_pixels = pixels,
+                 .x_channels = channels,
                  .y_pixels = 1,
                  .y_channels = outputs,
                  .weights = inputs * outputs,
@@ -75,6 +78,10 @@ static void check(int64_t inputs, int64_t outputs, batch_cut cut, unsigned featu
     free(f.term);
 }
 
+static void check(int64_t inputs, int64_t outputs, batch_cut cut, unsigned features) {
+    check_pixels(1, inputs, outputs, cut, features);
+}
+
 static const unsigned all = NORM | RELU | DROPOUT | STORED | BIAS | SUMS | DY_NORM | DX_SUMS;
 
 /* Sizes around those of tiles and blocks: 4 rows, 12 columns (6 in fp64), 64 inputs, 64 rows, 256 terms. */
@@ -87,6 +94,8 @@ static void sizes(void **state) {
             check(size[c], size[k], (batch_cut){4, 0, 1, 17}, (c + k) % 2 ? all : BIAS);
     check(300, 13, (batch_cut){4, 0, 1, 17}, all);
     check(13, 600, (batch_cut){2, 0, 1, 9}, all);
+    check_pixels(9, 5, 7, (batch_cut){4, 0, 1, 17}, all);
+    check_pixels(9, 5, 7, (batch_cut){4, 1, 3, 17}, all | ACCUMULATE | RESIDUAL | DRESIDUAL | RESIDUAL_SUMS);
 }
 
 /* Empty shards, ragged shards, one shard, shards of more rows than a block, ranks with one and with several

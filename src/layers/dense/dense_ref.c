@@ -145,8 +145,8 @@ static void backward(const ls_dense_args *args, const ls_shards *shards, int fir
     if (args->dy.stored) LS_NAME(ls_grad_prologue_rows)
     (&args->dy, begin, end - begin, (real *)args->dy.stored + begin * args->outputs);
     if (!args->dx.dz && !args->dx.dresidual) return;
-    clear_sums(args->dx.sums, args->inputs, first, last);
-    clear_sums(args->dx.residual_sums, args->inputs, first, last);
+    clear_sums(args->dx.sums, args->in.channels, first, last); /* a flattened x has several pixels */
+    clear_sums(args->dx.residual_sums, args->in.channels, first, last);
     /* Where dz is not added to, dx' is computed in its place. */
     const bool in_place = args->dx.dz && !args->dx.accumulate;
     const scratch_parts parts = split_scratch(scratch);
