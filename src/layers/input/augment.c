@@ -12,26 +12,21 @@
  * in double: along x for four rows, then along y between the four results. The order of Pillow's operations
  * is kept, so that the bytes are the same. What makes it fast:
  *  - p1..p4 along x depend on the source alone. They are computed once for each place of it, exactly, as
- * small whole numbers. An output pixel reads them for four rows at once, hence they lie column after column.
+ *    small whole numbers. An output pixel reads them for four rows at once: hence column after column.
  *  - Pixels beyond the edge count as the nearest one on it: a border of two rows and columns all around,
- * rather than clipped indices.
- *  - Four times four zeros give 0: pixels outside of the source or that see no lit pixel are left out.
- *  - Some rows of the output are made at once, in passes over short arrays without a branch in them, which
- * the compiler turns into vector code and the processor has nothing to guess in. */
-enum { BORDER = 2, TAPS = 4, GROUP = 8, ALIGNMENT = 64 };
+ *    rather than clipped indices.
+ *  - Four times four zeros give 0: only what is within the filter's reach of a lit pixel is computed.
+ *  - A row of the output is made in passes over short arrays, which the compiler turns into vector code. */
+enum { BORDER = 2, TAPS = 4, ALIGNMENT = 64 };
 
 typedef struct plan {
-    int height, width;
-    size_t rows;         /* height with its border: the length of a column */
-    int16_t *column;     /* [width + 4][rows]: the source, transposed, with its border */
-    float *coefficients; /* [width + 1][p1..p4][rows] */
-    uint8_t *lit;        /* by the same index, of p1: whether any of the 4 x 4 pixels is; at the end one 0 */
+    size_t rows;             /* height with its border: the length of a column */
+    int16_t *column;         /* [width + 4][rows]: the source, transposed, with its border */
+    float *coefficients;     /* [width + 1][p1..p4][rows] */
     double *x_part, *y_part; /* [width]: the part of the source's x and y that depends on the output's x */
-    double *distance_x, *distance_y; /* [GROUP][width]: from the source pixel's centre */
-    int32_t *first;                  /* [GROUP][width]: index of the pixel's first coefficient */
-    int32_t *pixels;                 /* [GROUP width]: those to compute */
-    double *values;                  /* [GROUP width][4]: of those, after the interpolation along x */
-    double *result;                  /* [GROUP width]: of those, the distance along y and then the result */
+    double *source_x, *source_y; /* [width]: the source's coordinates, then distances from pixel centres */
+    double *values;              /* [width][4]: after the interpolation along x */
+    int32_t *first;              /* [width]: index of the pixel's first coefficient */
 } plan;
 
 /* Lays the arrays out from `scratch` on; returns the bytes they take. With NULL it only counts. */
@@ -43,20 +38,15 @@ static size_t plan_layout(plan *p, int height, int width, void *scratch) {
     } parts[] = {
         {&p->column, (w + 2 * BORDER) * rows * sizeof *p->column},
         {&p->coefficients, (w + 1) * TAPS * rows * sizeof *p->coefficients},
-        {&p->lit, (w + 1) * TAPS * rows + 1},
         {&p->x_part, w * sizeof *p->x_part},
         {&p->y_part, w * sizeof *p->y_part},
-        {&p->distance_x, GROUP * w * sizeof *p->distance_x},
-        {&p->distance_y, GROUP * w * sizeof *p->distance_y},
-        {&p->first, GROUP * w * sizeof *p->first},
-        {&p->pixels, GROUP * w * sizeof *p->pixels},
-        {&p->values, GROUP * w * TAPS * sizeof *p->values},
-        {&p->result, GROUP * w * sizeof *p->result},
+        {&p->source_x, w * sizeof *p->source_x},
+        {&p->source_y, w * sizeof *p->source_y},
+        {&p->values, w * TAPS * sizeof *p->values},
+        {&p->first, w * sizeof *p->first},
     };
     char *start = scratch;
     if (start) start += (ALIGNMENT - (uintptr_t)start % ALIGNMENT) % ALIGNMENT;
-    p->height = height;
-    p->width = width;
     p->rows = rows;
     for (size_t i = 0; i < sizeof parts / sizeof *parts; i++) {
         char *array = start ? start + end : NULL;
@@ -71,12 +61,34 @@ size_t ls_augment_scratch(int height, int width) {
     return plan_layout(&p, height, width, NULL) + ALIGNMENT;
 }
 
+/* The smallest box that holds all pixels above 0; empty (right <= left) for a black image. */
+typedef struct box {
+    int left, right, top, bottom; /* left <= x < right, top <= y < bottom */
+} box;
+
+/* `any` is scratch for one row. */
+static box lit_box(const uint8_t *in, int height, int width, uint8_t *restrict any) {
+    box b = {.left = 0, .right = width, .top = height, .bottom = 0};
+    memset(any, 0, (size_t)width);
+    for (int y = 0; y < height; y++, in += width) {
+        uint8_t lit = 0;
+        for (int x = 0; x < width; x++) {
+            any[x] |= in[x];
+            lit |= in[x];
+        }
+        if (lit && b.top > y) b.top = y;
+        if (lit) b.bottom = y + 1;
+    }
+    while (b.left < b.right && !any[b.left]) b.left++;
+    while (b.right > b.left && !any[b.right - 1]) b.right--;
+    return b;
+}
+
 static int clipped(int i, int count) {
     return i < 0 ? 0 : i < count ? i : count - 1;
 }
 
-static void prepare_columns(const plan *p, const uint8_t *in) {
-    int height = p->height, width = p->width;
+static void prepare_columns(const plan *p, const uint8_t *in, int height, int width) {
     size_t rows = p->rows;
     for (int r = 0; r < height + 2 * BORDER; r++) {
         const uint8_t *row = in + (size_t)clipped(r - BORDER, height) * (size_t)width;
@@ -87,13 +99,12 @@ static void prepare_columns(const plan *p, const uint8_t *in) {
     }
 }
 
-static void prepare_coefficients(const plan *p) {
-    size_t rows = p->rows, windows = rows - (TAPS - 1);
-    for (int c = 0; c <= p->width; c++) {
+static void prepare_coefficients(const plan *p, int width) {
+    size_t rows = p->rows;
+    for (int c = 0; c <= width; c++) {
         const int16_t *restrict v1 = p->column + (size_t)c * rows;
         const int16_t *restrict v2 = v1 + rows, *restrict v3 = v2 + rows, *restrict v4 = v3 + rows;
         float *restrict to = p->coefficients + (size_t)c * TAPS * rows;
-        uint8_t *restrict lit = p->lit + (size_t)c * TAPS * rows, *restrict row_lit = lit + rows;
         for (size_t r = 0; r < rows; r++) {
             int a = v1[r], b = v2[r], d = v3[r], e = v4[r];
             to[r] = (float)b;
@@ -101,91 +112,60 @@ static void prepare_coefficients(const plan *p) {
             to[2 * rows + r] = (float)(2 * (a - b) + d - e);
             to[3 * rows + r] = (float)(b - a - d + e);
         }
-        for (size_t r = 0; r < rows; r++) row_lit[r] = (uint8_t)(v1[r] | v2[r] | v3[r] | v4[r]);
-        for (size_t r = 0; r < windows; r++)
-            lit[r] = (row_lit[r] | row_lit[r + 1] | row_lit[r + 2] | row_lit[r + 3]) != 0;
-    }
-    p->lit[(size_t)(p->width + 1) * TAPS * rows] = 0;
-}
-
-/* The matrix that takes the output's pixel centres to the source: (x, y) -> (a x + b y + c, d x + e y + f).
- */
-typedef struct affine {
-    double a, b, c, d, e, f;
-} affine;
-
-/* Where the pixels of output row y lie in the source: the group's row i of distance_x, distance_y and first.
- * Inside the image the coordinates are above -1 after the half is taken off. */
-static void locate(const plan *p, const affine *m, int y, int i) {
-    const double shift = 0x1.8p52; /* added and taken away again, it rounds to the nearest whole number */
-    const double stride = (double)(TAPS * p->rows), outside = (double)(p->width + 1) * stride;
-    const double width = p->width, height = p->height, by = m->b * (y + 0.5), ey = m->e * (y + 0.5);
-    const double c = m->c, f = m->f;
-    const double *restrict x_part = p->x_part, *restrict y_part = p->y_part;
-    double *restrict distance_x = p->distance_x + (size_t)i * (size_t)p->width;
-    double *restrict distance_y = p->distance_y + (size_t)i * (size_t)p->width;
-    int32_t *restrict first = p->first + (size_t)i * (size_t)p->width;
-    for (int j = 0; j < p->width; j++) {
-        double source_x = x_part[j] + by + c, source_y = y_part[j] + ey + f;
-        double from_x = source_x - 0.5, from_y = source_y - 0.5;
-        double column = (from_x + shift) - shift, row = (from_y + shift) - shift;
-        column -= column > from_x ? 1.0 : 0.0; /* from the nearest down to the floor */
-        row -= row > from_y ? 1.0 : 0.0;
-        distance_x[j] = from_x - column;
-        distance_y[j] = from_y - row;
-        double index = (column + 1) * stride + (row + 1);
-        index = source_x >= 0 ? index : outside;
-        index = source_x < width ? index : outside;
-        index = source_y >= 0 ? index : outside;
-        index = source_y < height ? index : outside;
-        first[j] = (int32_t)index;
     }
 }
 
-/* The pixels of the group that can be other than 0; returns their number. */
-static int choose(const plan *p, int count) {
-    int chosen = 0;
-    for (int i = 0; i < count; i++) {
-        p->pixels[chosen] = i;
-        chosen += p->lit[p->first[i]];
+/* Turns source_x and source_y of pixels from..to-1 into distances from the pixel centre before, and finds the
+ * pixels' coefficients. The coordinates are inside the image, so that after the half they are above -1. */
+static void locate(const plan *p, int from, int to) {
+    const double shift = 0x1.8p52, stride = (double)(TAPS * p->rows);
+    double *restrict source_x = p->source_x, *restrict source_y = p->source_y;
+    int32_t *restrict first = p->first;
+    for (int i = from; i < to; i++) {
+        double x = source_x[i] - 0.5, y = source_y[i] - 0.5;
+        /* To the nearest whole number, then down to the floor. */
+        double column = (x + shift) - shift, row = (y + shift) - shift;
+        column -= column > x ? 1.0 : 0.0;
+        row -= row > y ? 1.0 : 0.0;
+        source_x[i] = x - column;
+        source_y[i] = y - row;
+        first[i] = (int32_t)((column + 1) * stride + (row + 1));
     }
-    return chosen;
 }
 
-static void along_x(const plan *p, int count) {
+static void along_x(const plan *p, int from, int to) {
     size_t rows = p->rows;
-    const double *restrict distance_x = p->distance_x, *restrict distance_y = p->distance_y;
-    double *restrict values = p->values, *restrict result = p->result;
-    for (int i = 0; i < count; i++) {
-        int pixel = p->pixels[i];
-        const float *restrict c = p->coefficients + p->first[pixel];
-        double d = distance_x[pixel];
+    const double *restrict distance = p->source_x;
+    double *restrict values = p->values;
+    for (int i = from; i < to; i++) {
+        const float *restrict c = p->coefficients + p->first[i];
+        double d = distance[i];
         for (int j = 0; j < TAPS; j++)
             values[TAPS * i + j] =
                 (double)c[j] +
                 d * ((double)c[rows + j] + d * ((double)c[2 * rows + j] + d * (double)c[3 * rows + j]));
-        result[i] = distance_y[pixel];
     }
 }
 
-static void along_y(const plan *p, int count, uint8_t *restrict out) {
+static void along_y(const plan *p, int from, int to, uint8_t *restrict out) {
+    double *restrict distance = p->source_y;
     const double *restrict values = p->values;
-    double *restrict result = p->result;
-    for (int i = 0; i < count; i++) {
+    for (int i = from; i < to; i++) {
         double v1 = values[TAPS * i], v2 = values[TAPS * i + 1];
         double v3 = values[TAPS * i + 2], v4 = values[TAPS * i + 3];
-        double d = result[i];
+        double d = distance[i];
         double p2 = -v1 + v3, p3 = 2 * (v1 - v2) + v3 - v4, p4 = -v1 + v2 - v3 + v4;
         double v = v2 + d * (p2 + d * (p3 + d * p4));
         v = v > 0.0 ? v : 0.0;
-        result[i] = v < 255.0 ? v : 255.0;
+        distance[i] = v < 255.0 ? v : 255.0;
     }
-    for (int i = 0; i < count; i++) out[p->pixels[i]] = (uint8_t)(int)result[i];
+    /* A loop of its own: in one, gcc mixes bytes of 0, 255 and v under masks, at three times the cost. */
+    for (int i = from; i < to; i++) out[i] = (uint8_t)(int)distance[i];
 }
 
 /* To 15 decimals, as Pillow rounds the entries of its matrix (so that cos(90 degrees) is 0), and exactly,
- * since sin(45 degrees) is near the middle between two such numbers. fma() is defined to the bit, unlike
- * sin(). */
+ * since sin(45 degrees) is near the middle between two such numbers. The result of fma() is defined to the
+ * bit, whether the processor has the instruction or not. */
 static double rounded(double v) {
     double scaled = v * 1e15, shift = 0x1.8p52;
     double nearest = (scaled + shift) - shift;
@@ -214,6 +194,24 @@ static int turn(const uint8_t *in, int height, int width, double degrees, uint8_
     return 1;
 }
 
+/* Where the source's coordinates have to be for a result other than 0. */
+typedef struct reach {
+    double left, right, top, bottom;
+} reach;
+
+static inline int inside(const reach *r, double x, double y) {
+    return x >= r->left && x < r->right && y >= r->top && y < r->bottom;
+}
+
+/* Inside the image, and not so far from the lit box that it lies outside of the columns floor(x - 0.5) - 1 ..
+ * floor(x - 0.5) + 2, and likewise the rows. */
+static reach reach_of(const box *lit, int height, int width) {
+    return (reach){.left = fmax(0, lit->left - 1.5),
+                   .right = fmin(width, lit->right + 1.5),
+                   .top = fmax(0, lit->top - 1.5),
+                   .bottom = fmin(height, lit->bottom + 1.5)};
+}
+
 void ls_rotate_bicubic(const uint8_t *in, int height, int width, double degrees, uint8_t *out,
                        void *scratch) {
     degrees = fmod(degrees, 360); /* exact, on every processor */
@@ -222,31 +220,42 @@ void ls_rotate_bicubic(const uint8_t *in, int height, int width, double degrees,
 
     plan p;
     plan_layout(&p, height, width, scratch);
-    prepare_columns(&p, in);
-    prepare_coefficients(&p);
-
-    /* About the middle. */
-    double angle = -(degrees * (0x1.921fb54442d18p+1 / 180)), x = width / 2.0, y = height / 2.0;
-    affine m = {.a = rounded(ls_cos(angle)), .b = rounded(ls_sin(angle)), .d = rounded(-ls_sin(angle))};
-    m.e = m.a;
-    m.c = (m.a * -x + m.b * -y) + x;
-    m.f = (m.d * -x + m.e * -y) + y;
-    for (int j = 0; j < width; j++) {
-        p.x_part[j] = m.a * (j + 0.5);
-        p.y_part[j] = m.d * (j + 0.5);
-    }
     memset(out, 0, (size_t)height * (size_t)width);
-    for (int start = 0; start < height; start += GROUP) {
-        int lines = height - start < GROUP ? height - start : GROUP;
-        for (int i = 0; i < lines; i++) locate(&p, &m, start + i, i);
-        int count = choose(&p, lines * width);
-        along_x(&p, count);
-        along_y(&p, count, out + (size_t)start * (size_t)width);
+    box lit = lit_box(in, height, width, (uint8_t *)p.first);
+    if (lit.right <= lit.left) return;
+    prepare_columns(&p, in, height, width);
+    prepare_coefficients(&p, width);
+    reach limits = reach_of(&lit, height, width);
+
+    /* From the output's pixel centres to the source: (x, y) -> (a x + b y + c, d x + e y + f). */
+    double angle = -(degrees * (0x1.921fb54442d18p+1 / 180));
+    double a = rounded(ls_cos(angle)), b = rounded(ls_sin(angle)), d = rounded(-ls_sin(angle)), e = a;
+    double middle_x = width / 2.0, middle_y = height / 2.0;
+    double c = (a * -middle_x + b * -middle_y) + middle_x;
+    double f = (d * -middle_x + e * -middle_y) + middle_y;
+    for (int x = 0; x < width; x++) {
+        p.x_part[x] = a * (x + 0.5);
+        p.y_part[x] = d * (x + 0.5);
+    }
+    for (int y = 0; y < height; y++, out += width) {
+        double by = b * (y + 0.5), ey = e * (y + 0.5);
+        const double *restrict x_part = p.x_part, *restrict y_part = p.y_part;
+        double *restrict source_x = p.source_x, *restrict source_y = p.source_y;
+        for (int x = 0; x < width; x++) {
+            source_x[x] = x_part[x] + by + c;
+            source_y[x] = y_part[x] + ey + f;
+        }
+        /* Each coordinate is monotone in x, rounding included: the pixels inside are one run. */
+        int from = 0, to = width;
+        while (from < to && !inside(&limits, source_x[from], source_y[from])) from++;
+        while (to > from && !inside(&limits, source_x[to - 1], source_y[to - 1])) to--;
+        locate(&p, from, to);
+        along_x(&p, from, to);
+        along_y(&p, from, to, out);
     }
 }
 
-/* Pillow's ImagingBlend: in single precision, clipped and cut off, not rounded. In two loops, as along_y().
- */
+/* Pillow's ImagingBlend: single precision, clipped and cut off, not rounded; two loops, as in along_y(). */
 static void blend(uint8_t *image, size_t count, int base, double factor) {
     enum { PIECE = 256 };
     float alpha = (float)factor, from = (float)base, value[PIECE];
