@@ -7,8 +7,7 @@
  *     base: ../mlp-published.yaml
  *     lr: 0.05
  *     defaults: {dense: {init: xavier}, batchnorm: {affine: false}}
- *     network: [batchnorm, {dense: {units: 600}}, batchnorm, relu, {dropout: {rate: 0.3}}, {dense: {units:
- * 10}}]
+ *     network: [batchnorm, {dense: {units: 600}}, relu, {dropout: {rate: 0.3}}, {dense: {units: 10}}]
  *
  * Merging: a setting given later replaces an earlier one; `defaults` merge setting by setting; a `network`
  * replaces the whole list. Overrides do the same with what they name: network.1=relu replaces layer 1
@@ -47,8 +46,7 @@ void ls_config_destroy(ls_config **config);
 /* Fills a zeroed settings struct of the run keys: defaults, then what the files and overrides say. */
 ls_status ls_config_settings(const ls_config *config, void *settings);
 
-/* Where a run key was set: "FILE:LINE:COLUMN", "command line: key=value" or "default"; owned by the config.
- */
+/* Where a run key was set: "FILE:LINE:COLUMN", "command line: key=value" or "default". The config's. */
 const char *ls_config_key_position(const ls_config *config, const char *key);
 
 int ls_config_layer_count(const ls_config *config);
