@@ -1,0 +1,76 @@
+/* Eager, planned and fused runs of one graph give the same bits: loss, gradients, statistics. */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdio.h>
+
+#include <cmocka.h>
+
+#include "graph/replica.h"
+
+enum { STEPS = 4 };
+
+/* Batch sizes of the steps: a full one, a shorter one as at the end of an epoch, a full one again. */
+static const int64_t batches[][STEPS] = {{32, 32, 7, 32}, {33, 18, 33, 33}, {5, 5, 3, 5}};
+enum { BATCH_KINDS = sizeof batches / sizeof *batches };
+
+static void check_case(const network_case *network, ls_dtype dtype, int total, const int64_t *batch) {
+    static const struct {
+        const char *name;
+        bool fuse;
+        int threads;
+    } ways[] = {{"planned", false, 1},           {"planned, 2 threads", false, 2}, {"planned, 3 threads", false, 3},
+                {"planned, fused", true, 1},     {"fused, 2 threads", true, 2},    {"fused, 3 threads", true, 3}};
+    outcome want[STEPS];
+    replica r;
+    replica_create(&r, network, cpu_backend(dtype), total, 0, 1, batch[0]);
+    for (uint32_t step = 0; step < STEPS; step++) {
+        replica_run_eager(&r, LS_TRAINING, batch[step], step);
+        want[step] = replica_outcome(&r);
+    }
+    replica_destroy(&r);
+    for (size_t way = 0; way < sizeof ways / sizeof *ways; way++) {
+        replica_create(&r, network, cpu_backend(dtype), total, 0, 1, batch[0]);
+        replica_plan(&r, LS_TRAINING, ways[way].fuse, ways[way].threads);
+        for (uint32_t step = 0; step < STEPS; step++) {
+            char what[256];
+            snprintf(what, sizeof what, "%s, fp%d, %d shards, step %u of %lld, %s", network->name,
+                     dtype == LS_FP64 ? 64 : 32, total, (unsigned)step, (long long)batch[step], ways[way].name);
+            replica_run(&r, batch[step], step);
+            outcome got = replica_outcome(&r);
+            expect_same_outcome(what, &r, &got, &want[step]);
+            outcome_free(&got);
+        }
+        replica_destroy(&r);
+    }
+    for (int step = 0; step < STEPS; step++) outcome_free(&want[step]);
+}
+
+static void check_all(ls_dtype dtype, int total) {
+    for (int i = 0; i < network_case_count; i++)
+        for (int b = 0; b < BATCH_KINDS; b++) check_case(&network_cases[i], dtype, total, batches[b]);
+}
+
+static void test_fp32(void **state) {
+    (void)state;
+    check_all(LS_FP32, 16);
+}
+
+static void test_fp32_one_shard(void **state) {
+    (void)state;
+    check_all(LS_FP32, 1);
+}
+
+static void test_fp64(void **state) {
+    (void)state;
+    check_all(LS_FP64, 16);
+}
+
+int main(void) {
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_fp32),
+        cmocka_unit_test(test_fp32_one_shard),
+        cmocka_unit_test(test_fp64),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
