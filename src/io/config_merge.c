@@ -244,7 +244,7 @@ static ls_status find_layer(ls_config *config, const ls_yaml *yaml, const yaml_n
 static ls_status override_layer(ls_config *config, ls_yaml *yaml, const char *index, const char *type,
                                 const char *key) {
     const yaml_node_t *value = ls_yaml_root(yaml);
-    ls_layer_settings *layer;
+    ls_layer_settings *layer = NULL;
     LS_TRY(find_layer(config, yaml, value, index, &layer));
     if (!type) {
         ls_layer_settings made = {0};

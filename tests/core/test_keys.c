@@ -26,7 +26,7 @@ static const ls_key rows[] = {
     {AT(truth), .type = LS_KEY_BOOL, .initial = "true"},
     {AT(count), .type = LS_KEY_INT, .initial = "7", .min = -3, .max = 0x1p53},
     {AT(rate), .type = LS_KEY_REAL, .min = 0, .max = LS_KEY_BELOW_ONE},
-    {AT(factor), .type = LS_KEY_REAL, .initial = "1e-8", .min = LS_KEY_ABOVE_ZERO, .max = INFINITY},
+    {AT(factor), .type = LS_KEY_REAL, .initial = "1e-8", .min = LS_KEY_ABOVE_ZERO, .max = HUGE_VAL},
     {AT(name), .type = LS_KEY_STRING, .initial = ""},
     {AT(path), .type = LS_KEY_STRING, .initial = "\"\""},
     {AT(choice), .type = LS_KEY_CHOICE, .initial = "sgd", .choices = "sgd|momentum|adam"},
