@@ -9,24 +9,32 @@
 
 typedef struct innermost {
     char text[256];
+    int out_of_memory;
 } innermost;
 
 /* The first entry of a walk upward is the deepest: the cause. The rest only says who called whom. */
 static herr_t keep_first(unsigned n, const H5E_error2_t *error, void *client) {
     innermost *found = client;
-    if (n == 0)
+    if (n == 0) {
         snprintf(found->text, sizeof found->text, "%s (%s)", error->desc ? error->desc : "no message",
                  error->func_name ? error->func_name : "?");
+        found->out_of_memory = error->maj_num == H5E_RESOURCE;
+    }
     return 0;
 }
 
 ls_status ls_h5_fail(ls_status code, const char *path) {
-    innermost found = {"no message"};
+    innermost found = {"no message", 0};
     H5Ewalk2(H5E_DEFAULT, H5E_WALK_UPWARD, keep_first, &found);
-    return ls_fail(code, "%s: HDF5: %s", path, found.text);
+    /* A good file must not be taken for a bad one because memory was short. */
+    return ls_fail(found.out_of_memory ? LS_INTERNAL : code, "%s: HDF5: %s", path, found.text);
 }
 
 ls_status ls_h5_start(void) {
+    /* After a failed close HDF5 would close the file again at exit, over freed memory. All files are closed
+     * by us and none is on disk, so that nothing is left to do then. Must come before H5open; fails,
+     * harmlessly, if repeated. */
+    (void)H5dont_atexit();
     if (H5open() < 0) return ls_fail(LS_INTERNAL, "HDF5 does not start");
     ls_status status = LS_OK;
     LS_H5(status, done, LS_INTERNAL, "at start", H5Eset_auto2(H5E_DEFAULT, NULL, NULL));
@@ -40,13 +48,25 @@ herr_t ls_h5_close_id(hid_t id) {
     return id > 0 ? H5Idec_ref(id) : 0;
 }
 
+ls_status ls_h5_close(ls_h5_file *file) {
+    hid_t id = file->id;
+    file->id = 0;
+    if (id <= 0 || H5Fclose(id) >= 0) return LS_OK;
+    file->kept_by_hdf5 = 1;
+    return ls_h5_fail(LS_INTERNAL, file->path);
+}
+
 void ls_h5_discard(ls_h5_file **file) {
     if (!*file) return;
-    if ((*file)->id > 0)
-        (void)H5Fclose((*file)->id); /* in memory and of no further use: nothing can be lost */
-    free((*file)->image.data);
-    free((*file)->path);
-    free(*file);
+    /* In memory and of no further use, nothing is lost by a failed close; the status is the caller's first
+     * one. */
+    if ((*file)->id > 0 && H5Fclose((*file)->id) < 0) (*file)->kept_by_hdf5 = 1;
+    if (!(*file)->kept_by_hdf5) {
+        free((*file)->image.data);
+        free((*file)->image.spare);
+        free((*file)->path);
+        free(*file);
+    }
     *file = NULL;
 }
 
@@ -66,22 +86,32 @@ static void *image_memcpy(void *to, const void *from, size_t size, H5FD_file_ima
     return to;
 }
 
-/* Writing: the size follows what HDF5 has written, the capacity doubles, and new bytes are zero so that two
- * equal files have equal bytes. */
+/* Memory for `size` bytes, to move to when it is needed. */
+static int prepare(ls_h5_image *image, size_t size) {
+    if (size <= image->capacity || size <= image->spare_capacity) return 1;
+    size_t capacity = image->capacity * 2 > size ? image->capacity * 2 : size;
+    free(image->spare);
+    image->spare = malloc(capacity);
+    image->spare_capacity = image->spare ? capacity : 0;
+    return image->spare != NULL;
+}
+
+/* Writing: the size follows what HDF5 has written; new bytes are zero, so that equal files have equal bytes.
+ * The data move here only, since here only HDF5 learns their address. */
 static void *image_realloc(void *data, size_t size, H5FD_file_image_op_t op, void *client) {
     ls_h5_image *image = client;
     (void)data;
     (void)op;
-    if (size > LS_H5_FILE_LIMIT) return NULL;
+    if (size > LS_H5_FILE_LIMIT || !prepare(image, size)) return NULL;
     if (size > image->capacity) {
-        size_t capacity = image->capacity * 2 > size ? image->capacity * 2 : size;
-        unsigned char *grown = realloc(image->data, capacity);
-        if (!grown) return NULL;
-        memset(grown + image->capacity, 0, capacity - image->capacity);
-        image->data = grown;
-        image->capacity = capacity;
+        if (image->data) memcpy(image->spare, image->data, image->size);
+        free(image->data);
+        image->data = image->spare;
+        image->capacity = image->spare_capacity;
+        image->spare = NULL;
+        image->spare_capacity = 0;
     }
-    if (size < image->size) memset(image->data + size, 0, image->size - size);
+    if (size > image->size) memset(image->data + image->size, 0, size - image->size);
     image->size = size;
     return image->data;
 }
@@ -101,6 +131,19 @@ static void *client_copy(void *client) {
 static herr_t client_free(void *client) {
     (void)client;
     return 0;
+}
+
+ls_status ls_h5_reserve(ls_h5_file *file, uint64_t bytes) {
+    /* The half is for a last chunk that is padded, the rest for HDF5's own blocks around an object. */
+    const uint64_t extra = bytes / 2 + (256 << 10);
+    hsize_t size = 0;
+    if (H5Fget_filesize(file->id, &size) < 0) return ls_h5_fail(LS_INTERNAL, file->path);
+    if (bytes > LS_H5_FILE_LIMIT || size + bytes + extra > LS_H5_FILE_LIMIT)
+        return ls_fail(LS_INTERNAL, "%s: would be larger than a file may be (4 GiB)", file->path);
+    if (!prepare(&file->image, (size_t)(size + bytes + extra)))
+        return ls_fail(LS_INTERNAL, "%s: out of memory: room for %" PRIu64 " bytes", file->path,
+                       (uint64_t)size + bytes + extra);
+    return LS_OK;
 }
 
 ls_status ls_h5_image_access(ls_h5_image *image, int reading, const char *path, hid_t *access) {

@@ -11,6 +11,10 @@
  * filter but Fletcher32, no external or virtual storage, no plug-ins, no size believed that exceeds the
  * file's.
  *
+ * What remains: HDF5 does not survive that its own small allocations fail. It may then refuse to work from
+ * there on, or end the process. Files on disk are as they were all the same, since none is begun before HDF5
+ * is done.
+ *
  * HDF5 serial is not thread-safe: one thread at a time calls into this header. All functions are local. */
 #ifndef LOCKSTEP_IO_HDF5_H
 #define LOCKSTEP_IO_HDF5_H
@@ -32,6 +36,8 @@
 typedef struct ls_h5_image {
     unsigned char *data;
     size_t size, capacity;
+    unsigned char *spare; /* writing: where the data move to when the capacity is exceeded */
+    size_t spare_capacity;
 } ls_h5_image;
 
 /* An open file, to write or to read. The address must not change while it is open: HDF5 keeps it. */
@@ -39,6 +45,9 @@ typedef struct ls_h5_file {
     hid_t id;
     char *path; /* for messages, and where commit writes */
     ls_h5_image image;
+    /* HDF5 could not close the file (its own memory ran out). It then keeps pointers into this struct, which
+     * is never freed nor its address used again; other files can still be written and read. */
+    int kept_by_hdf5;
 } ls_h5_file;
 
 /* Checks one HDF5 call: a negative result becomes `code` with the path and HDF5's innermost message. */
@@ -50,7 +59,8 @@ typedef struct ls_h5_file {
         }                                                                                                    \
     } while (0)
 
-/* "PATH: HDF5: <innermost message> (<function>)"; to be called before any other HDF5 function. */
+/* "PATH: HDF5: <innermost message> (<function>)"; to be called before any other HDF5 function. LS_INTERNAL
+ * instead of `code` if HDF5 ran out of memory. */
 ls_status ls_h5_fail(ls_status code, const char *path);
 
 /* Starts HDF5, once or again: its own error print and its search for plug-ins off. */
@@ -58,6 +68,10 @@ ls_status ls_h5_start(void);
 
 /* Closes any HDF5 identifier but a file's; ids <= 0 are ignored. Negative: HDF5's close failed. */
 herr_t ls_h5_close_id(hid_t id);
+
+/* Makes room before HDF5 writes an object of so many bytes, for HDF5 does not recover from a write that
+ * fails. */
+ls_status ls_h5_reserve(ls_h5_file *file, uint64_t bytes);
 
 /* A file access list whose file is the image. Reading: the image's bytes, which are neither copied nor
  * changed. */
@@ -79,6 +93,9 @@ ls_h5_shape_text ls_h5_describe(const char *type, int dims, const int64_t *shape
 /* Fit for a file and a terminal: UTF-8, no control characters but newline and tab, within LS_H5_TEXT_LIMIT.
  */
 int ls_h5_text_ok(const char *text, size_t length);
+
+/* Closes HDF5's file; the image stays. LS_INTERNAL with path and reason. */
+ls_status ls_h5_close(ls_h5_file *file);
 
 /* Releases everything; an uncommitted file is forgotten. NULL inside and twice are fine. */
 void ls_h5_discard(ls_h5_file **file);

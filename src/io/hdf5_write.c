@@ -47,6 +47,7 @@ static ls_status make_group(ls_h5_file *file, const char *path) {
     ls_status status = LS_OK;
     hid_t list = 0, group = 0;
     htri_t there;
+    LS_TRY(ls_h5_reserve(file, 0));
     LS_H5(status, done, LS_INTERNAL, file->path, there = H5Lexists(file->id, path, H5P_DEFAULT));
     if (there) return LS_OK;
     LS_TRY_GOTO(status, done, group_list(file->path, H5P_GROUP_CREATE, &list));
@@ -84,7 +85,8 @@ static ls_status make_parents(ls_h5_file *file, const char *path) {
     return status;
 }
 
-/* Whole if small; else cut along the first axes, so that a chunk is a run of the array's memory. */
+/* Whole if small; else cut along the first axes, so that a chunk is a run of the array's memory, into pieces
+ * as equal as can be: the last one is padded to the size of the others. */
 static void chunk_shape(const ls_record *record, hsize_t *chunk) {
     uint64_t bytes = ls_h5_type_size(record->type);
     for (int i = 0; i < record->dims; i++) {
@@ -92,8 +94,9 @@ static void chunk_shape(const ls_record *record, hsize_t *chunk) {
         bytes *= chunk[i];
     }
     for (int i = 0; i < record->dims && bytes > chunk_limit; i++) {
-        uint64_t row = bytes / chunk[i];
-        chunk[i] = row < chunk_limit ? chunk_limit / row : 1;
+        uint64_t length = chunk[i], row = bytes / length;
+        uint64_t most = row < chunk_limit ? chunk_limit / row : 1, pieces = (length + most - 1) / most;
+        chunk[i] = (length + pieces - 1) / pieces;
         bytes = row * chunk[i];
     }
 }
@@ -116,7 +119,8 @@ done:
     return status;
 }
 
-static ls_status check_shape(const ls_h5_file *file, const ls_record *record, int *empty) {
+/* Refuses what cannot be written and makes room for the rest. */
+static ls_status check_shape(ls_h5_file *file, const ls_record *record, int *empty) {
     uint64_t bytes = ls_h5_type_size(record->type);
     if (record->dims < 0 || record->dims > 4)
         return ls_fail(LS_INTERNAL, "%s: %s has %d dimensions, at most 4 are stored", file->path,
@@ -133,7 +137,7 @@ static ls_status check_shape(const ls_h5_file *file, const ls_record *record, in
                            record->path);
         bytes *= (uint64_t)record->shape[i];
     }
-    return LS_OK;
+    return ls_h5_reserve(file, *empty ? 0 : bytes);
 }
 
 static ls_status write_dataset(ls_h5_file *file, const char *path, hid_t stored, hid_t memory, hid_t space,
@@ -158,7 +162,7 @@ ls_status ls_h5_write_record(ls_h5_file *file, const ls_record *record) {
     ls_status status = LS_OK;
     hid_t space = 0, list = 0;
     hsize_t shape[4];
-    int empty;
+    int empty = 0;
     LS_TRY(check_shape(file, record, &empty));
     for (int i = 0; i < record->dims; i++) shape[i] = (hsize_t)record->shape[i];
     LS_H5(status, done, LS_INTERNAL, file->path,
@@ -191,6 +195,7 @@ ls_status ls_h5_write_text(ls_h5_file *file, const char *path, const char *text)
         return ls_fail(LS_INTERNAL,
                        "%s: the text for %s has control characters, is not UTF-8 or exceeds 1 MiB",
                        file->path, path);
+    LS_TRY(ls_h5_reserve(file, length));
     LS_TRY_GOTO(status, done, text_type(file->path, length, &type));
     LS_H5(status, done, LS_INTERNAL, file->path, space = H5Screate(H5S_SCALAR));
     LS_H5(status, done, LS_INTERNAL, file->path, list = H5Pcreate(H5P_DATASET_CREATE));
@@ -207,6 +212,7 @@ static ls_status write_attribute(ls_h5_file *file, const char *group, const char
                                  hid_t memory, hsize_t count, const void *value) {
     ls_status status = LS_OK;
     hid_t space = 0, attribute = 0;
+    LS_TRY(ls_h5_reserve(file, H5Tget_size(stored) * (count + 1)));
     LS_H5(status, done, LS_INTERNAL, file->path,
           space = count == 0 ? H5Screate(H5S_SCALAR) : H5Screate_simple(1, &count, NULL));
     LS_H5(status, done, LS_INTERNAL, file->path,
@@ -258,10 +264,9 @@ done:
 
 ls_status ls_h5_commit(ls_h5_file *file, const char *kind, uint32_t version) {
     ls_status status = LS_OK;
+    LS_TRY(ls_h5_reserve(file, 0));
     LS_H5(status, done, LS_INTERNAL, file->path, H5Fflush(file->id, H5F_SCOPE_GLOBAL));
-    hid_t closing = file->id;
-    file->id = 0;
-    LS_H5(status, done, LS_INTERNAL, file->path, H5Fclose(closing));
+    LS_TRY_GOTO(status, done, ls_h5_close(file));
     ls_seal_write(file->image.data, file->image.size, kind, version);
     status = ls_atomic_write(file->path, file->image.data, file->image.size);
 done:
