@@ -171,7 +171,7 @@ static ls_tensor *gradient_target(const ls_op *op) {
 static bool schedule_backward(ls_plan *plan, ls_op *op) {
     ls_op_plan *p = plan_of(plan, op);
     if (p->backward_done) return false;
-    if (!op->out->requires_grad || (p->folded && !op->class->norm)) return p->backward_done = true;
+    if (!p->needed || (p->folded && !op->class->norm)) return p->backward_done = true;
     if (op->class->view) return p->backward_done = gradient_ready(plan, op);
     if (op->class->norm) return schedule_norm_backward(plan, op);
     if (op->fusion.grad_norm ? !plan_of(plan, op->fusion.grad_norm)->grad_cut_done : !gradient_ready(plan, op))
@@ -183,6 +183,19 @@ static bool schedule_backward(ls_plan *plan, ls_op *op) {
 
 /* --- the whole ---------------------------------------------------------------------------------------------------- */
 
+/* The last op is the loss. What it does not depend on has no backward pass, nor has what needs no gradient or ends it. */
+static void mark_needed(ls_plan *plan) {
+    const ls_graph *graph = plan->graph;
+    for (int i = graph->op_count - 1; i >= 0; i--) {
+        const ls_op *op = graph->ops[i];
+        ls_op_plan *p = plan_of(plan, op);
+        if (i == graph->op_count - 1) p->needed = true;
+        if (!op->out->requires_grad || !op->in[0]) p->needed = false;
+        for (int k = 0; k < LS_MAX_INPUTS && op->in[k]; k++)
+            if (op->in[k]->producer && p->needed) plan_of(plan, op->in[k]->producer)->needed = true;
+    }
+}
+
 static void schedule(ls_plan *plan) {
     ls_graph *graph = plan->graph;
     open_stage(plan);
@@ -192,6 +205,7 @@ static void schedule(ls_plan *plan) {
         more = progress || cut_here(plan, false);
     }
     if (graph->purpose != LS_TRAINING) return;
+    mark_needed(plan);
     for (bool more = true; more;) {
         bool progress = false;
         for (int i = graph->op_count - 1; i >= 0; i--) progress |= schedule_backward(plan, graph->ops[i]);

@@ -39,6 +39,7 @@ typedef struct ls_buffer {
 
 /* How far the planner is with an op. */
 typedef struct ls_op_plan {
+    bool needed;   /* the loss depends on it: it has a backward pass */
     bool folded;   /* into the load of another op: no pass of its own */
     bool absorbed; /* a BatchNorm whose backward pass happens in its producer's load of dy */
     bool sums_done, cut_done, forward_done;
