@@ -57,6 +57,7 @@ void ls_graph_destroy(ls_graph **out) {
     *out = NULL;
 }
 
+void ls_graph_set_reducer(ls_graph *graph, ls_reducer reducer) { graph->reducer = reducer; }
 ls_status ls_graph_status(const ls_graph *graph) { return graph->status; }
 ls_purpose ls_graph_purpose(const ls_graph *graph) { return graph->purpose; }
 const ls_backend *ls_graph_backend(const ls_graph *graph) { return graph->backend; }

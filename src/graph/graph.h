@@ -131,6 +131,8 @@ typedef enum ls_purpose { LS_TRAINING, LS_EVALUATING, LS_COLLECTING } ls_purpose
 ls_status ls_graph_create(ls_graph_mode mode, ls_purpose purpose, const ls_backend *backend, ls_parameters *parameters,
                           const ls_shards *shards, const ls_run *run, const ls_reducer *reducer, ls_graph **graph);
 void ls_graph_destroy(ls_graph **graph);
+/* Installs another reducer, before the graph is run. */
+void ls_graph_set_reducer(ls_graph *graph, ls_reducer reducer);
 ls_status ls_graph_status(const ls_graph *graph);
 
 ls_purpose ls_graph_purpose(const ls_graph *graph);

@@ -178,6 +178,11 @@ done:
     return status;
 }
 
+ls_status ls_config_override(ls_config *config, const char *const *overrides, int override_count) {
+    for (int i = 0; i < override_count; i++) LS_TRY(ls_config_apply_override(config, overrides[i]));
+    return check_required(config, "command line");
+}
+
 /* The text of key i: the layer's own, else that of `defaults` (may be NULL), else the key's default. */
 static const char *effective_text(const ls_section *own, const ls_section *defaults, int i) {
     if (own->settings[i].text) return own->settings[i].text;
@@ -222,40 +227,43 @@ const char *ls_config_layer_position(const ls_config *config, int i) {
     return config->layers[i].position;
 }
 
-/* "key: value" for each key, with `separator` between two and `end` after the last. */
-static ls_status write_section(FILE *file, const ls_section *own, const ls_section *defaults,
+/* "key: value" for each key (of the result only, if so), with `separator` between two and `end` after the last. */
+static ls_status write_section(FILE *file, const ls_section *own, const ls_section *defaults, bool result_only,
                                const char *separator, const char *end) {
     char *text;
+    bool first = true;
     LS_TRY(ls_calloc(&text, LS_KEY_TEXT_MAX, 1, "a resolved value"));
     ls_status status = LS_OK;
     for (int i = 0; i < own->table->count && status == LS_OK; i++) {
         const ls_key *key = &own->table->keys[i];
+        if (result_only && key->effect != LS_KEY_RESULT) continue;
         status = ls_key_canonical(key, effective_text(own, defaults, i), text, LS_KEY_TEXT_MAX);
-        if (status == LS_OK)
-            fprintf(file, "%s: %s%s", key->name, text, i + 1 < own->table->count ? separator : end);
+        if (status == LS_OK) fprintf(file, "%s%s: %s", first ? "" : separator, key->name, text);
+        first = false;
     }
+    fputs(end, file);
     free(text);
     return status;
 }
 
-static ls_status write_resolved(FILE *file, const ls_config *config) {
-    LS_TRY(write_section(file, &config->run, NULL, "\n", "\n"));
+static ls_status write_resolved(FILE *file, const ls_config *config, bool result_only) {
+    LS_TRY(write_section(file, &config->run, NULL, result_only, "\n", "\n"));
     fprintf(file, config->layer_count > 0 ? "network:\n" : "network: []\n");
     for (int i = 0; i < config->layer_count; i++) {
         const ls_layer_settings *layer = &config->layers[i];
         fprintf(file, "  - %s: {", config->types[layer->type].name);
-        LS_TRY(write_section(file, &layer->own, &config->defaults[layer->type], ", ", ""));
+        LS_TRY(write_section(file, &layer->own, &config->defaults[layer->type], false, ", ", ""));
         fprintf(file, "}\n");
     }
     return LS_OK;
 }
 
-ls_status ls_config_resolve(const ls_config *config, char **yaml) {
+static ls_status resolve(const ls_config *config, bool result_only, char **yaml) {
     char *text = NULL;
     size_t size = 0;
     FILE *file = open_memstream(&text, &size);
     if (!file) return ls_fail(LS_INTERNAL, "out of memory for a resolved configuration");
-    ls_status status = write_resolved(file, config);
+    ls_status status = write_resolved(file, config, result_only);
     bool failed = ferror(file) != 0;
     if (fclose(file) != 0 || failed)
         status = ls_fail(LS_INTERNAL, "out of memory for a resolved configuration");
@@ -264,4 +272,12 @@ ls_status ls_config_resolve(const ls_config *config, char **yaml) {
     else
         free(text);
     return status;
+}
+
+ls_status ls_config_resolve(const ls_config *config, char **yaml) {
+    return resolve(config, false, yaml);
+}
+
+ls_status ls_config_resolve_result(const ls_config *config, char **yaml) {
+    return resolve(config, true, yaml);
 }

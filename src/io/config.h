@@ -41,6 +41,8 @@ ls_status ls_config_load(const char *path, const char *const *overrides, int ove
 /* The same from text in memory; `name` stands for the file in messages; a `base` is refused. */
 ls_status ls_config_parse(const char *name, const char *text, size_t length, const ls_key_table *run_keys,
                           const ls_layer_keys *layers, int layer_count, ls_config **config);
+/* Applies overrides to what was read, as ls_config_load does; on failure the configuration is of no further use. */
+ls_status ls_config_override(ls_config *config, const char *const *overrides, int override_count);
 void ls_config_destroy(ls_config **config);
 
 /* Fills a zeroed settings struct of the run keys: defaults, then what the files and overrides say. */
@@ -61,5 +63,7 @@ const char *ls_config_layer_position(const ls_config *config, int i);
  * setting of every layer (no base, no defaults). Parsing it again gives the same settings. malloc'ed, owned
  * by the caller. */
 ls_status ls_config_resolve(const ls_config *config, char **yaml);
+/* The same without the keys that only say how a run is carried out (LS_KEY_RUN): what its numbers depend on. */
+ls_status ls_config_resolve_result(const ls_config *config, char **yaml);
 
 #endif

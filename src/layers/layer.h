@@ -33,7 +33,9 @@ struct ls_layer {
     int statistics;
 };
 
-/* Every layer type, in the order of --help. */
+enum { LS_LAYER_CLASSES_MAX = 64 };
+
+/* Every layer type, at most LS_LAYER_CLASSES_MAX, in the order of --help. */
 extern const ls_layer_class *const ls_layer_classes[];
 extern const int ls_layer_class_count;
 

@@ -16,6 +16,8 @@ const ls_layer_class *const ls_layer_classes[] = {
 };
 const int ls_layer_class_count = sizeof ls_layer_classes / sizeof *ls_layer_classes;
 
+_Static_assert(sizeof ls_layer_classes / sizeof *ls_layer_classes <= LS_LAYER_CLASSES_MAX, "too many layer types");
+
 void ls_layer_same_shape(ls_layer *layer) {
     layer->out_dims = layer->in_dims;
     memcpy(layer->out, layer->in, sizeof layer->in);

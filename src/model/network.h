@@ -12,7 +12,7 @@ typedef struct ls_network {
     ls_parameters parameters;
 } ls_network;
 
-/* The layer types as the configuration reader wants them; `tables` has room for ls_layer_class_count. */
+/* The layer types as the configuration reader wants them; `tables` has room for LS_LAYER_CLASSES_MAX. */
 void ls_network_layer_keys(ls_layer_keys *tables);
 
 /* Builds the layers of `config` for images of height x width x 1 and a last layer of `classes` outputs; parameters are

@@ -13,7 +13,7 @@
 
 enum { RECORDS_PER_STATISTICS = 3 };
 
-static size_t record_bytes(const ls_record *record) {
+size_t ls_record_bytes(const ls_record *record) {
     size_t count = 1;
     for (int i = 0; i < record->dims; i++) count *= (size_t)record->shape[i];
     return count * (record->type == LS_RECORD_F32 ? 4 : 8);
@@ -28,7 +28,7 @@ static ls_status add(ls_state *state, ls_record_type type, int dims, const int64
     *record = (ls_record){.path = state->paths[state->count], .type = type, .dims = dims};
     if (dims > 0) memcpy(record->shape, shape, (size_t)dims * sizeof *shape);
     state->count++;
-    return ls_calloc(&record->data, 1, record_bytes(record), path);
+    return ls_calloc(&record->data, 1, ls_record_bytes(record), path);
 }
 
 static ls_status add_parameters(const ls_parameters *p, ls_state *state, const char *group) {
@@ -104,7 +104,7 @@ void ls_state_export(const ls_parameters *p, ls_state *state) {
     for (int i = 0; p->moment2 && i < p->count; i++)
         ls_parameter_export(p, &p->list[i], p->moment2, (record++)->data);
     for (int i = 0; i < p->statistics_count; i++, record++)
-        memcpy(record->data, p->statistics[i].values, record_bytes(record));
+        memcpy(record->data, p->statistics[i].values, ls_record_bytes(record));
 }
 
 void ls_state_import(ls_parameters *p, const ls_state *state) {
@@ -116,13 +116,13 @@ void ls_state_import(ls_parameters *p, const ls_state *state) {
     for (int i = 0; p->moment2 && i < p->count; i++)
         ls_parameter_import(p, &p->list[i], p->moment2, (record++)->data);
     for (int i = 0; i < p->statistics_count; i++, record++)
-        memcpy(p->statistics[i].values, record->data, record_bytes(record));
+        memcpy(p->statistics[i].values, record->data, ls_record_bytes(record));
 }
 
 static uint64_t hash_record(const ls_record *record) {
     uint64_t head = XXH3_64bits(record->path, strlen(record->path) + 1);
     head = XXH3_64bits_withSeed(record->shape, (size_t)record->dims * sizeof *record->shape, head);
-    return XXH3_64bits_withSeed(record->data, record_bytes(record), head);
+    return XXH3_64bits_withSeed(record->data, ls_record_bytes(record), head);
 }
 
 uint64_t ls_state_fingerprint(ls_state *state, uint64_t step) {

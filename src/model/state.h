@@ -22,6 +22,9 @@ typedef struct ls_state {
 ls_status ls_state_create(const ls_parameters *parameters, ls_state *state);
 void ls_state_destroy(ls_state *state);
 
+/* Bytes of a record's values. */
+size_t ls_record_bytes(const ls_record *record);
+
 /* Parameters, moments and statistics into the records; allocates nothing. */
 void ls_state_export(const ls_parameters *parameters, ls_state *state);
 /* And back; the derived records (running_mean, ..) are not read. */

@@ -1,0 +1,45 @@
+/* Measuring a model on samples, each counted once, on all ranks. */
+#include <string.h>
+
+#include "layers/batchnorm/statistics.h"
+#include "layers/softmax_cross_entropy/softmax_cross_entropy.h"
+#include "train/trainer.h"
+
+/* One replay on samples [begin, begin + count) of the list; the sums of all shards go to *score. */
+static ls_status replay(ls_trainer *t, ls_program *p, const ls_dataset *set, const uint32_t *samples, int64_t begin,
+                        int64_t count, ls_score *score) {
+    double sums[LS_LOSS_SUMS];
+    ls_shards_set_batch(&p->shards, count);
+    memcpy(p->sample, samples + begin + p->shards.offset, (size_t)ls_shards_rows(&p->shards) * sizeof *p->sample);
+    ls_run run = {.shards = &p->shards, .data = set, .sample = p->sample, .seed = (uint64_t)t->options.seed};
+    LS_TRY(ls_plan_run(p->plan, &run, t->team));
+    ls_reducer reducer = ls_tree_sum_reducer(t->sum);
+    LS_TRY(reducer.sum(reducer.self, &(ls_partial){p->loss->nodes, sums, LS_LOSS_SUMS}, 1));
+    score->loss += sums[LS_LOSS_SUM];
+    score->correct += sums[LS_CORRECT_SUM];
+    score->count += count;
+    return LS_OK;
+}
+
+static ls_status pass(ls_trainer *t, ls_program *p, int64_t batch, const ls_dataset *set, const uint32_t *samples,
+                      int64_t count, ls_score *score) {
+    *score = (ls_score){0};
+    for (int64_t begin = 0; begin < count; begin += batch)
+        LS_TRY(replay(t, p, set, samples, begin, count - begin < batch ? count - begin : batch, score));
+    return LS_OK;
+}
+
+ls_status ls_evaluate(ls_trainer *t, const ls_dataset *set, const uint32_t *samples, int64_t count, ls_score *score) {
+    t->comm->phase = "evaluation";
+    return pass(t, &t->evaluating, t->options.eval_batch, set, samples, count, score);
+}
+
+ls_status ls_collect_statistics(ls_trainer *t) {
+    ls_parameters *p = &t->network->parameters;
+    ls_score unused;
+    if (!t->collecting.plan) return LS_OK;
+    for (int i = 0; i < p->statistics_count; i++)
+        if (p->statistics[i].kind == LS_STATISTICS_DATASET) ls_statistics_reset(&p->statistics[i]);
+    t->comm->phase = "collecting statistics";
+    return pass(t, &t->collecting, t->options.batch, &t->data.train, t->data.split, t->data.training, &unused);
+}

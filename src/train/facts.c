@@ -1,0 +1,63 @@
+#include "train/facts.h"
+
+#include <H5public.h>
+#include <mpi.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <string.h>
+#include <time.h>
+#include <unistd.h>
+
+#include "version.h"
+
+#define STRING_OF(x) #x
+#define STRING(x)    STRING_OF(x)
+#ifdef OMPI_MAJOR_VERSION
+#define MPI_NAME "Open MPI " STRING(OMPI_MAJOR_VERSION) "." STRING(OMPI_MINOR_VERSION) "." STRING(OMPI_RELEASE_VERSION)
+#else
+#define MPI_NAME "MPI " STRING(MPI_VERSION) "." STRING(MPI_SUBVERSION)
+#endif
+
+#define HDF5_NUMBER STRING(H5_VERS_MAJOR) "." STRING(H5_VERS_MINOR) "." STRING(H5_VERS_RELEASE)
+
+const char *ls_version_text(void) {
+    return "lockstep " LOCKSTEP_VERSION " (git " LOCKSTEP_GIT ")\n" MPI_NAME "\nHDF5 " HDF5_NUMBER
+           "\ncompiler " __VERSION__ "\nkernels: portable C (cpu)\n";
+}
+
+static void add(ls_facts *facts, const char *name, const char *format, ...) __attribute__((format(printf, 3, 4)));
+static void add(ls_facts *facts, const char *name, const char *format, ...) {
+    va_list args;
+    if (facts->count == LS_FACTS_MAX) return;
+    va_start(args, format);
+    vsnprintf(facts->text[facts->count], LS_FACT_TEXT, format, args);
+    va_end(args);
+    facts->list[facts->count] = (ls_fact){name, facts->text[facts->count]};
+    facts->count++;
+}
+
+ls_status ls_facts_collect(const ls_trainer *t, const char *config_path, ls_facts *facts) {
+    char host[256] = "unknown", date[64] = "unknown";
+    time_t now = time(NULL);
+    struct tm utc;
+    *facts = (ls_facts){0};
+    if (gethostname(host, sizeof host - 1) != 0) snprintf(host, sizeof host, "unknown");
+    if (gmtime_r(&now, &utc)) strftime(date, sizeof date, "%Y-%m-%dT%H:%M:%SZ", &utc);
+    add(facts, "config", "%s", config_path);
+    add(facts, "data_set", "%s", t->data.name);
+    add(facts, "data_folder", "%s", t->data.folder);
+    add(facts, "data_digest", "%016llx", (unsigned long long)t->data.digest);
+    add(facts, "host", "%s", host);
+    add(facts, "started", "%s", date);
+    add(facts, "ranks", "%d", t->comm->size);
+    add(facts, "threads", "%lld", (long long)t->options.threads);
+    add(facts, "comm", "%s", t->comm->class->name);
+    add(facts, "backend", "%s", t->backend->name);
+    add(facts, "instruction_set", "%s", t->backend->instruction_set);
+    add(facts, "lockstep", "%s", LOCKSTEP_VERSION);
+    add(facts, "git", "%s", LOCKSTEP_GIT);
+    add(facts, "mpi", "%s", MPI_NAME);
+    add(facts, "hdf5", "%s", HDF5_NUMBER);
+    add(facts, "compiler", "%s", __VERSION__);
+    return LS_OK;
+}

@@ -1,0 +1,20 @@
+/* What rank 0 tells while it trains: a bar that is redrawn on a real terminal, lines otherwise. */
+#ifndef LOCKSTEP_TRAIN_PROGRESS_H
+#define LOCKSTEP_TRAIN_PROGRESS_H
+
+#include "io/metrics.h"
+#include "train/trainer.h"
+
+typedef struct ls_progress {
+    int kind; /* ls_progress_kind, never LS_PROGRESS_AUTO; NONE on ranks other than 0 */
+    double begin, epoch_begin, drawn, waited; /* seconds of the monotonic clock; communication so far */
+    int64_t first_step;                       /* the step at which this process began */
+    bool bar_shown;
+} ls_progress;
+
+void ls_progress_begin(ls_progress *progress, const ls_trainer *trainer);
+void ls_progress_step(ls_progress *progress, const ls_trainer *trainer);
+/* Fills the row's seconds, images/s and share of communication, and prints it. */
+void ls_progress_epoch(ls_progress *progress, const ls_trainer *trainer, ls_epoch_row *row);
+
+#endif

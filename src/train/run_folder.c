@@ -1,0 +1,99 @@
+#include "train/run_folder.h"
+
+#include <dirent.h>
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "io/atomic_file.h"
+
+static ls_status join(const char *folder, const char *name, char **path) {
+    size_t size = strlen(folder) + strlen(name) + 2;
+    LS_TRY(ls_calloc(path, size, 1, "a path"));
+    snprintf(*path, size, "%s/%s", folder, name);
+    return LS_OK;
+}
+
+ls_status ls_run_folder_default(const char *config_path, char **folder) {
+    const char *base = strrchr(config_path, '/');
+    base = base ? base + 1 : config_path;
+    LS_TRY(join("runs", base, folder));
+    char *dot = strrchr(*folder, '.');
+    if (dot && (strcmp(dot, ".yaml") == 0 || strcmp(dot, ".yml") == 0)) *dot = '\0';
+    return LS_OK;
+}
+
+static ls_status make_folder(const char *path) {
+    struct stat info;
+    if (mkdir(path, 0777) == 0 || errno == EEXIST) {
+        if (stat(path, &info) == 0 && S_ISDIR(info.st_mode)) return LS_OK;
+        return ls_fail(LS_OUTPUT, "%s: not a folder", path);
+    }
+    return ls_fail(LS_OUTPUT, "%s: cannot be made: %s", path, strerror(errno));
+}
+
+/* As mkdir -p. */
+static ls_status make_folders(const char *folder) {
+    char *path;
+    ls_status status = ls_strdup(&path, folder);
+    for (char *slash = path; status == LS_OK && (slash = strchr(slash + 1, '/')); *slash = '/') {
+        *slash = '\0';
+        if (*path) status = make_folder(path);
+    }
+    if (status == LS_OK) status = make_folder(path);
+    free(path);
+    return status;
+}
+
+static bool is_checkpoint(const char *name) {
+    size_t length = strlen(name);
+    return strncmp(name, "checkpoint-", 11) == 0 && length > 14 && strcmp(name + length - 3, ".h5") == 0;
+}
+
+static bool belongs_to_a_run(const char *name) {
+    return strcmp(name, "metrics.h5") == 0 || strcmp(name, "config.yaml") == 0 || is_checkpoint(name);
+}
+
+static ls_status remove_file(const char *folder, const char *name) {
+    char *path;
+    LS_TRY(join(folder, name, &path));
+    ls_status status = LS_OK;
+    if (unlink(path) != 0) status = ls_fail(LS_OUTPUT, "%s: cannot be removed: %s", path, strerror(errno));
+    free(path);
+    return status;
+}
+
+ls_status ls_run_folder_prepare(const char *folder, bool overwrite) {
+    ls_status status = LS_OK;
+    LS_TRY(make_folders(folder));
+    DIR *stream = opendir(folder);
+    if (!stream) return ls_fail(LS_OUTPUT, "%s: cannot be read: %s", folder, strerror(errno));
+    while (status == LS_OK) {
+        errno = 0;
+        const struct dirent *entry = readdir(stream);
+        if (!entry) {
+            if (errno != 0) status = ls_fail(LS_OUTPUT, "%s: cannot be read: %s", folder, strerror(errno));
+            break;
+        }
+        if (!belongs_to_a_run(entry->d_name)) continue;
+        if (!overwrite)
+            status = ls_fail(LS_BUSY, "%s already holds a run (%s); give another output=FOLDER, or overwrite=true",
+                             folder, entry->d_name);
+        else
+            status = remove_file(folder, entry->d_name);
+    }
+    if (closedir(stream) != 0 && status == LS_OK)
+        status = ls_fail(LS_OUTPUT, "%s: cannot be read: %s", folder, strerror(errno));
+    return status == LS_OK ? ls_atomic_sweep(folder) : status;
+}
+
+ls_status ls_run_folder_write(const char *folder, const char *name, const char *text) {
+    char *path;
+    LS_TRY(join(folder, name, &path));
+    ls_status status = ls_atomic_write(path, text, strlen(text));
+    free(path);
+    return status;
+}

@@ -1,0 +1,140 @@
+/* Putting a run together. */
+#include <stdlib.h>
+#include <string.h>
+
+#include "core/log.h"
+#include "layers/batchnorm/statistics.h"
+#include "layers/input/input.h"
+#include "layers/softmax_cross_entropy/softmax_cross_entropy.h"
+#include "train/trainer.h"
+
+static void warn_about_cores(const ls_trainer *t) {
+    int cores = ls_available_cores();
+    int64_t wanted = t->options.threads;
+    if (wanted > cores)
+        ls_log(LS_LOG_WARNING, "threads=%lld, but this process may use %d core%s; mpirun binds ranks to cores unless told "
+               "--bind-to none", (long long)wanted, cores, cores == 1 ? "" : "s");
+}
+
+/* The network and its loss on a graph for batches of up to `batch`, planned. */
+static ls_status create_program(ls_trainer *t, ls_purpose purpose, int64_t batch, ls_program *program) {
+    const ls_options *o = &t->options;
+    ls_augmentation augmentation = {.probability = o->augment,
+                                    .rotation = o->rotation,
+                                    .brightness = o->brightness,
+                                    .contrast = o->contrast,
+                                    .contrast_probability = o->contrast_probability};
+    ls_reducer reducer = ls_reducer_local; /* until the tree sum exists */
+    LS_TRY(ls_shards_create(&program->shards, (int)o->shards, t->comm->rank, t->comm->size, batch));
+    LS_TRY(ls_calloc(&program->sample, (size_t)ls_shards_rows(&program->shards), sizeof *program->sample,
+                     "the samples of a batch"));
+    LS_TRY(ls_graph_create(LS_RECORD, purpose, t->backend, &t->network->parameters, &program->shards, NULL, &reducer,
+                           &program->graph));
+    ls_tensor *x = ls_input(program->graph, t->data.train.height, t->data.train.width, o->pixels == LS_PIXELS_UNIT,
+                            &augmentation);
+    x = ls_network_apply(t->network, program->graph, x);
+    x = ls_softmax_cross_entropy(program->graph, x, o->loss_clip, o->clip_gradient == LS_CLIP_DAMPED);
+    LS_TRY(ls_graph_status(program->graph));
+    program->loss = x->producer;
+    return ls_plan_create(program->graph, o->fuse, (int)o->threads, &program->plan);
+}
+
+static void destroy_program(ls_program *program) {
+    ls_plan_destroy(&program->plan);
+    ls_graph_destroy(&program->graph);
+    free(program->sample);
+}
+
+static bool collects(const ls_network *network) {
+    for (int i = 0; i < network->parameters.statistics_count; i++)
+        if (network->parameters.statistics[i].kind == LS_STATISTICS_DATASET) return true;
+    return false;
+}
+
+/* Doubles that one cut moves at most: all partial sums of the network together bound it. */
+static int64_t most_doubles(const ls_graph *graph) {
+    int64_t most = 4;
+    for (int i = 0; i < ls_graph_op_count(graph); i++)
+        most += ls_graph_op(graph, i)->sum_length + ls_graph_op(graph, i)->grad_sum_length;
+    return most;
+}
+
+static ls_status create_programs(ls_trainer *t) {
+    ls_program *programs[] = {&t->training, &t->evaluating, &t->collecting};
+    LS_TRY(create_program(t, LS_TRAINING, t->options.batch, &t->training));
+    LS_TRY(create_program(t, LS_EVALUATING, t->options.eval_batch, &t->evaluating));
+    if (collects(t->network)) LS_TRY(create_program(t, LS_COLLECTING, t->options.batch, &t->collecting));
+    LS_TRY(ls_tree_sum_create(t->comm, &t->training.shards, t->team, most_doubles(t->training.graph),
+                              t->network->parameters.summed, t->backend->dtype, &t->sum));
+    for (int i = 0; i < 3; i++)
+        if (programs[i]->graph) ls_graph_set_reducer(programs[i]->graph, ls_tree_sum_reducer(t->sum));
+    return LS_OK;
+}
+
+static ls_status create_model(ls_trainer *t) {
+    const ls_options *o = &t->options;
+    ls_shards shards; /* only for the number of nodes, which does not depend on the batch */
+    LS_TRY(ls_backend_find("cpu", o->precision == LS_PRECISION_FP64 ? LS_FP64 : LS_FP32, &t->backend));
+    LS_TRY(ls_shards_create(&shards, (int)o->shards, t->comm->rank, t->comm->size, o->batch));
+    LS_TRY(ls_network_create(t->config, t->data.train.height, t->data.train.width, t->data.train.classes, &t->network));
+    LS_TRY(ls_parameters_allocate(&t->network->parameters, t->backend, ls_optimizer_moments(o->optimizer),
+                                  shards.node_count));
+    LS_TRY(ls_network_initialise(t->network, (uint64_t)o->seed));
+    LS_TRY(ls_state_create(&t->network->parameters, &t->state));
+    t->optimizer = (ls_optimizer){.kind = o->optimizer,
+                                  .momentum = o->momentum,
+                                  .beta1 = o->beta1,
+                                  .beta2 = o->beta2,
+                                  .epsilon = o->epsilon,
+                                  .epsilon_inside = o->epsilon_inside,
+                                  .decay_power = o->decay_power,
+                                  .l2_mean = o->l2_mean,
+                                  .weight_decay = o->weight_decay};
+    return LS_OK;
+}
+
+static ls_status create_rest(ls_trainer *t) {
+    LS_TRY(create_model(t));
+    warn_about_cores(t);
+    LS_TRY(ls_team_create((int)t->options.threads, &t->team));
+    LS_TRY(create_programs(t));
+    return ls_calloc(&t->order, (size_t)t->data.training, sizeof *t->order, "the order of samples");
+}
+
+ls_status ls_trainer_create(ls_comm *comm, ls_config *config, ls_trainer **out) {
+    ls_trainer *t = NULL;
+    *out = NULL;
+    ls_status status = ls_comm_agree(comm, ls_calloc(&t, 1, sizeof *t, "the trainer"));
+    if (status != LS_OK) {
+        free(t);
+        return status;
+    }
+    t->comm = comm;
+    t->config = config;
+    status = ls_comm_agree(comm, ls_config_settings(config, &t->options));
+    if (status == LS_OK)
+        status = ls_data_load(comm, t->options.data, t->options.split, (uint64_t)t->options.seed, &t->data);
+    if (status == LS_OK) status = ls_comm_agree(comm, create_rest(t));
+    if (status != LS_OK)
+        ls_trainer_destroy(&t);
+    else
+        *out = t;
+    return status;
+}
+
+void ls_trainer_destroy(ls_trainer **out) {
+    ls_trainer *t = *out;
+    if (!t) return;
+    free(t->order);
+    ls_tree_sum_destroy(&t->sum);
+    destroy_program(&t->training);
+    destroy_program(&t->evaluating);
+    destroy_program(&t->collecting);
+    ls_state_destroy(&t->state);
+    ls_team_destroy(&t->team);
+    ls_network_destroy(&t->network);
+    ls_data_destroy(&t->data);
+    ls_keys_free(&ls_option_keys, &t->options);
+    free(t);
+    *out = NULL;
+}

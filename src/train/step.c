@@ -1,0 +1,152 @@
+/* One step, from top to bottom. */
+#include <math.h>
+#include <stdatomic.h>
+#include <stdint.h>
+#include <string.h>
+
+#include "core/elementary.h"
+#include "dist/replica.h"
+#include "layers/softmax_cross_entropy/softmax_cross_entropy.h"
+#include "train/trainer.h"
+
+int64_t ls_trainer_batches_per_epoch(const ls_trainer *t) {
+    return (t->data.training + t->options.batch - 1) / t->options.batch;
+}
+
+double ls_trainer_learning_rate(const ls_trainer *t) {
+    const ls_options *o = &t->options;
+    uint64_t falls = 0;
+    switch ((ls_schedule_kind)o->schedule) {
+    case LS_CONSTANT: break;
+    case LS_MULTISTEP:
+        for (int i = 0; i < o->milestones.count; i++) falls += t->step >= o->milestones.value[i];
+        break;
+    case LS_EXPONENTIAL: falls = (uint64_t)t->epoch; break;
+    }
+    return o->lr * ls_pow_int(o->gamma, falls);
+}
+
+/* The order of an epoch is a function of (seed, epoch): there is nothing to remember and nothing to forget. */
+static void begin_epoch(ls_trainer *t) {
+    memcpy(t->order, t->data.split, (size_t)t->data.training * sizeof *t->order);
+    ls_shuffle((uint64_t)t->options.seed, LS_RNG_ORDER, (uint32_t)t->epoch, t->order, t->data.training);
+    t->epoch_score = (ls_score){0};
+}
+
+/* The next batch: B global samples, of which this rank sees those of its shards. The last batch of an epoch is smaller. */
+static ls_run select_batch(ls_trainer *t) {
+    ls_program *p = &t->training;
+    int64_t begin = t->batch_in_epoch * t->options.batch;
+    int64_t count = t->data.training - begin < t->options.batch ? t->data.training - begin : t->options.batch;
+    ls_shards_set_batch(&p->shards, count);
+    memcpy(p->sample, t->order + begin + p->shards.offset, (size_t)ls_shards_rows(&p->shards) * sizeof *p->sample);
+    return (ls_run){.shards = &p->shards,
+                    .data = &t->data.train,
+                    .sample = p->sample,
+                    .seed = (uint64_t)t->options.seed,
+                    .epoch = (uint32_t)t->epoch,
+                    .step = (uint32_t)t->step};
+}
+
+/* Adds the gradient over all nodes of all ranks; loss and correct answers ride along. */
+static ls_status sum_gradient(ls_trainer *t) {
+    double sums[LS_LOSS_SUMS];
+    ls_partial tail = {t->training.loss->nodes, sums, LS_LOSS_SUMS};
+    t->comm->phase = "adding gradients";
+    LS_TRY(ls_tree_sum_gradient(t->sum, t->network->parameters.gradient, &tail));
+    t->batch_score = (ls_score){sums[LS_LOSS_SUM], sums[LS_CORRECT_SUM], t->training.shards.batch};
+    return LS_OK;
+}
+
+typedef struct update_job {
+    ls_trainer *trainer;
+    ls_update update;
+    atomic_bool not_finite;
+} update_job;
+
+/* An fp number is not finite when its exponent is all ones; integers, so that the loop vectorises. */
+static bool all_finite(const ls_parameters *p, int64_t first, int64_t last) {
+    if (p->backend->dtype == LS_FP64) {
+        const uint64_t *bits = p->gradient;
+        uint64_t bad = 0;
+        for (int64_t i = first; i < last; i++)
+            bad |= (bits[i] & UINT64_C(0x7ff0000000000000)) + UINT64_C(0x0010000000000000);
+        return !(bad >> 63);
+    }
+    const uint32_t *bits = p->gradient;
+    uint32_t bad = 0;
+    for (int64_t i = first; i < last; i++) bad |= (bits[i] & 0x7f800000u) + 0x00800000u;
+    return !(bad >> 31);
+}
+
+/* One thread's share of the update: nobody touches a parameter before everybody has found the gradient finite. */
+static void update_part(void *argument, int member) {
+    update_job *job = argument;
+    ls_parameters *p = &job->trainer->network->parameters;
+    int64_t first, last, begin, end;
+    ls_team_split(p->total, member, ls_team_size(job->trainer->team), &first, &last);
+    begin = first < p->summed ? first : p->summed;
+    end = last < p->summed ? last : p->summed;
+    int64_t shift = (p->nodes - 1) * p->summed; /* of those gradients that are not summed over nodes */
+    bool finite = all_finite(p, begin, end) &&
+                  all_finite(p, (first > p->summed ? first : p->summed) + shift, (last > p->summed ? last : p->summed) + shift);
+    if (!finite) atomic_store(&job->not_finite, true);
+    ls_team_barrier(job->trainer->team);
+    if (!atomic_load(&job->not_finite)) ls_optimizer_apply(&job->update, p, first, last);
+}
+
+static ls_status not_finite(const ls_trainer *t) {
+    const ls_parameters *p = &t->network->parameters;
+    long long step = (long long)t->step + 1;
+    for (int i = 0; i < p->count; i++) {
+        const ls_parameter *q = &p->list[i];
+        int64_t at = q->offset + (q->summed ? 0 : (p->nodes - 1) * p->summed);
+        if (!all_finite(p, at, at + q->count))
+            return ls_fail(LS_NOT_FINITE, "step %lld: the gradient of %s is not finite (lr=%g)", step, q->name,
+                           ls_trainer_learning_rate(t));
+    }
+    return ls_fail(LS_NOT_FINITE, "step %lld: a gradient is not finite", step);
+}
+
+static ls_status update(ls_trainer *t) {
+    update_job job = {.trainer = t};
+    if (!isfinite(t->batch_score.loss))
+        return ls_fail(LS_NOT_FINITE, "step %lld: the loss is not finite (lr=%g)", (long long)t->step + 1,
+                       ls_trainer_learning_rate(t));
+    job.update = ls_optimizer_step(&t->optimizer, ls_trainer_learning_rate(t), (uint64_t)t->step + 1,
+                                   t->network->parameters.elements);
+    ls_team_run(t->team, update_part, &job);
+    return atomic_load(&job.not_finite) ? not_finite(t) : LS_OK;
+}
+
+static ls_status check_replicas(ls_trainer *t) {
+    int64_t interval = t->options.check_interval;
+    if (t->comm->size == 1 || interval == 0 || t->step % interval != 0) return LS_OK;
+    return ls_replica_check(t->comm, ls_replica_hash(&t->network->parameters, (uint64_t)t->step));
+}
+
+ls_status ls_train_step(ls_trainer *t) {
+    if (t->batch_in_epoch == 0) begin_epoch(t);
+    t->comm->step = (uint64_t)t->step + 1;
+    t->comm->phase = "forward and backward";
+
+    ls_run run = select_batch(t);
+    LS_TRY(ls_plan_run(t->training.plan, &run, t->team));  /* gradients of the own shards; BatchNorm over all shards */
+    LS_TRY(sum_gradient(t));                               /* over all shards */
+    LS_TRY(ls_comm_everywhere(t->comm, update(t)));        /* the same on every rank */
+
+    t->epoch_score.loss += t->batch_score.loss;
+    t->epoch_score.correct += t->batch_score.correct;
+    t->epoch_score.count += t->batch_score.count;
+    t->step++;
+    if (++t->batch_in_epoch == ls_trainer_batches_per_epoch(t)) {
+        t->batch_in_epoch = 0;
+        t->epoch++;
+    }
+    return check_replicas(t);
+}
+
+uint64_t ls_trainer_fingerprint(ls_trainer *t) {
+    ls_state_export(&t->network->parameters, &t->state);
+    return ls_state_fingerprint(&t->state, (uint64_t)t->step);
+}

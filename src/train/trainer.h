@@ -1,0 +1,75 @@
+/* A training run: what it is made of, and the step. The order of reading: setup.c puts it together, step.c is one step
+ * from top to bottom, evaluate.c measures, train.c is the loop around them. */
+#ifndef LOCKSTEP_TRAIN_TRAINER_H
+#define LOCKSTEP_TRAIN_TRAINER_H
+
+#include "core/team.h"
+#include "dist/comm.h"
+#include "dist/tree_sum.h"
+#include "graph/graph.h"
+#include "io/config.h"
+#include "model/network.h"
+#include "model/optimizer.h"
+#include "model/state.h"
+#include "train/data.h"
+#include "train/options.h"
+
+/* One graph with its plan, for one purpose. */
+typedef struct ls_program {
+    ls_graph *graph;
+    ls_plan *plan;
+    const ls_op *loss;
+    ls_shards shards;
+    uint32_t *sample; /* [local rows of the largest batch] */
+} ls_program;
+
+/* Loss and correct answers, summed over samples. */
+typedef struct ls_score {
+    double loss, correct;
+    int64_t count;
+} ls_score;
+
+typedef struct ls_trainer {
+    ls_comm *comm;
+    ls_config *config;
+    ls_options options;
+    ls_data data;
+    const ls_backend *backend;
+    ls_team *team;
+    ls_network *network;
+    ls_optimizer optimizer;
+    ls_program training, evaluating, collecting; /* collecting only with `statistics: dataset` */
+    ls_tree_sum *sum;
+    ls_state state;   /* the state as records: fingerprints, checkpoints */
+    uint32_t *order;  /* [data.training] samples of the epoch at hand, in order */
+    int64_t step, epoch, batch_in_epoch; /* done so far; epoch counts finished ones */
+    ls_score epoch_score;                /* of the epoch at hand */
+    ls_score batch_score;                /* of the last batch */
+} ls_trainer;
+
+/* Sets up everything that trains and evaluates: network, initial state, plans, buffers. config and comm must outlive the
+ * trainer. Collective; every failure is agreed. */
+ls_status ls_trainer_create(ls_comm *comm, ls_config *config, ls_trainer **trainer);
+void ls_trainer_destroy(ls_trainer **trainer);
+
+int64_t ls_trainer_batches_per_epoch(const ls_trainer *trainer);
+
+/* Learning rate of the next step. */
+double ls_trainer_learning_rate(const ls_trainer *trainer);
+
+/* One optimizer step on the next batch of the epoch; begins a new epoch's order where the last one has ended.
+ * LS_NOT_FINITE names step and tensor; LS_REPLICAS_DIFFER the rank. Collective. */
+ls_status ls_train_step(ls_trainer *trainer);
+
+/* Loss and accuracy over the samples [count] (indices) of a set, each counted once, in evaluation mode. Collective. */
+ls_status ls_evaluate(ls_trainer *trainer, const ls_dataset *set, const uint32_t *samples, int64_t count,
+                      ls_score *score);
+
+/* Before evaluations: collects the statistics of BatchNorms with `statistics: dataset` in a pass over the training
+ * samples; otherwise nothing. Collective. */
+ls_status ls_collect_statistics(ls_trainer *trainer);
+
+/* The fingerprint of the state now; the tensors' own are in trainer->state.hashes. Local. */
+uint64_t ls_trainer_fingerprint(ls_trainer *trainer);
+
+#endif
