@@ -105,8 +105,9 @@ int64_t ls_tensor_pixels(const ls_tensor *tensor) {
 
 size_t ls_tensor_bytes(const ls_tensor *tensor) {
     const ls_graph *graph = tensor->graph;
-    int64_t elements = ls_tensor_pixels(tensor) * ls_tensor_channels(tensor);
-    return (size_t)(elements * ls_shards_rows(graph->shards)) * ls_dtype_size(graph->backend->dtype);
+    int64_t elements = ls_tensor_pixels(tensor) * ls_tensor_channels(tensor), rows = ls_shards_rows(graph->shards);
+    if (rows == 0) rows = 1; /* only empty shards: it has an address all the same, since NULL says that there is none */
+    return (size_t)(elements * rows) * ls_dtype_size(graph->backend->dtype);
 }
 
 ls_tensor *ls_graph_parameter(ls_graph *graph, int index) {
@@ -152,6 +153,7 @@ static ls_status eager_scratch(ls_op *op) {
     size_t size = op->class->scratch ? op->class->scratch(op, rows) : 0;
     if (size <= graph->scratch_size) return LS_OK;
     free(graph->scratch);
+    graph->scratch = NULL;
     graph->scratch_size = 0;
     LS_TRY(ls_aligned_alloc(&graph->scratch, size, "scratch memory"));
     graph->scratch_size = size;

@@ -126,8 +126,8 @@ typedef enum ls_graph_mode { LS_EAGER, LS_RECORD } ls_graph_mode;
  * dropout or augmentation, and adds up the statistics of the whole set (`statistics: dataset`). */
 typedef enum ls_purpose { LS_TRAINING, LS_EVALUATING, LS_COLLECTING } ls_purpose;
 
-/* Starts an empty graph for up to `batch` samples; shards, parameters and backend must outlive it. An eager graph runs on
- * `run` (NULL for a recording one). Ops called on a failed graph do nothing; ls_graph_status() tells. Local. */
+/* Starts an empty graph for up to shards->batch samples; shards, parameters and backend must outlive it. An eager graph
+ * runs on `run` (NULL for a recording one). Ops called on a failed graph do nothing; ls_graph_status() tells. Local. */
 ls_status ls_graph_create(ls_graph_mode mode, ls_purpose purpose, const ls_backend *backend, ls_parameters *parameters,
                           const ls_shards *shards, const ls_run *run, const ls_reducer *reducer, ls_graph **graph);
 void ls_graph_destroy(ls_graph **graph);
@@ -160,8 +160,8 @@ ls_tensor *ls_graph_give_up(ls_graph *graph, ls_status status);
 /* Device memory that lives as long as the graph, zeroed; NULL on a graph that has failed. */
 void *ls_graph_allocate(ls_graph *graph, size_t size, const char *what);
 
-/* Walks an eager graph's tape back from its last op, a loss; parameter gradients come out in their arena, summed over all
- * shards. Collective through the reducer. */
+/* Walks an eager graph's tape back from its last op, a loss; parameter gradients come out in their arena, as sums over
+ * nodes. Collective through the reducer. */
 ls_status ls_backward(ls_tensor *loss);
 
 /* Channels (the last dimension) and pixels (all others) of a tensor; elements of one sample. */
