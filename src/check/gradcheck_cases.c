@@ -1,0 +1,58 @@
+#include "check/gradcheck.h"
+
+/* Sizes are odd, and batches of 5 in 16 shards and 7 in 4 leave shards empty or uneven. */
+#define EMPTY_SHARDS   .shards = 16, .batch = 5
+#define RAGGED_SHARDS  .shards = 4, .batch = 7
+#define VECTOR(n)      .dims = 1, .shape = {n}
+#define IMAGE(h, w, c) .dims = 3, .shape = {h, w, c}
+#define SUM            .clip = -1
+
+/* clang-format off */
+const ls_gradcheck_case ls_gradcheck_cases[] = {
+    {"dense", "[{dense: {units: 7}}]", VECTOR(13), EMPTY_SHARDS, SUM},
+    {"dense", "[{dense: {units: 3, bias: false}}]", VECTOR(5), RAGGED_SHARDS, SUM},
+    {"dense", "[{dense: {units: 1}}]", VECTOR(1), RAGGED_SHARDS, SUM},
+    {"dense", "[{dense: {units: 5}}]", IMAGE(3, 1, 3), RAGGED_SHARDS, SUM},
+
+    {"conv2d", "[{conv2d: {channels: 3, kernel: 3}}]", IMAGE(5, 7, 2), EMPTY_SHARDS, SUM},
+    {"conv2d", "[{conv2d: {channels: 5, kernel: 3, pad: 1, bias: false}}]", IMAGE(4, 3, 3), RAGGED_SHARDS, SUM},
+    {"conv2d", "[{conv2d: {channels: 2, kernel: 2, stride: 2, pad: 1}}]", IMAGE(5, 6, 3), RAGGED_SHARDS, SUM},
+    {"conv2d", "[{conv2d: {channels: 3, kernel: 5, stride: 3, pad: 2}}]", IMAGE(7, 4, 1), EMPTY_SHARDS, SUM},
+    {"conv2d", "[{conv2d: {channels: 4, kernel: 1, stride: 2, bias: false}}]", IMAGE(3, 5, 3), RAGGED_SHARDS, SUM},
+
+    {"batchnorm", "[{batchnorm: {eps: 1.0e-5}}]", VECTOR(5), EMPTY_SHARDS, SUM},
+    {"batchnorm", "[{batchnorm: {eps: 1.0e-8}}]", VECTOR(3), RAGGED_SHARDS, SUM},
+    {"batchnorm", "[{batchnorm: {eps: 1.0e-8, affine: false}}]", VECTOR(7), EMPTY_SHARDS, SUM},
+    {"batchnorm", "[{batchnorm: {eps: 0.5, affine: false}}]", VECTOR(3), RAGGED_SHARDS, SUM},
+    {"batchnorm", "[{batchnorm: {eps: 1.0e-5}}]", IMAGE(3, 2, 3), RAGGED_SHARDS, SUM},
+    {"batchnorm", "[{batchnorm: {eps: 1.0e-8, affine: false}}]", IMAGE(2, 3, 5), EMPTY_SHARDS, SUM},
+    {"batchnorm", "[{batchnorm: {eps: 1.0e-8}}]", IMAGE(5, 3, 1), EMPTY_SHARDS, SUM},
+
+    {"relu", "[relu]", VECTOR(7), EMPTY_SHARDS, SUM, .gap = 0.1},
+    {"relu", "[relu]", IMAGE(3, 1, 5), RAGGED_SHARDS, SUM, .gap = 0.1},
+    {"tanh", "[tanh]", VECTOR(7), EMPTY_SHARDS, SUM},
+    {"tanh", "[tanh]", IMAGE(1, 3, 3), RAGGED_SHARDS, SUM, .scale = 3},
+    {"dropout", "[{dropout: {rate: 0.5}}]", VECTOR(7), EMPTY_SHARDS, SUM},
+    {"dropout", "[{dropout: {rate: 0.3}}]", IMAGE(3, 5, 3), RAGGED_SHARDS, SUM},
+    {"flatten", "[flatten]", IMAGE(3, 5, 1), EMPTY_SHARDS, SUM},
+    {"flatten", "[flatten, {dense: {units: 3}}]", IMAGE(1, 1, 5), RAGGED_SHARDS, SUM},
+
+    {"softmax_cross_entropy", "[]", VECTOR(5), EMPTY_SHARDS, .clip = 1e-8},
+    {"softmax_cross_entropy", "[]", VECTOR(10), RAGGED_SHARDS, .clip = 1e-8, .damped = true, .scale = 3},
+    {"softmax_cross_entropy", "[]", VECTOR(3), RAGGED_SHARDS, .clip = 0.4},
+    {"softmax_cross_entropy", "[]", VECTOR(3), RAGGED_SHARDS, .clip = 0.4, .damped = true},
+    {"softmax_cross_entropy", "[]", VECTOR(7), EMPTY_SHARDS, .clip = 1e-8, .scale = 30},
+    {"softmax_cross_entropy", "[]", VECTOR(7), EMPTY_SHARDS, .clip = 1e-8, .damped = true, .scale = 30},
+
+    {"chain", "[{dense: {units: 7}}, batchnorm, relu, {dropout: {rate: 0.3}}, {dense: {units: 3}}]",
+     VECTOR(5), RAGGED_SHARDS, .clip = 1e-8},
+    {"chain", "[{dense: {units: 5}}, batchnorm, tanh, {dropout: {rate: 0.5}}, {dense: {units: 3}}]",
+     VECTOR(3), EMPTY_SHARDS, .clip = 1e-8},
+    {"chain", "[batchnorm, {dense: {units: 3}}, relu, batchnorm, tanh]", IMAGE(3, 3, 1), RAGGED_SHARDS, SUM},
+    {"chain", "[{conv2d: {channels: 3}}, batchnorm, relu, {dense: {units: 3}}]",
+     IMAGE(5, 4, 1), EMPTY_SHARDS, .clip = 1e-8},
+    {"chain", "[{conv2d: {channels: 2, pad: 1}}, batchnorm, relu, {conv2d: {channels: 1}}, tanh, flatten, batchnorm, "
+              "{dropout: {rate: 0.3}}, {dense: {units: 3}}]", IMAGE(4, 5, 2), RAGGED_SHARDS, .clip = 1e-8},
+};
+/* clang-format on */
+const int ls_gradcheck_case_count = sizeof ls_gradcheck_cases / sizeof *ls_gradcheck_cases;
