@@ -41,7 +41,8 @@ static void make_data(ls_dataset *data, const network_case *network) {
                          .classes = network->classes};
     assert_non_null(data->images);
     assert_non_null(data->labels);
-    for (size_t i = 0; i < REPLICA_SAMPLES * image; i++) data->images[i] = (uint8_t)(random_word(1, (uint32_t)i) >> 24);
+    for (size_t i = 0; i < REPLICA_SAMPLES * image; i++)
+        data->images[i] = (uint8_t)(random_word(1, (uint32_t)i) >> 24);
     for (uint32_t i = 0; i < REPLICA_SAMPLES; i++)
         data->labels[i] = (uint8_t)(random_word(2, i) % (uint32_t)network->classes);
 }
@@ -55,7 +56,8 @@ static void make_network(replica *r, const network_case *network) {
     assert_in_range(length, 1, sizeof text - 1);
     assert_in_range(ls_layer_class_count, 1, 16);
     ls_network_layer_keys(tables);
-    EXPECT_OK(ls_config_parse(network->name, text, (size_t)length, &no_keys, tables, ls_layer_class_count, &config));
+    EXPECT_OK(ls_config_parse(network->name, text, (size_t)length, &no_keys, tables, ls_layer_class_count,
+                              &config));
     EXPECT_OK(ls_network_create(config, network->height, network->width, network->classes, &r->network));
     ls_config_destroy(&config);
 }
@@ -74,8 +76,8 @@ static void set_parameters(ls_network *network) {
     }
 }
 
-void replica_create(replica *r, const network_case *network, const ls_backend *backend, int total, int rank, int size,
-                    int64_t batch) {
+void replica_create(replica *r, const network_case *network, const ls_backend *backend, int total, int rank,
+                    int size, int64_t batch) {
     *r = (replica){.backend = backend, .reducer = ls_reducer_local};
     EXPECT_OK(ls_shards_create(&r->shards, total, rank, size, batch));
     make_data(&r->data, network);
@@ -96,17 +98,21 @@ void replica_destroy(replica *r) {
     *r = (replica){0};
 }
 
-static ls_status build(replica *r, ls_graph_mode mode, ls_purpose purpose, const ls_shards *shards, const ls_run *run) {
+static ls_status build(replica *r, ls_graph_mode mode, ls_purpose purpose, const ls_shards *shards,
+                       const ls_run *run) {
     ls_plan_destroy(&r->plan);
     ls_graph_destroy(&r->graph);
-    LS_TRY(ls_graph_create(mode, purpose, r->backend, &r->network->parameters, shards, run, &r->reducer, &r->graph));
+    LS_TRY(ls_graph_create(mode, purpose, r->backend, &r->network->parameters, shards, run, &r->reducer,
+                           &r->graph));
     ls_tensor *x = ls_input(r->graph, r->data.height, r->data.width, true, NULL);
     x = ls_network_apply(r->network, r->graph, x);
     ls_softmax_cross_entropy(r->graph, x, 1e-8, false);
     return ls_graph_status(r->graph);
 }
 
-ls_status replica_record(replica *r, ls_purpose purpose) { return build(r, LS_RECORD, purpose, &r->shards, NULL); }
+ls_status replica_record(replica *r, ls_purpose purpose) {
+    return build(r, LS_RECORD, purpose, &r->shards, NULL);
+}
 
 void replica_plan(replica *r, ls_purpose purpose, bool fuse, int threads) {
     EXPECT_OK(replica_record(r, purpose));
@@ -139,7 +145,9 @@ void replica_run_eager(replica *r, ls_purpose purpose, int64_t batch, uint32_t s
     if (purpose == LS_TRAINING) EXPECT_OK(ls_backward(replica_loss(r)->out));
 }
 
-const ls_op *replica_loss(const replica *r) { return ls_graph_op(r->graph, ls_graph_op_count(r->graph) - 1); }
+const ls_op *replica_loss(const replica *r) {
+    return ls_graph_op(r->graph, ls_graph_op_count(r->graph) - 1);
+}
 
 static char *copy(const void *from, size_t size) {
     char *to = malloc(size + 1);
@@ -184,13 +192,14 @@ static const char *name_of_byte(const replica *r, size_t byte) {
 
 void expect_same_outcome(const char *what, const replica *r, const outcome *got, const outcome *want) {
     if (memcmp(got->loss, want->loss, sizeof got->loss) != 0)
-        fail_msg("%s: loss %.17g (%g correct), expected %.17g (%g)", what, got->loss[0], got->loss[1], want->loss[0],
-                 want->loss[1]);
+        fail_msg("%s: loss %.17g (%g correct), expected %.17g (%g)", what, got->loss[0], got->loss[1],
+                 want->loss[0], want->loss[1]);
     assert_int_equal(got->gradient_bytes, want->gradient_bytes);
     for (size_t i = 0; i < got->gradient_bytes; i++)
         if (got->gradient[i] != want->gradient[i])
             fail_msg("%s: gradient of %s differs at byte %zu", what, name_of_byte(r, i), i);
     assert_int_equal(got->statistics_bytes, want->statistics_bytes);
     for (size_t i = 0; i < got->statistics_bytes; i++)
-        if (got->statistics[i] != want->statistics[i]) fail_msg("%s: statistics differ at double %zu", what, i / 8);
+        if (got->statistics[i] != want->statistics[i])
+            fail_msg("%s: statistics differ at double %zu", what, i / 8);
 }

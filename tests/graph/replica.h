@@ -1,4 +1,5 @@
-/* One replica of a small network under test: as any rank of any number of ranks, run eagerly or from a plan. */
+/* One replica of a small network under test: as any rank of any number of ranks, run eagerly or from a plan.
+ */
 #ifndef LOCKSTEP_TESTS_GRAPH_REPLICA_H
 #define LOCKSTEP_TESTS_GRAPH_REPLICA_H
 
@@ -13,7 +14,8 @@ typedef struct network_case {
     const char *layers;
 } network_case;
 
-/* MLPs and small convolution nets: complete chains of BatchNorm, activation and dropout, and such with links missing. */
+/* MLPs and small convolution nets: complete chains of BatchNorm, activation and dropout, and such with links
+ * missing. */
 extern const network_case network_cases[];
 extern const int network_case_count;
 /* The first case of that name. */
@@ -33,10 +35,10 @@ typedef struct replica {
 
 enum { REPLICA_SAMPLES = 64, REPLICA_SEED = 20240607 };
 
-/* The network with its parameters set to fixed numbers, as rank `rank` of `size` with `total` shards and batches of up
- * to `batch` samples. Everything fails the test that can fail. */
-void replica_create(replica *r, const network_case *network, const ls_backend *backend, int total, int rank, int size,
-                    int64_t batch);
+/* The network with its parameters set to fixed numbers, as rank `rank` of `size` with `total` shards and
+ * batches of up to `batch` samples. Everything fails the test that can fail. */
+void replica_create(replica *r, const network_case *network, const ls_backend *backend, int total, int rank,
+                    int size, int64_t batch);
 /* Frees all of it. */
 void replica_destroy(replica *r);
 
@@ -45,7 +47,8 @@ ls_status replica_record(replica *r, ls_purpose purpose);
 /* The same with a plan of it, for so many threads. */
 void replica_plan(replica *r, ls_purpose purpose, bool fuse, int threads);
 
-/* One step on `batch` samples that depend on `step`: with the plan, or eagerly (training: forward and backward). */
+/* One step on `batch` samples that depend on `step`: with the plan, or eagerly (training: forward and
+ * backward). */
 void replica_run(replica *r, int64_t batch, uint32_t step);
 void replica_run_eager(replica *r, ls_purpose purpose, int64_t batch, uint32_t step);
 

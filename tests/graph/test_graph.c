@@ -19,8 +19,9 @@ static void check_case(const network_case *network, ls_dtype dtype, int total, c
         const char *name;
         bool fuse;
         int threads;
-    } ways[] = {{"planned", false, 1},           {"planned, 2 threads", false, 2}, {"planned, 3 threads", false, 3},
-                {"planned, fused", true, 1},     {"fused, 2 threads", true, 2},    {"fused, 3 threads", true, 3}};
+    } ways[] = {
+        {"planned", false, 1},       {"planned, 2 threads", false, 2}, {"planned, 3 threads", false, 3},
+        {"planned, fused", true, 1}, {"fused, 2 threads", true, 2},    {"fused, 3 threads", true, 3}};
     outcome want[STEPS];
     replica r;
     replica_create(&r, network, cpu_backend(dtype), total, 0, 1, batch[0]);
@@ -35,7 +36,8 @@ static void check_case(const network_case *network, ls_dtype dtype, int total, c
         for (uint32_t step = 0; step < STEPS; step++) {
             char what[256];
             snprintf(what, sizeof what, "%s, fp%d, %d shards, step %u of %lld, %s", network->name,
-                     dtype == LS_FP64 ? 64 : 32, total, (unsigned)step, (long long)batch[step], ways[way].name);
+                     dtype == LS_FP64 ? 64 : 32, total, (unsigned)step, (long long)batch[step],
+                     ways[way].name);
             replica_run(&r, batch[step], step);
             outcome got = replica_outcome(&r);
             expect_same_outcome(what, &r, &got, &want[step]);
