@@ -26,7 +26,8 @@ quietly() { # LABEL COMMAND...
     printf '%d s\n' $((SECONDS - start))
   else
     printf 'failed\n'
-    printf '%s\n' "$output" | tail -n 60 >&2
+    # Of a build, only what went wrong.
+    printf '%s\n' "$output" | sed '/^\[[0-9]*\/[0-9]*\] Building/d' | tail -n 60 >&2
   fi
   return "$status"
 }
