@@ -12,8 +12,8 @@ static const struct {
     uint64_t digest;
     const char *name;
 } known_sets[] = {
-    {UINT64_C(0), "MNIST"},
-    {UINT64_C(0), "Fashion-MNIST"},
+    {UINT64_C(0xf109842281ee1840), "MNIST"},
+    {UINT64_C(0x9ec5fe866d233d3a), "Fashion-MNIST"},
 };
 
 static uint64_t digest_set(const ls_dataset *set, uint64_t seed) {
