@@ -103,11 +103,15 @@ int64_t ls_tensor_pixels(const ls_tensor *tensor) {
     return pixels;
 }
 
+int64_t ls_graph_rows(const ls_graph *graph) {
+    const ls_shards *shards = graph->shards;
+    return (shards->count * shards->batch + shards->total - 1) / shards->total;
+}
+
 size_t ls_tensor_bytes(const ls_tensor *tensor) {
     const ls_graph *graph = tensor->graph;
-    int64_t elements = ls_tensor_pixels(tensor) * ls_tensor_channels(tensor), rows = ls_shards_rows(graph->shards);
-    if (rows == 0) rows = 1; /* only empty shards: it has an address all the same, since NULL says that there is none */
-    return (size_t)(elements * rows) * ls_dtype_size(graph->backend->dtype);
+    int64_t elements = ls_tensor_pixels(tensor) * ls_tensor_channels(tensor);
+    return (size_t)(elements * ls_graph_rows(graph)) * ls_dtype_size(graph->backend->dtype);
 }
 
 ls_tensor *ls_graph_parameter(ls_graph *graph, int index) {

@@ -26,7 +26,7 @@ struct ls_graph {
     size_t scratch_size;
 };
 
-/* Bytes of a batched tensor at the graph's largest batch. */
+/* Bytes of a batched tensor, for any batch up to the graph's largest. */
 size_t ls_tensor_bytes(const ls_tensor *tensor);
 
 /* Sums op->sums (or grad_sums) over the local shards into op->nodes (or grad_nodes). */

@@ -50,8 +50,7 @@ ls_tensor *ls_softmax_cross_entropy(ls_graph *graph, ls_tensor *x, double clip, 
     ls_status status = ls_calloc(&state, 1, sizeof *state, "a loss");
     if (status != LS_OK) return ls_graph_give_up(graph, status);
     *state = (softmax_state){clip, damped, NULL};
-    state->probability =
-        ls_graph_allocate(graph, (size_t)ls_shards_rows(ls_graph_shards(graph)) * row, "class probabilities");
+    state->probability = ls_graph_allocate(graph, (size_t)ls_graph_rows(graph) * row, "class probabilities");
     ls_op op = {.class = &softmax_class, .in = {x}, .state = state, .sum_length = LS_LOSS_SUMS};
     return ls_graph_add(graph, &op, 1, &one);
 }
