@@ -42,7 +42,7 @@ const network_case network_cases[] = {
      ", relu, {conv2d: {channels: 3, kernel: 3, stride: 2}}, " BN ", relu, " DROP ", " FC(4) "]"},
     {"conv, missing links", 7, 6, 4,
      "[" BN ", {conv2d: {channels: 5, kernel: 3, bias: false}}, relu, {conv2d: {channels: 6, kernel: 2, pad: "
-            "1}}, " DROP ", {conv2d: {channels: 2, kernel: 1}}, " PLAIN_BN ", " FC(4) "]"},
+     "1}}, " DROP ", {conv2d: {channels: 2, kernel: 1}}, " PLAIN_BN ", " FC(4) "]"},
     {"conv, flatten", 6, 5, 4,
      "[{conv2d: {channels: 3, kernel: 3, pad: 1}}, tanh, {conv2d: {channels: 1, kernel: 2}}, " BN
      ", relu, flatten, " BN ", " FC(4) "]"},

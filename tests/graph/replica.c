@@ -132,17 +132,25 @@ static ls_run make_run(replica *r, ls_shards *shards, int64_t batch, uint32_t st
     return (ls_run){shards, &r->data, r->sample, REPLICA_SEED, 1, step};
 }
 
-void replica_run(replica *r, int64_t batch, uint32_t step) {
+ls_status replica_try_run(replica *r, int64_t batch, uint32_t step) {
     ls_shards shards;
     ls_run run = make_run(r, &shards, batch, step);
-    EXPECT_OK(ls_plan_run(r->plan, &run, r->team));
+    return ls_plan_run(r->plan, &run, r->team);
+}
+
+ls_status replica_try_run_eager(replica *r, ls_purpose purpose, int64_t batch, uint32_t step) {
+    ls_shards shards;
+    ls_run run = make_run(r, &shards, batch, step);
+    LS_TRY(build(r, LS_EAGER, purpose, &shards, &run));
+    return purpose == LS_TRAINING ? ls_backward(replica_loss(r)->out) : LS_OK;
+}
+
+void replica_run(replica *r, int64_t batch, uint32_t step) {
+    EXPECT_OK(replica_try_run(r, batch, step));
 }
 
 void replica_run_eager(replica *r, ls_purpose purpose, int64_t batch, uint32_t step) {
-    ls_shards shards;
-    ls_run run = make_run(r, &shards, batch, step);
-    EXPECT_OK(build(r, LS_EAGER, purpose, &shards, &run));
-    if (purpose == LS_TRAINING) EXPECT_OK(ls_backward(replica_loss(r)->out));
+    EXPECT_OK(replica_try_run_eager(r, purpose, batch, step));
 }
 
 const ls_op *replica_loss(const replica *r) {

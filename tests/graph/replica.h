@@ -52,6 +52,10 @@ void replica_plan(replica *r, ls_purpose purpose, bool fuse, int threads);
 void replica_run(replica *r, int64_t batch, uint32_t step);
 void replica_run_eager(replica *r, ls_purpose purpose, int64_t batch, uint32_t step);
 
+/* The same for threads of a test: hand the status back and fail nothing. */
+ls_status replica_try_run(replica *r, int64_t batch, uint32_t step);
+ls_status replica_try_run_eager(replica *r, ls_purpose purpose, int64_t batch, uint32_t step);
+
 /* The loss, the last op of the graph. */
 const ls_op *replica_loss(const replica *r);
 
