@@ -74,7 +74,10 @@ install_packages() {
   # NEEDRESTART_MODE: Ubuntu would ask which services to restart. Lock::Timeout: a new machine may be updating itself.
   local apt=("${ROOT[@]}" env DEBIAN_FRONTEND=noninteractive NEEDRESTART_MODE=a
     apt-get -q -y -o DPkg::Lock::Timeout=300 -o Dpkg::Use-Pty=0)
-  quietly "Reading the package lists" "${apt[@]}" update || echo "Going on with the lists that are there."
+  if [[ -z ${LISTS_READ:-} ]]; then
+    quietly "Reading the package lists" "${apt[@]}" update || echo "Going on with the lists that are there."
+    LISTS_READ=yes
+  fi
   quietly "Installing (a few minutes at most): ${missing[*]}" \
     "${apt[@]}" install --no-install-recommends "${missing[@]}"
 }
