@@ -87,10 +87,10 @@ static const ls_key dropout_rows[] = {
 
 static const ls_key named_rows[] = {NAME(named_settings)};
 
-enum { BATCHNORM, DENSE, RELU, TANH, DROPOUT, LAYER_TYPES };
+enum { BATCHNORM, DENSE, RELU, TANH, DROPOUT, FLATTEN, LAYER_TYPES };
 static const ls_layer_keys layer_types[LAYER_TYPES] = {
     {"batchnorm", {batchnorm_rows, 5}}, {"dense", {dense_rows, 4}},     {"relu", {named_rows, 1}},
-    {"tanh", {named_rows, 1}},          {"dropout", {dropout_rows, 2}},
+    {"tanh", {named_rows, 1}},          {"dropout", {dropout_rows, 2}}, {"flatten", {named_rows, 1}},
 };
 
 #endif

@@ -5,6 +5,7 @@
 #include <cmocka.h>
 
 #include "io/config_tables.h"
+#include "model/network.h"
 
 #include <stdio.h>
 #include <stdlib.h>
@@ -276,13 +277,13 @@ static void overrides(void **state) {
                                         "milestones=[7, 9]",
                                         "output=",
                                         "data=a=b",
-                                        "network.1.dense.units=300",
-                                        "network.1.dense={init: torch}",
+                                        "network.2.dense.units=300",
+                                        "network.2.dense={init: torch}",
                                         "defaults.dropout.rate=0.5",
                                         "defaults={batchnorm: {eps: 1e-3}}",
                                         "defaults.dense={bias: false}",
-                                        "network.3=tanh",
-                                        "network.4={dropout: {rate: 0.25}}"};
+                                        "network.4=tanh",
+                                        "network.5={dropout: {rate: 0.25}}"};
     ls_config *config = load(EXPERIMENTS "table1/row6-published.yaml", given, sizeof given / sizeof *given);
     ls_options options = options_of(config);
     assert_true(options.lr == 0.5);
@@ -290,17 +291,17 @@ static void overrides(void **state) {
     assert_int_equal(options.milestones.count, 2);
     assert_string_equal(options.data, "a=b");
     assert_string_equal(options.output, "");
-    dense_settings dense = dense_of(config, 1);
+    dense_settings dense = dense_of(config, 2);
     assert_int_equal(dense.units, 300);
     assert_int_equal(dense.init, 5);
     assert_false(dense.bias);
-    assert_int_equal(ls_config_layer_type(config, 3), TANH);
-    assert_string_equal(ls_config_layer_position(config, 3), "command line: network.3=tanh");
-    dropout_settings first = dropout_of(config, 4), second = dropout_of(config, 8);
+    assert_int_equal(ls_config_layer_type(config, 4), TANH);
+    assert_string_equal(ls_config_layer_position(config, 4), "command line: network.4=tanh");
+    dropout_settings first = dropout_of(config, 5), second = dropout_of(config, 9);
     assert_true(first.rate == 0.25);
     assert_true(second.rate == 0.5);
     batchnorm_settings norm = {0};
-    assert_int_equal(ls_config_layer_settings(config, 0, &norm), LS_OK);
+    assert_int_equal(ls_config_layer_settings(config, 1, &norm), LS_OK);
     assert_true(norm.eps == 1e-3);
     assert_false(norm.affine);
     check_round_trip(config);
@@ -337,19 +338,19 @@ static void bad_overrides(void **state) {
         {"output=&x y", "anchors"},
         {"output=a\n---\nb", "more than one document"},
         {"output=\xff", "not valid YAML"},
-        {"network.99=relu", "network: no layer '99': there are 10, counted from 0"},
+        {"network.99=relu", "network: no layer '99': there are 11, counted from 0"},
         {"network.-1=relu", "no layer '-1'"},
         {"network.1x=relu", "no layer '1x'"},
         {"network.=relu", "no layer ''"},
         {"network.99999999999999999999=relu", "no layer"},
-        {"network.1.relu.name=a", "network: layer 1 is a 'dense', not a 'relu'"},
-        {"network.1.dens.units=3", "unknown layer 'dens'; did you mean 'dense'?"},
-        {"network.1.dense.unit=3", "unknown key 'dense.unit'; did you mean 'units'?"},
-        {"network.1.dense.units.x=3", "unknown key 'dense.units.x'; did you mean 'units'?"},
-        {"network.1.dense.units=0",
+        {"network.2.relu.name=a", "network: layer 2 is a 'dense', not a 'relu'"},
+        {"network.2.dens.units=3", "unknown layer 'dens'; did you mean 'dense'?"},
+        {"network.2.dense.unit=3", "unknown key 'dense.unit'; did you mean 'units'?"},
+        {"network.2.dense.units.x=3", "unknown key 'dense.units.x'; did you mean 'units'?"},
+        {"network.2.dense.units=0",
          "dense.units: out of range: found '0', expected an integer from 1 to 1000000"},
-        {"network.1.dense={units: 1, units: 2}", "dense.units: given twice"},
-        {"network.1={dense: {}}", "dense.units: not given, and there is no default (number of outputs)"},
+        {"network.2.dense={units: 1, units: 2}", "dense.units: given twice"},
+        {"network.2={dense: {}}", "dense.units: not given, and there is no default (number of outputs)"},
         {"network=relu", "network: found 'relu', expected a list of layers"},
         {"defaults.dropout=0.5", "defaults.dropout: found '0.5', expected a map of settings"},
         {"defaults.dropout.rat=0.5", "unknown key 'defaults.dropout.rat'; did you mean 'rate'?"},
@@ -374,9 +375,9 @@ static void experiments(void **state) {
         double augment;
     } cases[] = {{EXPERIMENTS "table1/row6-published.yaml", LS_PIXELS_BYTES, LS_CLIP_DAMPED, 2, 1, 0.5},
                  {EXPERIMENTS "table1/row6-stated.yaml", LS_PIXELS_UNIT, LS_CLIP_IGNORED, 0, 2, 0}};
-    static const int types[] = {BATCHNORM, DENSE,     BATCHNORM, RELU,    DROPOUT,
-                                DENSE,     BATCHNORM, RELU,      DROPOUT, DENSE};
-    static const int units[] = {0, 600, 0, 0, 0, 100, 0, 0, 0, 10};
+    static const int types[] = {FLATTEN, BATCHNORM, DENSE, BATCHNORM, RELU, DROPOUT,
+                                DENSE,   BATCHNORM, RELU,  DROPOUT,   DENSE};
+    static const int units[] = {0, 0, 600, 0, 0, 0, 100, 0, 0, 0, 10};
     for (size_t c = 0; c < 2; c++) {
         ls_config *config = load(cases[c].path, NULL, 0);
         ls_options options = options_of(config);
@@ -387,8 +388,8 @@ static void experiments(void **state) {
         assert_true(options.epsilon == 1e-8 && options.epsilon_inside && options.loss_clip == 1e-8);
         assert_int_equal(options.batch, 256);
         assert_int_equal(options.epochs, 30);
-        assert_int_equal(ls_config_layer_count(config), 10);
-        for (int i = 0; i < 10; i++) {
+        assert_int_equal(ls_config_layer_count(config), 11);
+        for (int i = 0; i < 11; i++) {
             assert_int_equal(ls_config_layer_type(config, i), types[i]);
             if (types[i] == DENSE) {
                 dense_settings dense = dense_of(config, i);
@@ -413,6 +414,22 @@ static void experiments(void **state) {
     }
 }
 
+/* The layers of the program itself read every experiment, too: the tables above do not drift away unseen. */
+static void experiments_with_real_layers(void **state) {
+    (void)state;
+    static const char *const paths[] = {EXPERIMENTS "table1/row6-published.yaml",
+                                        EXPERIMENTS "table1/row6-stated.yaml"};
+    ls_layer_keys tables[LS_LAYER_CLASSES_MAX];
+    ls_network_layer_keys(tables);
+    for (size_t i = 0; i < sizeof paths / sizeof *paths; i++) {
+        ls_config *config = NULL;
+        if (ls_config_load(paths[i], NULL, 0, &ls_option_keys, tables, ls_layer_class_count, &config) !=
+            LS_OK)
+            fail_msg("%s", ls_error_message());
+        ls_config_destroy(&config);
+    }
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(defaults_only),
@@ -424,6 +441,7 @@ int main(void) {
         cmocka_unit_test(overrides),
         cmocka_unit_test(bad_overrides),
         cmocka_unit_test(experiments),
+        cmocka_unit_test(experiments_with_real_layers),
     };
     return cmocka_run_group_tests_name("config", tests, NULL, NULL);
 }

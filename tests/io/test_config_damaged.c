@@ -350,7 +350,7 @@ static void mutations(void **state) {
 /* Every allocation of loading, settings and resolving fails in turn: LS_INTERNAL, and nothing leaks. */
 static void out_of_memory(void **state) {
     (void)state;
-    static const char *const overrides[] = {"lr=0.5", "network.1.dense.units=3", "network.3=tanh",
+    static const char *const overrides[] = {"lr=0.5", "network.2.dense.units=3", "network.4=tanh",
                                             "defaults.dropout.rate=0.5", "milestones=[1, 2]"};
     ls_status status = LS_INTERNAL;
     long n = 0;
@@ -363,7 +363,7 @@ static void out_of_memory(void **state) {
         status = ls_config_load(EXPERIMENTS "table1/row6-published.yaml", overrides, 5, &ls_option_keys,
                                 layer_types, LAYER_TYPES, &config);
         if (status == LS_OK) status = ls_config_settings(config, &options);
-        if (status == LS_OK) status = ls_config_layer_settings(config, 1, &dense);
+        if (status == LS_OK) status = ls_config_layer_settings(config, 2, &dense);
         if (status == LS_OK) status = ls_config_resolve(config, &resolved);
         allocations_left = -1;
         free(resolved);
