@@ -29,6 +29,9 @@ static const struct field {
     {"seed", offsetof(ls_progress_mark, seed), UINT64_MAX},
     {"data_digest", offsetof(ls_progress_mark, data_digest), UINT64_MAX},
     {"fingerprint", offsetof(ls_progress_mark, fingerprint), UINT64_MAX},
+    {"height", offsetof(ls_progress_mark, height), INT32_MAX},
+    {"width", offsetof(ls_progress_mark, width), INT32_MAX},
+    {"classes", offsetof(ls_progress_mark, classes), 256}, /* a label is a byte */
 };
 enum { FIELD_COUNT = sizeof fields / sizeof *fields };
 
@@ -119,6 +122,10 @@ const ls_progress_mark *ls_checkpoint_mark(const ls_checkpoint *checkpoint) {
 
 const char *ls_checkpoint_config(const ls_checkpoint *checkpoint) {
     return checkpoint->config;
+}
+
+uint64_t ls_checkpoint_size(const ls_checkpoint *checkpoint) {
+    return checkpoint->file->image.size;
 }
 
 ls_status ls_checkpoint_read(const ls_checkpoint *checkpoint, ls_record *record) {

@@ -29,6 +29,7 @@ typedef struct ls_progress_mark {
     uint64_t data_digest; /* XXH3-64 of the data's bytes */
     uint64_t fingerprint; /* of the state at `step` */
     bool finished;        /* the run has come to its end */
+    uint64_t height, width, classes; /* of the data: with the configuration they give the model's shapes */
 } ls_progress_mark;
 
 /* Counters of a checkpoint stay below 2^53, so that every tool shows them exactly. */
@@ -52,6 +53,8 @@ void ls_checkpoint_close(ls_checkpoint **checkpoint);
 const char *ls_checkpoint_path(const ls_checkpoint *checkpoint);
 const ls_progress_mark *ls_checkpoint_mark(const ls_checkpoint *checkpoint);
 const char *ls_checkpoint_config(const ls_checkpoint *checkpoint);
+/* Bytes of the file: what it describes is not larger. */
+uint64_t ls_checkpoint_size(const ls_checkpoint *checkpoint);
 
 /* Reads one record; record->path, type, dims and shape say what is expected and must match exactly,
  * record->data has room for it. LS_BAD_DATA with file, path and both shapes otherwise. */

@@ -78,7 +78,10 @@ static ls_status save_checkpoint(run *r, uint64_t fingerprint) {
                              .seed = (uint64_t)t->options.seed,
                              .data_digest = t->data.digest,
                              .fingerprint = fingerprint,
-                             .finished = true};
+                             .finished = true,
+                             .height = (uint64_t)t->data.train.height,
+                             .width = (uint64_t)t->data.train.width,
+                             .classes = (uint64_t)t->data.train.classes};
     LS_TRY(ls_metrics_records(r->metrics, &history, &history_count));
     LS_TRY(ls_calloc(&all, (size_t)(t->state.count + history_count), sizeof *all, "a checkpoint"));
     memcpy(all, t->state.records, (size_t)t->state.count * sizeof *all);

@@ -18,7 +18,8 @@
 #include "io/scratch.h"
 
 static const char config[] = "network: small\nlearning_rate: 0.05  # \xce\xb7\n";
-static const ls_progress_mark mark = {12, 1, 4, 0xfedcba9876543210u, 0x8000000000000001u, UINT64_MAX, true};
+static const ls_progress_mark mark = {12, 1, 4, 0xfedcba9876543210u, 0x8000000000000001u, UINT64_MAX, true,
+                                      28, 30, 10};
 
 enum { RECORDS = 9, BIG_ROWS = 300, BIG_COLUMNS = 1001 };
 static float weight[10][4], conv[2][3][3][3], big[BIG_ROWS][BIG_COLUMNS];
@@ -93,6 +94,7 @@ static void round_trip_is_exact(void **state) {
     assert_true(found->batch_in_epoch == mark.batch_in_epoch && found->seed == mark.seed);
     assert_true(found->data_digest == mark.data_digest && found->fingerprint == mark.fingerprint);
     assert_true(found->finished);
+    assert_true(found->height == mark.height && found->width == mark.width && found->classes == mark.classes);
 
     make_records(records);
     for (int i = 0; i < RECORDS; i++) {

@@ -16,7 +16,7 @@
 #include "io/scratch.h"
 #include "io/seal.h"
 
-static const ls_progress_mark mark = {3, 1, 1, 1, 2, 3, false};
+static const ls_progress_mark mark = {3, 1, 1, 1, 2, 3, false, 28, 28, 10};
 static float weight[2][3] = {{1, 2, 3}, {4, 5, 6}};
 
 static char *write_small(void) {
@@ -160,7 +160,8 @@ static void put_attribute(hid_t group, const char *name, uint64_t value, trick h
 
 static void put_progress(hid_t file, trick how) {
     static const char *const names[] = {"step",        "epoch",       "batch_in_epoch", "seed",
-                                        "data_digest", "fingerprint", "finished"};
+                                        "data_digest", "fingerprint", "height", "width", "classes",
+                                        "finished"};
     if (how == NO_PROGRESS) return;
     if (how == PROGRESS_IS_DATASET) {
         hid_t space = H5Screate(H5S_SCALAR);
@@ -169,9 +170,9 @@ static void put_progress(hid_t file, trick how) {
         return;
     }
     hid_t group = H5Gcreate2(file, "progress", H5P_DEFAULT, H5P_DEFAULT, H5P_DEFAULT);
-    for (int i = 0; i < 7; i++) {
+    for (int i = 0; i < 10; i++) {
         if (how == NO_SEED && i == 3) continue;
-        uint64_t value = i == 6 ? how == FINISHED_TWICE ? 2 : 1 : 4;
+        uint64_t value = i == 9 ? how == FINISHED_TWICE ? 2 : 1 : 4;
         if (how == STEP_TOO_LARGE && i == 0) value = (uint64_t)1 << 53;
         put_attribute(group, names[i], value, i == 3 ? how : NONE);
     }
