@@ -1,153 +1,80 @@
-/* Any number of ranks gives the same bits: ranks are threads here, and what they would send goes through
- * memory. Their sums are added by a recursion over the complete binary tree that shares nothing with the
- * library. */
-#include <pthread.h>
+/* Any number of ranks gives the same bits: a rank is a thread here (exchange.h). */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
 #include <stdio.h>
-#include <stdlib.h>
 #include <string.h>
 
 #include <cmocka.h>
 
+#include "graph/exchange.h"
 #include "graph/replica.h"
 
-enum { SHARDS = 16, STEPS = 3, MOST_RANKS = 16 };
+enum { SHARDS = 16, STEPS = 3 };
 
-typedef struct world world;
-
-typedef struct rank {
-    world *world;
-    int index;
-    pthread_t thread;
-    replica replica;
-    const ls_partial *partials; /* of the reduction at hand */
-    int partial_count;
-    ls_status status;
-} rank;
-
-struct world {
-    int size;
+typedef struct world {
+    exchange exchange;
     bool eager;
     const int64_t *batches;
     uint32_t step;
-    pthread_barrier_t barrier;
-    rank ranks[MOST_RANKS];
-};
+    replica ranks[EXCHANGE_RANKS];
+} world;
 
-/* --- the tree
- * ----------------------------------------------------------------------------------------------------- */
-
-/* Which rank has the sum of shards [first, first + count) as one of its nodes: its node's index, or -1. */
-static int find_node(const world *w, int first, int count, int *owner) {
-    for (*owner = 0; *owner < w->size; (*owner)++) {
-        const ls_shards *shards = &w->ranks[*owner].replica.shards;
-        for (int n = 0; n < shards->node_count; n++)
-            if (shards->node[n].first == first && shards->node[n].count == count) return n;
-    }
-    return -1;
-}
-
-/* What the tree adds: elements of one vector that every rank has for each of its nodes. */
-typedef double (*node_value)(const rank *owner, int node, int64_t element, int which);
-
-/* The sum over shards [first, first + count): two halves added in that order, down to the nodes that ranks
- * have. */
-static double tree_sum(const world *w, int first, int count, bool fp32, node_value value, int64_t element,
-                       int which) {
-    int owner, node = find_node(w, first, count, &owner);
-    if (node >= 0) return value(&w->ranks[owner], node, element, which);
-    if (count == 1) abort(); /* a shard that no rank has */
-    double left = tree_sum(w, first, count / 2, fp32, value, element, which);
-    double right = tree_sum(w, first + count / 2, count / 2, fp32, value, element, which);
-    return fp32 ? (double)((float)left + (float)right) : left + right;
-}
-
-static double partial_value(const rank *owner, int node, int64_t element, int which) {
-    const ls_partial *partial = &owner->partials[which];
-    return partial->nodes[node * partial->length + element];
-}
-
-static double loss_value(const rank *owner, int node, int64_t element, int which) {
-    const ls_op *loss = replica_loss(&owner->replica);
-    (void)which;
+static double loss_value(const void *argument, int rank, int node, int64_t element) {
+    const ls_op *loss = replica_loss(&((const world *)argument)->ranks[rank]);
     return loss->nodes[node * loss->sum_length + element];
 }
 
-static double gradient_value(const rank *owner, int node, int64_t element, int which) {
-    const ls_parameters *p = &owner->replica.network->parameters;
+static double gradient_value(const void *argument, int rank, int node, int64_t element) {
+    const ls_parameters *p = &((const world *)argument)->ranks[rank].network->parameters;
     int64_t at = node * p->summed + element;
-    (void)which;
     return p->backend->dtype == LS_FP64 ? ((const double *)p->gradient)[at]
                                         : (double)((const float *)p->gradient)[at];
 }
 
-/* --- ranks
- * -------------------------------------------------------------------------------------------------------- */
-
-static ls_status reduce(void *self, const ls_partial *partials, int count) {
-    rank *me = self;
-    world *w = me->world;
-    me->partials = partials;
-    me->partial_count = count;
-    pthread_barrier_wait(&w->barrier);
-    for (int r = 0; r < w->size; r++)
-        if (w->ranks[r].partial_count != count)
-            abort(); /* ranks that sum different things would hang for ever */
-    for (int i = 0; i < count; i++)
-        for (int64_t e = 0; e < partials[i].length; e++)
-            partials[i].out[e] = tree_sum(w, 0, SHARDS, false, partial_value, e, i);
-    pthread_barrier_wait(&w->barrier); /* nobody goes on while others still read his nodes */
-    return LS_OK;
-}
-
-static void *run_rank(void *argument) {
-    rank *me = argument;
-    const world *w = me->world;
-    me->status = w->eager ? replica_try_run_eager(&me->replica, LS_TRAINING, w->batches[w->step], w->step)
-                          : replica_try_run(&me->replica, w->batches[w->step], w->step);
-    return NULL;
-}
-
 static void world_create(world *w, const network_case *network, ls_dtype dtype, int size, bool eager,
                          const int64_t *batches) {
-    *w = (world){.size = size, .eager = eager, .batches = batches};
-    assert_int_equal(pthread_barrier_init(&w->barrier, NULL, (unsigned)size), 0);
+    const ls_shards *shards[EXCHANGE_RANKS] = {NULL};
+    *w = (world){.eager = eager, .batches = batches};
     for (int r = 0; r < size; r++) {
-        rank *me = &w->ranks[r];
-        me->world = w;
-        me->index = r;
-        replica_create(&me->replica, network, cpu_backend(dtype), SHARDS, r, size, batches[0]);
-        me->replica.reducer = (ls_reducer){reduce, me};
-        if (!eager) replica_plan(&me->replica, LS_TRAINING, true, 1 + r % 2);
+        replica_create(&w->ranks[r], network, cpu_backend(dtype), SHARDS, r, size, batches[0]);
+        shards[r] = &w->ranks[r].shards;
+    }
+    exchange_create(&w->exchange, size, shards);
+    for (int r = 0; r < size; r++) {
+        w->ranks[r].reducer = exchange_reducer(&w->exchange, r);
+        if (!eager) replica_plan(&w->ranks[r], LS_TRAINING, true, 1 + r % 2);
     }
 }
 
 static void world_destroy(world *w) {
-    for (int r = 0; r < w->size; r++) replica_destroy(&w->ranks[r].replica);
-    pthread_barrier_destroy(&w->barrier);
+    for (int r = 0; r < w->exchange.size; r++) replica_destroy(&w->ranks[r]);
+    exchange_destroy(&w->exchange);
+}
+
+static ls_status run_rank(void *argument, int r) {
+    world *w = argument;
+    int64_t batch = w->batches[w->step];
+    return w->eager ? replica_try_run_eager(&w->ranks[r], LS_TRAINING, batch, w->step)
+                    : replica_try_run(&w->ranks[r], batch, w->step);
 }
 
 static void world_step(world *w, uint32_t step) {
     w->step = step;
-    for (int r = 0; r < w->size; r++)
-        assert_int_equal(pthread_create(&w->ranks[r].thread, NULL, run_rank, &w->ranks[r]), 0);
-    for (int r = 0; r < w->size; r++) pthread_join(w->ranks[r].thread, NULL);
-    for (int r = 0; r < w->size; r++) assert_int_equal(w->ranks[r].status, LS_OK);
+    exchange_run(&w->exchange, run_rank, w);
 }
 
 /* The outcome as one rank would have it: sums over all nodes, and rank r's own copy of what each rank has
  * whole. */
 static outcome world_outcome(const world *w, int r) {
-    const replica *own = &w->ranks[r].replica;
+    const replica *own = &w->ranks[r];
     const ls_parameters *p = &own->network->parameters;
     size_t element = ls_dtype_size(p->backend->dtype);
     bool fp32 = p->backend->dtype == LS_FP32;
     outcome o = replica_outcome(own);
-    for (int i = 0; i < 2; i++) o.loss[i] = tree_sum(w, 0, SHARDS, false, loss_value, i, 0);
+    for (int i = 0; i < 2; i++) o.loss[i] = exchange_sum(&w->exchange, false, loss_value, w, i);
     for (int64_t i = 0; i < p->summed; i++) {
-        double sum = tree_sum(w, 0, SHARDS, fp32, gradient_value, i, 0);
+        double sum = exchange_sum(&w->exchange, fp32, gradient_value, w, i);
         if (fp32)
             ((float *)(void *)o.gradient)[i] = (float)sum;
         else
@@ -177,11 +104,11 @@ static void check_case(const network_case *network, ls_dtype dtype, const int64_
         world_create(&w, network, dtype, sizes[i], eager, batch);
         for (uint32_t step = 0; step < STEPS; step++) {
             world_step(&w, step);
-            for (int r = 0; r<w.size; r += w.size> 1 ? w.size - 1 : 1) {
+            for (int r = 0; r<w.exchange.size; r += w.exchange.size> 1 ? w.exchange.size - 1 : 1) {
                 char what[256];
                 snprintf(what, sizeof what, "%s, fp%d, rank %d of %d, step %u of %lld, %s", network->name,
-                         dtype == LS_FP64 ? 64 : 32, r, w.size, (unsigned)step, (long long)batch[step],
-                         eager ? "eager" : "planned");
+                         dtype == LS_FP64 ? 64 : 32, r, w.exchange.size, (unsigned)step,
+                         (long long)batch[step], eager ? "eager" : "planned");
                 outcome got = world_outcome(&w, r);
                 expect_same_outcome(what, &single, &got, &want[step]);
                 outcome_free(&got);
