@@ -1,8 +1,9 @@
-/* MPI as a mover of bytes. Calls are non-blocking and completed by testing, so that a rank can give its processor away
+/* MPI as a mover of bytes. Messages are non-blocking and completed by testing, so that a rank can give its processor away
  * where there are more ranks than cores, and so that waiting has a deadline. */
 #include <limits.h>
 #include <mpi.h>
 #include <sched.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -24,59 +25,109 @@ static ls_status mpi_failure(const char *call, int error) {
     return ls_fail(LS_INTERNAL, "MPI: %s: %s", call, text);
 }
 
-/* Ranks of this node share its cores; with more ranks than cores a waiting rank must not hold one. */
+/* Every collective is made of direct messages between pairs of ranks: all of them are under way at once, which is one
+ * round even where ranks take turns on a core, and a rank that waits knows for whom. A collective has a number, carried as
+ * the tag, so that the messages of a rank that skipped one never pass for those of another. */
 typedef struct mpi_state {
     bool initialised_here;
-    bool yield;
+    bool yield; /* ranks of this node share its cores; with more ranks than cores a waiting rank must not hold one */
+    unsigned number;
+    MPI_Request *requests; /* [2 size]: receives by source, then sends by destination */
 } mpi_state;
 
+enum { TAGS = 32768 }; /* the least that MPI promises */
+
+/* Names the ranks whose message has not come. */
 static ls_status stuck(const ls_comm *comm, double waited) {
-    return ls_fail(LS_STUCK, "rank %d has waited %.0f s for the other ranks in step %llu, %s (timeout=%g)", comm->rank,
-                   waited, (unsigned long long)comm->step, comm->phase, comm->timeout);
+    const mpi_state *state = comm->state;
+    char missing[256] = "";
+    int used = 0, count = 0;
+    for (int r = 0; r < comm->size && used < (int)sizeof missing - 16; r++) {
+        if (state->requests[r] == MPI_REQUEST_NULL) continue;
+        used += snprintf(missing + used, sizeof missing - (size_t)used, "%s%d", count++ ? ", " : "", r);
+    }
+    if (count == 0) snprintf(missing, sizeof missing, "(the receivers of this rank's messages)");
+    return ls_fail(LS_STUCK, "rank %d has waited %.0f s in step %llu, %s, for rank %s (timeout=%g)", comm->rank, waited,
+                   (unsigned long long)comm->step, comm->phase, missing, comm->timeout);
 }
 
-static ls_status complete(ls_comm *comm, MPI_Request *request) {
+/* Waits for all requests. The deadline of higher ranks is a little later, so that one of them speaks first. */
+static ls_status complete(ls_comm *comm) {
     enum { SPINS_BETWEEN_CLOCKS = 256 };
-    const mpi_state *state = comm->state;
+    static const double stagger = 0.25;
+    mpi_state *state = comm->state;
     double begin = ls_clock();
     for (unsigned spins = 1;; spins++) {
         int done = 0;
-        LS_MPI(MPI_Test(request, &done, MPI_STATUS_IGNORE));
+        LS_MPI(MPI_Testall(2 * comm->size, state->requests, &done, MPI_STATUSES_IGNORE));
         if (done) break;
-        if (state->yield) sched_yield();
+        /* the other rank may be waiting for this core, whoever else holds it; where nobody is, this costs little */
+        if (state->yield || spins > SPINS_BETWEEN_CLOCKS) sched_yield();
         if (spins % SPINS_BETWEEN_CLOCKS == 0) {
             double waited = ls_clock() - begin;
-            if (waited > comm->timeout) return stuck(comm, waited);
+            if (waited > comm->timeout + stagger * comm->rank) return stuck(comm, waited);
         }
     }
     comm->wait_seconds += ls_clock() - begin;
     return LS_OK;
 }
 
-static ls_status mpi_allgather(ls_comm *comm, const void *send, void *recv, const int *counts,
-                               const int *displacements) {
-    MPI_Request request;
-    LS_MPI(MPI_Iallgatherv(send, counts[comm->rank], MPI_BYTE, recv, counts, displacements, MPI_BYTE, MPI_COMM_WORLD,
-                           &request));
-    return complete(comm, &request);
+/* A collective begins: no requests yet, and a number of its own. */
+static int begin(ls_comm *comm) {
+    mpi_state *state = comm->state;
+    for (int i = 0; i < 2 * comm->size; i++) state->requests[i] = MPI_REQUEST_NULL;
+    return (int)(state->number++ % TAGS);
 }
 
-static ls_status mpi_alltoall(ls_comm *comm, const void *send, const int *send_counts, const int *send_displacements,
+static ls_status receive(ls_comm *comm, void *data, int bytes, int source, int tag) {
+    mpi_state *state = comm->state;
+    if (bytes > 0) LS_MPI(MPI_Irecv(data, bytes, MPI_BYTE, source, tag, MPI_COMM_WORLD, &state->requests[source]));
+    return LS_OK;
+}
+
+static ls_status send(ls_comm *comm, const void *data, int bytes, int destination, int tag) {
+    mpi_state *state = comm->state;
+    if (bytes > 0)
+        LS_MPI(MPI_Isend(data, bytes, MPI_BYTE, destination, tag, MPI_COMM_WORLD,
+                         &state->requests[comm->size + destination]));
+    return LS_OK;
+}
+
+static ls_status mpi_allgather(ls_comm *comm, const void *data, void *recv, const int *counts,
+                               const int *displacements) {
+    int tag = begin(comm), own = counts[comm->rank];
+    for (int r = 0; r < comm->size; r++)
+        if (r != comm->rank) LS_TRY(receive(comm, (char *)recv + displacements[r], counts[r], r, tag));
+    for (int i = 1; i < comm->size; i++) LS_TRY(send(comm, data, own, (comm->rank + i) % comm->size, tag));
+    if (own > 0) memcpy((char *)recv + displacements[comm->rank], data, (size_t)own);
+    return complete(comm);
+}
+
+static ls_status mpi_alltoall(ls_comm *comm, const void *data, const int *send_counts, const int *send_displacements,
                               void *recv, const int *recv_counts, const int *recv_displacements) {
-    MPI_Request request;
-    LS_MPI(MPI_Ialltoallv(send, send_counts, send_displacements, MPI_BYTE, recv, recv_counts, recv_displacements,
-                          MPI_BYTE, MPI_COMM_WORLD, &request));
-    return complete(comm, &request);
+    int tag = begin(comm), rank = comm->rank;
+    for (int r = 0; r < comm->size; r++)
+        if (r != rank) LS_TRY(receive(comm, (char *)recv + recv_displacements[r], recv_counts[r], r, tag));
+    for (int i = 1; i < comm->size; i++) {
+        int r = (rank + i) % comm->size;
+        LS_TRY(send(comm, (const char *)data + send_displacements[r], send_counts[r], r, tag));
+    }
+    if (send_counts[rank] > 0)
+        memcpy((char *)recv + recv_displacements[rank], (const char *)data + send_displacements[rank],
+               (size_t)send_counts[rank]);
+    return complete(comm);
 }
 
 static ls_status mpi_broadcast(ls_comm *comm, void *data, size_t size, int root) {
     /* counts are int: large arrays go in pieces */
     for (size_t at = 0; at < size;) {
-        size_t piece = size - at < INT_MAX / 2 ? size - at : INT_MAX / 2;
-        MPI_Request request;
-        LS_MPI(MPI_Ibcast((char *)data + at, (int)piece, MPI_BYTE, root, MPI_COMM_WORLD, &request));
-        LS_TRY(complete(comm, &request));
-        at += piece;
+        int piece = size - at < INT_MAX / 2 ? (int)(size - at) : INT_MAX / 2, tag = begin(comm);
+        char *here = (char *)data + at;
+        if (comm->rank != root) LS_TRY(receive(comm, here, piece, root, tag));
+        for (int r = 0; comm->rank == root && r < comm->size; r++)
+            if (r != root) LS_TRY(send(comm, here, piece, r, tag));
+        LS_TRY(complete(comm));
+        at += (size_t)piece;
     }
     return LS_OK;
 }
@@ -84,6 +135,7 @@ static ls_status mpi_broadcast(ls_comm *comm, void *data, size_t size, int root)
 static void mpi_destroy(ls_comm *comm) {
     mpi_state *state = comm->state;
     if (state->initialised_here && MPI_Finalize() != MPI_SUCCESS) ls_log(LS_LOG_WARNING, "MPI_Finalize failed");
+    free(state->requests);
     free(state);
 }
 
@@ -123,6 +175,7 @@ static ls_status initialise(ls_comm *comm, mpi_state *state) {
     LS_MPI(MPI_Comm_split_type(MPI_COMM_WORLD, MPI_COMM_TYPE_SHARED, 0, MPI_INFO_NULL, &node));
     LS_MPI(MPI_Comm_size(node, &comm->ranks_on_node));
     LS_MPI(MPI_Comm_free(&node));
+    LS_TRY(ls_calloc(&state->requests, 2 * (size_t)comm->size, sizeof(MPI_Request), "the communicator"));
     state->yield = comm->ranks_on_node > ls_available_cores();
     ls_log_set_rank(comm->rank, comm->size);
     return check_launch(comm->size);

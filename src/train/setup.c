@@ -26,10 +26,10 @@ static ls_status create_program(ls_trainer *t, ls_purpose purpose, int64_t batch
                                     .contrast_probability = o->contrast_probability};
     ls_reducer reducer = ls_reducer_local; /* until the tree sum exists */
     LS_TRY(ls_shards_create(&program->shards, (int)o->shards, t->comm->rank, t->comm->size, batch));
-    LS_TRY(ls_calloc(&program->sample, (size_t)ls_shards_rows(&program->shards), sizeof *program->sample,
-                     "the samples of a batch"));
     LS_TRY(ls_graph_create(LS_RECORD, purpose, t->backend, &t->network->parameters, &program->shards, NULL, &reducer,
                            &program->graph));
+    LS_TRY(ls_calloc(&program->sample, (size_t)ls_graph_rows(program->graph), sizeof *program->sample,
+                     "the samples of a batch"));
     ls_tensor *x = ls_input(program->graph, t->data.train.height, t->data.train.width, o->pixels == LS_PIXELS_UNIT,
                             &augmentation);
     x = ls_network_apply(t->network, program->graph, x);
