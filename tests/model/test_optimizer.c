@@ -1,0 +1,228 @@
+/* Optimizers against their formulas, written as the papers have them, in double. */
+#include <math.h>
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include <cmocka.h>
+
+#include "core/rng.h"
+#include "model/optimizer.h"
+
+enum { STEPS = 30, PARAMETERS = 4, NODES = 3 };
+
+static const double lr = 0.02;
+
+static const ls_optimizer optimizers[] = {
+    {.kind = LS_SGD},
+    {.kind = LS_SGD, .l2_mean = 0.5, .weight_decay = 0.01},
+    {.kind = LS_MOMENTUM, .momentum = 0.9},
+    {.kind = LS_MOMENTUM, .momentum = 0.5, .weight_decay = 0.1},
+    {.kind = LS_ADAM, .beta1 = 0.9, .beta2 = 0.999, .epsilon = 1e-8},
+    {.kind = LS_ADAM,
+     .beta1 = 0.9,
+     .beta2 = 0.999,
+     .epsilon = 1e-8,
+     .epsilon_inside = true,
+     .decay_power = 0.3,
+     .l2_mean = 0.5},
+    {.kind = LS_ADAM, .beta1 = 0.5, .beta2 = 0.9, .epsilon = 1e-3, .decay_power = 0.5, .weight_decay = 0.01},
+};
+enum { OPTIMIZERS = sizeof optimizers / sizeof *optimizers };
+
+/* Gradients of both regions, summed over nodes and not, and sizes that leave padding. */
+static void create(ls_parameters *p, ls_dtype dtype, int moments) {
+    static const int64_t shapes[PARAMETERS][2] = {{7, 5}, {3, 1}, {17, 1}, {5, 1}};
+    static const bool summed[PARAMETERS] = {true, false, true, false};
+    const ls_backend *backend;
+    *p = (ls_parameters){0};
+    assert_int_equal(ls_backend_find("cpu", dtype, &backend), LS_OK);
+    for (int i = 0; i < PARAMETERS; i++) {
+        char layer[8];
+        int index;
+        snprintf(layer, sizeof layer, "%d", i);
+        assert_int_equal(ls_parameters_add(p, layer, "weight", i == 0 ? LS_LAYOUT_DENSE : LS_LAYOUT_VECTOR,
+                                           i == 0 ? 2 : 1, shapes[i], summed[i], &index),
+                         LS_OK);
+    }
+    assert_int_equal(ls_parameters_allocate(p, backend, moments, NODES), LS_OK);
+    assert_int_equal(p->elements, 60);
+}
+
+static void put(const ls_parameters *p, void *arena, int64_t at, double value) {
+    if (p->backend->dtype == LS_FP64)
+        ((double *)arena)[at] = value;
+    else
+        ((float *)arena)[at] = (float)value;
+}
+
+static double get(const ls_parameters *p, const void *arena, int64_t at) {
+    return p->backend->dtype == LS_FP64 ? ((const double *)arena)[at] : (double)((const float *)arena)[at];
+}
+
+/* A number that fp32 holds exactly. */
+static double number(uint32_t step, int64_t i) {
+    ls_rng rng = ls_rng_stream(3, LS_RNG_TEST, 0, step, (uint32_t)i);
+    uint32_t words[4];
+    ls_rng_block(&rng, 0, words);
+    return (double)(float)(2 * ls_rng_unit(words[0]) - 1);
+}
+
+/* The gradients of a step where the update looks for them: node 0 of the summed region, and the other region
+ * behind all nodes. The other nodes hold what must not be read. */
+static void set_gradients(ls_parameters *p, uint32_t step) {
+    for (int64_t i = 0; i < NODES * p->summed + p->total - p->summed; i++) put(p, p->gradient, i, NAN);
+    for (int64_t i = p->summed; i < p->total; i++) put(p, p->gradient, i + (NODES - 1) * p->summed, 0);
+    for (int64_t i = 0; i < p->summed; i++) put(p, p->gradient, i, 0);
+    for (int k = 0; k < p->count; k++)
+        for (int64_t i = 0; i < p->list[k].count; i++)
+            put(p, ls_parameter_gradient(p, &p->list[k]), i, number(step, 1000 * k + i));
+}
+
+static void set_values(ls_parameters *p) {
+    for (int k = 0; k < p->count; k++)
+        for (int64_t i = 0; i < p->list[k].count; i++)
+            put(p, p->value, p->list[k].offset + i, number(0, 1000 * k + i));
+}
+
+/* --- the formulas
+ * ------------------------------------------------------------------------------------------------- */
+
+typedef struct one {
+    double w, m, v;
+} one;
+
+static void formula(const ls_optimizer *o, uint32_t t, double parameters, double g, one *x) {
+    g += 2 * o->l2_mean / parameters * x->w + o->weight_decay * x->w;
+    switch (o->kind) {
+    case LS_SGD: x->w = x->w - lr * g; return;
+    case LS_MOMENTUM:
+        x->m = o->momentum * x->m + g;
+        x->w = x->w - lr * x->m;
+        return;
+    default: break;
+    }
+    x->m = o->beta1 * x->m + (1 - o->beta1) * g;
+    x->v = o->beta2 * x->v + (1 - o->beta2) * g * g;
+    double m = x->m / (1 - pow(o->beta1, t)), v = x->v / (1 - pow(o->beta2, t));
+    double rate = lr / pow(t, o->decay_power);
+    x->w -= rate * m / (o->epsilon_inside ? sqrt(v + o->epsilon) : sqrt(v) + o->epsilon);
+}
+
+static void step_all(const ls_optimizer *o, ls_parameters *p, uint32_t t) {
+    ls_update update = ls_optimizer_step(o, lr, t, p->elements);
+    set_gradients(p, t);
+    ls_optimizer_apply(&update, p, 0, p->total);
+}
+
+static void check_formula(const ls_optimizer *o, ls_dtype dtype) {
+    /* a step rounds w and its moments a few times each; fp32's steps move w by at most about lr */
+    const double tolerance = dtype == LS_FP64 ? 1e-13 : STEPS * 8 * 0x1p-24;
+    ls_parameters p;
+    one expected[PARAMETERS][40] = {0};
+    create(&p, dtype, ls_optimizer_moments(o->kind));
+    set_values(&p);
+    for (int k = 0; k < p.count; k++)
+        for (int64_t i = 0; i < p.list[k].count; i++) expected[k][i].w = number(0, 1000 * k + i);
+    for (uint32_t t = 1; t <= STEPS; t++) {
+        step_all(o, &p, t);
+        for (int k = 0; k < p.count; k++)
+            for (int64_t i = 0; i < p.list[k].count; i++) {
+                one *x = &expected[k][i];
+                formula(o, t, 60, number(t, 1000 * k + i), x);
+                double w = get(&p, p.value, p.list[k].offset + i);
+                if (!(fabs(w - x->w) <= tolerance * fmax(1, fabs(x->w))))
+                    fail_msg("optimizer %d, step %u, %s[%lld]: %.17g, expected %.17g", (int)(o - optimizers),
+                             (unsigned)t, p.list[k].name, (long long)i, w, x->w);
+            }
+    }
+    ls_parameters_destroy(&p);
+}
+
+static void test_formulas(void **state) {
+    (void)state;
+    for (int i = 0; i < OPTIMIZERS; i++) {
+        check_formula(&optimizers[i], LS_FP64);
+        check_formula(&optimizers[i], LS_FP32);
+    }
+}
+
+/* Padding stays 0: whatever sums or hashes an arena as a whole relies on it. */
+static void test_padding(void **state) {
+    (void)state;
+    for (int i = 0; i < OPTIMIZERS; i++) {
+        ls_parameters p;
+        int64_t used = 0;
+        create(&p, LS_FP32, ls_optimizer_moments(optimizers[i].kind));
+        set_values(&p);
+        for (uint32_t t = 1; t <= 3; t++) step_all(&optimizers[i], &p, t);
+        for (int64_t at = 0; at < p.total; at++) {
+            bool padding = true;
+            for (int k = 0; k < p.count; k++)
+                if (at >= p.list[k].offset && at < p.list[k].offset + p.list[k].count) padding = false;
+            if (padding) assert_true(get(&p, p.value, at) == 0);
+            if (!padding) used++;
+        }
+        assert_int_equal(used, p.elements);
+        ls_parameters_destroy(&p);
+    }
+}
+
+/* Any cut of the arena into calls gives the same bits. */
+static void test_splits(void **state) {
+    (void)state;
+    for (int i = 0; i < OPTIMIZERS; i++)
+        for (int parts = 2; parts <= 9; parts++) {
+            int moments = ls_optimizer_moments(optimizers[i].kind);
+            ls_parameters whole, split;
+            create(&whole, LS_FP32, moments);
+            create(&split, LS_FP32, moments);
+            set_values(&whole);
+            set_values(&split);
+            for (uint32_t t = 1; t <= 3; t++) {
+                step_all(&optimizers[i], &whole, t);
+                ls_update update = ls_optimizer_step(&optimizers[i], lr, t, split.elements);
+                set_gradients(&split, t);
+                for (int part = parts - 1; part >= 0; part--)
+                    ls_optimizer_apply(&update, &split, split.total * part / parts,
+                                       split.total * (part + 1) / parts);
+            }
+            size_t size = (size_t)whole.total * sizeof(float);
+            assert_memory_equal(whole.value, split.value, size);
+            if (moments > 0) assert_memory_equal(whole.moment1, split.moment1, size);
+            if (moments > 1) assert_memory_equal(whole.moment2, split.moment2, size);
+            ls_parameters_destroy(&whole);
+            ls_parameters_destroy(&split);
+        }
+}
+
+static void test_one_node(void **state) {
+    ls_parameters p;
+    const ls_backend *backend;
+    int64_t three = 3;
+    int index;
+    (void)state;
+    p = (ls_parameters){0};
+    assert_int_equal(ls_backend_find("cpu", LS_FP64, &backend), LS_OK);
+    assert_int_equal(ls_parameters_add(&p, "0", "weight", LS_LAYOUT_VECTOR, 1, &three, false, &index), LS_OK);
+    assert_int_equal(ls_parameters_allocate(&p, backend, 0, 1), LS_OK);
+    assert_int_equal(p.summed, 0); /* nothing is summed over nodes here */
+    put(&p, ls_parameter_gradient(&p, &p.list[0]), 2, 4);
+    ls_update update = ls_optimizer_step(&optimizers[0], 0.5, 1, 3);
+    ls_optimizer_apply(&update, &p, 0, p.total);
+    assert_true(get(&p, p.value, 2) == -2);
+    ls_parameters_destroy(&p);
+}
+
+int main(void) {
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_formulas),
+        cmocka_unit_test(test_padding),
+        cmocka_unit_test(test_splits),
+        cmocka_unit_test(test_one_node),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
