@@ -131,5 +131,10 @@ ls_status ls_h5_read_text(const ls_h5_file *file, const char *path, char **text)
 /* An attribute of a group, exactly a u64 scalar of at most `limit`. */
 ls_status ls_h5_read_u64(const ls_h5_file *file, const char *group, const char *name, uint64_t limit,
                          uint64_t *value);
+/* Likewise an f64 scalar; *there = 0 if the group has no such attribute. */
+ls_status ls_h5_read_f64(const ls_h5_file *file, const char *group, const char *name, double *value,
+                         int *there);
+/* Is there an object of that path, by hard links all the way? */
+int ls_h5_has(const ls_h5_file *file, const char *path);
 
 #endif

@@ -109,6 +109,10 @@ static ls_status check_links(const ls_h5_file *file, const char *path) {
     return status;
 }
 
+int ls_h5_has(const ls_h5_file *file, const char *path) {
+    return check_links(file, path) == LS_OK;
+}
+
 static ls_status open_object(const ls_h5_file *file, const char *path, H5I_type_t kind, const char *expected,
                              hid_t *object) {
     ls_status status = LS_OK;
@@ -336,33 +340,45 @@ done:
     return status;
 }
 
-ls_status ls_h5_read_u64(const ls_h5_file *file, const char *group, const char *name, uint64_t limit,
-                         uint64_t *value) {
+/* An attribute of a group, exactly a scalar of this type. *there (NULL: it must be) says if there is one. */
+static ls_status read_attribute(const ls_h5_file *file, const char *group, const char *name,
+                                ls_record_type expected, void *value, int *there) {
     ls_status status = LS_OK;
     hid_t object = 0, attribute = 0, type = 0, space = 0;
-    htri_t there;
+    htri_t found;
     LS_TRY_GOTO(status, done, open_object(file, group, H5I_GROUP, "group", &object));
-    LS_H5(status, done, LS_BAD_DATA, file->path, there = H5Aexists(object, name));
-    if (!there) {
-        status = ls_fail(LS_BAD_DATA, "%s: %s: found no attribute %s", file->path, group, name);
+    LS_H5(status, done, LS_BAD_DATA, file->path, found = H5Aexists(object, name));
+    if (there) *there = found > 0;
+    if (!found) {
+        if (!there) status = ls_fail(LS_BAD_DATA, "%s: %s: found no attribute %s", file->path, group, name);
         goto done;
     }
     LS_H5(status, done, LS_BAD_DATA, file->path, attribute = H5Aopen(object, name, H5P_DEFAULT));
     LS_H5(status, done, LS_BAD_DATA, file->path, type = H5Aget_type(attribute));
     LS_H5(status, done, LS_BAD_DATA, file->path, space = H5Aget_space(attribute));
-    if (H5Tequal(type, H5T_STD_U64LE) <= 0 || H5Sget_simple_extent_type(space) != H5S_SCALAR) {
-        status = ls_fail(LS_BAD_DATA, "%s: %s: attribute %s: found %s%s, expected u64 scalar", file->path,
-                         group, name, name_of_type(type), array_suffix(space));
+    if (H5Tequal(type, ls_h5_stored_type(expected)) <= 0 || H5Sget_simple_extent_type(space) != H5S_SCALAR) {
+        status = ls_fail(LS_BAD_DATA, "%s: %s: attribute %s: found %s%s, expected %s scalar", file->path,
+                         group, name, name_of_type(type), array_suffix(space), ls_h5_type_name(expected));
         goto done;
     }
-    LS_H5(status, done, LS_BAD_DATA, file->path, H5Aread(attribute, H5T_NATIVE_UINT64, value));
-    if (*value > limit)
-        status = ls_fail(LS_BAD_DATA, "%s: %s: attribute %s: found %" PRIu64 ", expected at most %" PRIu64,
-                         file->path, group, name, *value, limit);
+    LS_H5(status, done, LS_BAD_DATA, file->path, H5Aread(attribute, ls_h5_memory_type(expected), value));
 done:
     ls_h5_close_id(space);
     ls_h5_close_id(type);
     ls_h5_close_id(attribute);
     ls_h5_close_id(object);
     return status;
+}
+
+ls_status ls_h5_read_u64(const ls_h5_file *file, const char *group, const char *name, uint64_t limit,
+                         uint64_t *value) {
+    LS_TRY(read_attribute(file, group, name, LS_RECORD_U64, value, NULL));
+    if (*value <= limit) return LS_OK;
+    return ls_fail(LS_BAD_DATA, "%s: %s: attribute %s: found %" PRIu64 ", expected at most %" PRIu64,
+                   file->path, group, name, *value, limit);
+}
+
+ls_status ls_h5_read_f64(const ls_h5_file *file, const char *group, const char *name, double *value,
+                         int *there) {
+    return read_attribute(file, group, name, LS_RECORD_F64, value, there);
 }

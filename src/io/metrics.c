@@ -6,65 +6,22 @@
 #include <time.h>
 
 #include "io/hdf5.h"
-
-#define KIND    "metrics"
-#define HISTORY "history/"
-enum { FORMAT_VERSION = 1, MAX_COLUMNS = 9 };
+#include "io/metrics_layout.h"
 
 /* Least seconds between two writes that are not asked for at once, and least part of the time spent not
  * writing. */
 static const double write_interval = 2.0, write_share = 0.02;
 
-/* A column's path is the one in a checkpoint; metrics.h5 has it without "history/". All values are 8 bytes
- * wide. */
-typedef struct column {
-    const char *path;
-    ls_record_type type;
-    size_t offset; /* in the row's struct */
-} column;
-
-static const column step_columns[] = {
-    {HISTORY "step/step", LS_RECORD_U64, offsetof(ls_step_row, step)},
-    {HISTORY "step/loss", LS_RECORD_F64, offsetof(ls_step_row, loss)},
-    {HISTORY "step/accuracy", LS_RECORD_F64, offsetof(ls_step_row, accuracy)},
-    {HISTORY "step/learning_rate", LS_RECORD_F64, offsetof(ls_step_row, learning_rate)},
-};
-
-static const column epoch_columns[] = {
-    {HISTORY "epoch/epoch", LS_RECORD_U64, offsetof(ls_epoch_row, epoch)},
-    {HISTORY "epoch/train_loss", LS_RECORD_F64, offsetof(ls_epoch_row, train_loss)},
-    {HISTORY "epoch/train_accuracy", LS_RECORD_F64, offsetof(ls_epoch_row, train_accuracy)},
-    {HISTORY "epoch/validation_loss", LS_RECORD_F64, offsetof(ls_epoch_row, validation_loss)},
-    {HISTORY "epoch/validation_accuracy", LS_RECORD_F64, offsetof(ls_epoch_row, validation_accuracy)},
-    {HISTORY "epoch/learning_rate", LS_RECORD_F64, offsetof(ls_epoch_row, learning_rate)},
-    {"provenance/seconds", LS_RECORD_F64, offsetof(ls_epoch_row, seconds)},
-    {"provenance/images_per_second", LS_RECORD_F64, offsetof(ls_epoch_row, images_per_second)},
-    {"provenance/communication_share", LS_RECORD_F64, offsetof(ls_epoch_row, communication_share)},
-};
-
-/* The last column is as wide as the model has tensors. */
-static const column trail_columns[] = {
-    {HISTORY "trail/step", LS_RECORD_U64, 0},
-    {HISTORY "trail/fingerprint", LS_RECORD_U64, 0},
-    {HISTORY "trail/tensors", LS_RECORD_U64, 0},
-};
-
-enum {
-    STEP_COLUMNS = sizeof step_columns / sizeof *step_columns,
-    EPOCH_COLUMNS = sizeof epoch_columns / sizeof *epoch_columns,
-    TRAIL_COLUMNS = sizeof trail_columns / sizeof *trail_columns,
-    TEST_COLUMNS = 2,
-    RECORD_COUNT = STEP_COLUMNS + EPOCH_COLUMNS + TRAIL_COLUMNS + TEST_COLUMNS
-};
+enum { RECORD_COUNT = LS_STEP_COLUMNS + LS_EPOCH_COLUMNS + LS_TRAIL_COLUMNS + LS_TEST_COLUMNS };
 
 /* Rows kept by columns, as HDF5 stores them. */
 typedef struct table {
-    const column *columns;
+    const ls_metrics_column *columns;
     int column_count;
     int matrix;   /* the last column has two dimensions */
     size_t width; /* of the last column */
     size_t length, capacity;
-    unsigned char *data[MAX_COLUMNS];
+    unsigned char *data[LS_METRICS_COLUMNS_MAX];
 } table;
 
 enum { STEPS, EPOCHS, TRAIL, TABLES };
@@ -75,7 +32,7 @@ struct ls_metrics {
     int fact_count;
     char *tensor_names; /* one a line */
     table tables[TABLES];
-    double test[TEST_COLUMNS]; /* loss, accuracy */
+    double test[LS_TEST_COLUMNS]; /* loss, accuracy */
     int64_t has_test;          /* 0 or 1: the length of /history/test's arrays */
     ls_record records[RECORD_COUNT];
     double next_write; /* monotonic seconds; not before then unless asked */
@@ -113,7 +70,7 @@ static ls_status table_append(table *t, const void *const *cells) {
 }
 
 static ls_status table_append_row(table *t, const void *row) {
-    const void *cells[MAX_COLUMNS];
+    const void *cells[LS_METRICS_COLUMNS_MAX];
     for (int i = 0; i < t->column_count; i++) cells[i] = (const char *)row + t->columns[i].offset;
     return table_append(t, cells);
 }
@@ -147,10 +104,10 @@ static ls_status table_restore(table *t, const ls_checkpoint *checkpoint) {
 
 static void tables_start(table tables[TABLES], size_t tensor_count) {
     memset(tables, 0, TABLES * sizeof *tables);
-    tables[STEPS] = (table){.columns = step_columns, .column_count = STEP_COLUMNS, .width = 1};
-    tables[EPOCHS] = (table){.columns = epoch_columns, .column_count = EPOCH_COLUMNS, .width = 1};
+    tables[STEPS] = (table){.columns = ls_step_columns, .column_count = LS_STEP_COLUMNS, .width = 1};
+    tables[EPOCHS] = (table){.columns = ls_epoch_columns, .column_count = LS_EPOCH_COLUMNS, .width = 1};
     tables[TRAIL] =
-        (table){.columns = trail_columns, .column_count = TRAIL_COLUMNS, .matrix = 1, .width = tensor_count};
+        (table){.columns = ls_trail_columns, .column_count = LS_TRAIL_COLUMNS, .matrix = 1, .width = tensor_count};
 }
 
 static void tables_release(table tables[TABLES]) {
@@ -159,7 +116,7 @@ static void tables_release(table tables[TABLES]) {
 
 /* ---- the history ---- */
 
-static const char *const test_paths[TEST_COLUMNS] = {HISTORY "test/loss", HISTORY "test/accuracy"};
+static const char *const test_paths[LS_TEST_COLUMNS] = {LS_HISTORY "test/loss", LS_HISTORY "test/accuracy"};
 
 static ls_status join_lines(const char *const *names, int count, char **out) {
     size_t length = 1;
@@ -239,7 +196,7 @@ ls_status ls_metrics_add_epoch(ls_metrics *metrics, const ls_epoch_row *row) {
 
 ls_status ls_metrics_add_trail(ls_metrics *metrics, uint64_t step, uint64_t fingerprint,
                                const uint64_t *tensors) {
-    const void *cells[TRAIL_COLUMNS] = {&step, &fingerprint, tensors};
+    const void *cells[LS_TRAIL_COLUMNS] = {&step, &fingerprint, tensors};
     return table_append(&metrics->tables[TRAIL], cells);
 }
 
@@ -259,7 +216,7 @@ ls_status ls_metrics_records(ls_metrics *metrics, const ls_record **records, int
     for (int t = 0; t < TABLES; t++)
         for (int i = 0; i < metrics->tables[t].column_count; i++)
             metrics->records[n++] = table_record(&metrics->tables[t], i);
-    for (int i = 0; i < TEST_COLUMNS; i++) metrics->records[n++] = test_record(metrics, i);
+    for (int i = 0; i < LS_TEST_COLUMNS; i++) metrics->records[n++] = test_record(metrics, i);
     *records = metrics->records;
     *count = n;
     return LS_OK;
@@ -272,7 +229,7 @@ ls_status ls_metrics_restore(ls_metrics *metrics, const ls_checkpoint *checkpoin
     tables_start(restored, metrics->tables[TRAIL].width);
     for (int t = 0; t < TABLES; t++) LS_TRY_GOTO(status, done, table_restore(&restored[t], checkpoint));
     if (test.has_test != 0) test.has_test = 1; /* any other length is then refused with a message */
-    for (int i = 0; i < TEST_COLUMNS; i++) {
+    for (int i = 0; i < LS_TEST_COLUMNS; i++) {
         ls_record record = test_record(&test, i);
         LS_TRY_GOTO(status, done, ls_checkpoint_read(checkpoint, &record));
     }
@@ -305,8 +262,8 @@ static ls_status plot_attributes(ls_h5_file *file, const char *group, const char
 static ls_status write_groups(ls_h5_file *file) {
     static const char *const epoch_others[] = {"validation_loss", "train_accuracy", "validation_accuracy"};
     static const char *const step_others[] = {"accuracy"};
-    LS_TRY(ls_h5_attribute_text(file, "", "format", "lockstep " KIND));
-    LS_TRY(ls_h5_attribute_u64(file, "", "format_version", FORMAT_VERSION));
+    LS_TRY(ls_h5_attribute_text(file, "", "format", "lockstep " LS_METRICS_KIND));
+    LS_TRY(ls_h5_attribute_u64(file, "", "format_version", LS_METRICS_VERSION));
     LS_TRY(ls_h5_attribute_text(file, "", "NX_class", "NXroot"));
     LS_TRY(ls_h5_attribute_text(file, "", "default", "epoch"));
     LS_TRY(
@@ -318,7 +275,7 @@ static ls_status write_columns(const ls_metrics *metrics, ls_h5_file *file) {
     for (int t = 0; t < TABLES; t++) {
         for (int i = 0; i < metrics->tables[t].column_count; i++) {
             ls_record record = table_record(&metrics->tables[t], i);
-            if (strncmp(record.path, HISTORY, strlen(HISTORY)) == 0) record.path += strlen(HISTORY);
+            record.path = ls_metrics_column_path(&metrics->tables[t].columns[i]);
             LS_TRY(ls_h5_write_record(file, &record));
         }
     }
@@ -353,7 +310,7 @@ static ls_status write_file(const ls_metrics *metrics) {
     LS_TRY_GOTO(status, done, write_test(metrics, file));
     LS_TRY_GOTO(status, done, ls_h5_write_text(file, "config/yaml", metrics->config));
     LS_TRY_GOTO(status, done, write_facts(metrics, file));
-    LS_TRY_GOTO(status, done, ls_h5_commit(file, KIND, FORMAT_VERSION));
+    LS_TRY_GOTO(status, done, ls_h5_commit(file, LS_METRICS_KIND, LS_METRICS_VERSION));
 done:
     ls_h5_discard(&file);
     return status;

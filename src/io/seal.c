@@ -54,11 +54,14 @@ void ls_seal_write(unsigned char *file, size_t size, const char *kind, uint32_t 
     digest(file, size, file + DIGEST_AT);
 }
 
-ls_status ls_seal_check_head(const unsigned char *seal, uint64_t size, const char *kind, uint32_t version,
-                             const char *path) {
+int ls_seal_is(const unsigned char *seal, const char *kind) {
     unsigned char kind_block[KIND_SIZE] = {0};
     for (int i = 0; i < KIND_SIZE && kind[i]; i++) kind_block[i] = (unsigned char)kind[i];
+    return memcmp(seal, magic, sizeof magic) == 0 && memcmp(seal + KIND_AT, kind_block, KIND_SIZE) == 0;
+}
 
+ls_status ls_seal_check_head(const unsigned char *seal, uint64_t size, const char *kind, uint32_t version,
+                             const char *path) {
     if (size < LS_SEAL_SIZE)
         return ls_fail(LS_BAD_DATA, "%s: found %" PRIu64 " bytes, expected a lockstep %s of at least %d",
                        path, size, kind, LS_SEAL_SIZE);
@@ -66,7 +69,7 @@ ls_status ls_seal_check_head(const unsigned char *seal, uint64_t size, const cha
         return ls_fail(LS_BAD_DATA,
                        "%s: found no seal of lockstep at its beginning, expected a lockstep %s%s", path, kind,
                        memcmp(seal, "\211HDF", 4) == 0 ? " (this is another program's HDF5 file)" : "");
-    if (memcmp(seal + KIND_AT, kind_block, KIND_SIZE) != 0) {
+    if (!ls_seal_is(seal, kind)) {
         char found[KIND_SIZE + 1];
         printable_kind(seal + KIND_AT, found);
         return ls_fail(LS_BAD_DATA, "%s: found a lockstep file of kind \"%s\", expected \"%s\"", path, found,

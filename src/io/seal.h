@@ -24,6 +24,9 @@ enum { LS_SEAL_SIZE = 512 };
  * LS_SEAL_SIZE. */
 void ls_seal_write(unsigned char *file, size_t size, const char *kind, uint32_t version);
 
+/* Do these LS_SEAL_SIZE bytes begin as a seal of that kind does? Nothing else of them is checked. */
+int ls_seal_is(const unsigned char *seal, const char *kind);
+
 /* Checks a seal by itself: magic, kind, version, and that `size`, the length found, is the length sealed. To
  * be called before anything is allocated by that length. LS_BAD_DATA: "PATH: .. found .., expected ..". */
 ls_status ls_seal_check_head(const unsigned char *seal, uint64_t size, const char *kind, uint32_t version,

@@ -1,0 +1,43 @@
+#include "io/metrics_layout.h"
+
+#include <stddef.h>
+#include <string.h>
+
+const ls_metrics_column ls_step_columns[LS_STEP_COLUMNS] = {
+    {LS_HISTORY "step/step", LS_RECORD_U64, offsetof(ls_step_row, step)},
+    {LS_HISTORY "step/loss", LS_RECORD_F64, offsetof(ls_step_row, loss)},
+    {LS_HISTORY "step/accuracy", LS_RECORD_F64, offsetof(ls_step_row, accuracy)},
+    {LS_HISTORY "step/learning_rate", LS_RECORD_F64, offsetof(ls_step_row, learning_rate)},
+};
+
+const ls_metrics_column ls_epoch_columns[LS_EPOCH_COLUMNS] = {
+    {LS_HISTORY "epoch/epoch", LS_RECORD_U64, offsetof(ls_epoch_row, epoch)},
+    {LS_HISTORY "epoch/train_loss", LS_RECORD_F64, offsetof(ls_epoch_row, train_loss)},
+    {LS_HISTORY "epoch/train_accuracy", LS_RECORD_F64, offsetof(ls_epoch_row, train_accuracy)},
+    {LS_HISTORY "epoch/validation_loss", LS_RECORD_F64, offsetof(ls_epoch_row, validation_loss)},
+    {LS_HISTORY "epoch/validation_accuracy", LS_RECORD_F64, offsetof(ls_epoch_row, validation_accuracy)},
+    {LS_HISTORY "epoch/learning_rate", LS_RECORD_F64, offsetof(ls_epoch_row, learning_rate)},
+    {"provenance/seconds", LS_RECORD_F64, offsetof(ls_epoch_row, seconds)},
+    {"provenance/images_per_second", LS_RECORD_F64, offsetof(ls_epoch_row, images_per_second)},
+    {"provenance/communication_share", LS_RECORD_F64, offsetof(ls_epoch_row, communication_share)},
+};
+
+/* The last column is as wide as the model has tensors. */
+const ls_metrics_column ls_trail_columns[LS_TRAIL_COLUMNS] = {
+    {LS_HISTORY "trail/step", LS_RECORD_U64, 0},
+    {LS_HISTORY "trail/fingerprint", LS_RECORD_U64, 0},
+    {LS_HISTORY "trail/tensors", LS_RECORD_U64, 0},
+};
+
+const char *ls_metrics_column_name(const ls_metrics_column *column) {
+    return strrchr(column->path, '/') + 1;
+}
+
+bool ls_metrics_column_is_provenance(const ls_metrics_column *column) {
+    return strncmp(column->path, "provenance/", strlen("provenance/")) == 0;
+}
+
+const char *ls_metrics_column_path(const ls_metrics_column *column) {
+    size_t skipped = strlen(LS_HISTORY);
+    return strncmp(column->path, LS_HISTORY, skipped) == 0 ? column->path + skipped : column->path;
+}
