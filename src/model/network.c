@@ -30,6 +30,22 @@ static ls_status name_layer(ls_network *network, int index, const char *position
     return LS_OK;
 }
 
+/* Far more than can be trained, and so few that no product of shapes overflows, whoever wrote the configuration. */
+enum { MOST_OUTPUTS = 1 << 28, MOST_PARAMETERS = 1 << 30 };
+
+static ls_status check_size(const ls_network *network, const ls_config *config, int index, int dims,
+                            const int64_t *shape) {
+    int64_t outputs = 1, elements = network->parameters.elements;
+    char text[64];
+    for (int i = 0; i < dims; i++) outputs = shape[i] <= MOST_OUTPUTS / outputs ? outputs * shape[i] : MOST_OUTPUTS + 1;
+    for (int i = 0; i < network->parameters.statistics_count; i++)
+        elements += 3 * network->parameters.statistics[i].channels;
+    if (outputs <= MOST_OUTPUTS && elements <= MOST_PARAMETERS) return LS_OK;
+    return ls_fail(LS_USAGE, "%s: layer %d: %s outputs, %lld parameters so far; expected at most %d and %d",
+                   ls_config_layer_position(config, index), index, ls_shape_text(dims, shape, text, sizeof text),
+                   (long long)elements, MOST_OUTPUTS, MOST_PARAMETERS);
+}
+
 static ls_status create_layer(ls_network *network, const ls_config *config, int index) {
     ls_layer *layer = &network->layers[index];
     const char *position = ls_config_layer_position(config, index);
