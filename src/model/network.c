@@ -41,7 +41,7 @@ static ls_status check_size(const ls_network *network, const ls_config *config, 
     for (int i = 0; i < network->parameters.statistics_count; i++)
         elements += 3 * network->parameters.statistics[i].channels;
     if (outputs <= MOST_OUTPUTS && elements <= MOST_PARAMETERS) return LS_OK;
-    return ls_fail(LS_USAGE, "%s: layer %d: %s outputs, %lld parameters so far; expected at most %d and %d",
+    return ls_fail(LS_USAGE, "%s: layer %d: %s values, %lld parameters so far; expected at most %d and %d",
                    ls_config_layer_position(config, index), index, ls_shape_text(dims, shape, text, sizeof text),
                    (long long)elements, MOST_OUTPUTS, MOST_PARAMETERS);
 }
@@ -70,9 +70,11 @@ static ls_status create_layers(ls_network *network, const ls_config *config, int
         ls_layer *layer = &network->layers[network->count];
         layer->in_dims = dims;
         memcpy(layer->in, shape, sizeof shape);
+        if (network->count == 0) LS_TRY(check_size(network, config, 0, dims, shape));
         LS_TRY(create_layer(network, config, network->count));
         dims = layer->out_dims;
         memcpy(shape, layer->out, sizeof shape);
+        LS_TRY(check_size(network, config, network->count, dims, shape));
     }
     if (network->count == 0) return ls_fail(LS_USAGE, "network: no layers; expected a list of at least one");
     if (dims != 1 || shape[0] != classes)
