@@ -1,8 +1,13 @@
 /* The command line: one binary, one verb, and the one place that exits. */
 #include <argp.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <signal.h>
+#include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 #include "check/gradcheck.h"
 #include "core/log.h"
@@ -18,7 +23,30 @@ typedef struct command_line {
     const char *word[MOST_WORDS]; /* the verb and what follows it */
     int count;
     bool dry_run, verbose;
+    const char *unknown; /* an option that the parser does not know */
 } command_line;
+
+/* --- the end of every run ------------------------------------------------------------------------------------------- */
+
+/* Prints a failure once: rank 0 speaks where all ranks know, else the rank itself, which then takes the others down. */
+static int report(ls_comm **comm, ls_status status) {
+    bool agreed = !*comm || (*comm)->agreed || (*comm)->size == 1;
+    if (status != LS_OK && (!agreed || !*comm || (*comm)->rank == 0)) ls_log(LS_LOG_ERROR, "%s", ls_error_message());
+    if (status != LS_OK && !agreed) (*comm)->class->abort(*comm, (int)status);
+    ls_comm_destroy(comm);
+    return (int)status;
+}
+
+/* What was asked for must arrive: a full disk behind `lockstep --keys > FILE` is a failure. */
+static ls_status flush_output(void) {
+    if (fflush(stdout) == 0 && !ferror(stdout)) return LS_OK;
+    return ls_fail(LS_OUTPUT, "standard output cannot be written");
+}
+
+static void exit_after_output(void) {
+    ls_comm *none = NULL;
+    exit(report(&none, flush_output()));
+}
 
 /* --- options -------------------------------------------------------------------------------------------------------- */
 
@@ -29,6 +57,7 @@ static const struct argp_option options[] = {
     {"keys", KEY_KEYS, NULL, 0, "print every key of a configuration and of each layer", 0},
     {"verbose", 'v', NULL, 0, "say more on standard error", 0},
     {"version", 'V', NULL, 0, "print versions: git commit, MPI, HDF5, instruction set", 0},
+    {"help", '?', NULL, 0, "print this help", -1},
     {0},
 };
 
@@ -54,19 +83,25 @@ static void print_keys(void) {
 #undef X
 }
 
+static void print_help(const struct argp_state *state) {
+    argp_help(state->root_argp, stdout, ARGP_HELP_SHORT_USAGE | ARGP_HELP_LONG | ARGP_HELP_DOC, state->name);
+}
+
 static error_t parse_option(int key, char *argument, struct argp_state *state) {
     command_line *line = state->input;
     switch (key) {
     case KEY_DRY_RUN: line->dry_run = true; return 0;
-    case KEY_KEYS: print_keys(); exit(LS_OK);
+    case KEY_KEYS: print_keys(); exit_after_output(); return 0;
     case 'v': line->verbose = true; return 0;
-    case 'V': fputs(ls_version_text(), stdout); exit(LS_OK);
+    case 'V': fputs(ls_version_text(), stdout); exit_after_output(); return 0;
+    case '?': print_help(state); exit_after_output(); return 0;
     case ARGP_KEY_ARG:
-        if (line->count == MOST_WORDS) argp_error(state, "more than %d arguments", MOST_WORDS);
+        if (line->count == MOST_WORDS) return EINVAL;
         line->word[line->count++] = argument;
         return 0;
-    case ARGP_KEY_END:
-        if (line->count == 0) argp_usage(state);
+    case ARGP_KEY_ERROR: /* the parser stands behind the word, or on it where several short options are one word */
+        if (line->count == MOST_WORDS) return 0;
+        line->unknown = state->argv[state->argv[state->next - 1][0] == '-' ? state->next - 1 : state->next];
         return 0;
     default: return ARGP_ERR_UNKNOWN;
     }
@@ -74,13 +109,16 @@ static error_t parse_option(int key, char *argument, struct argp_state *state) {
 
 /* --- verbs ---------------------------------------------------------------------------------------------------------- */
 
-/* Prints a failure once: rank 0 speaks where all ranks know, else the rank itself, which then takes the others down. */
-static int report(ls_comm **comm, ls_status status) {
-    bool agreed = !*comm || (*comm)->agreed || (*comm)->size == 1;
-    if (status != LS_OK && (!agreed || !*comm || (*comm)->rank == 0)) ls_log(LS_LOG_ERROR, "%s", ls_error_message());
-    if (status != LS_OK && !agreed) (*comm)->class->abort(*comm, (int)status);
-    ls_comm_destroy(comm);
-    return (int)status;
+/* A mistake on the command line, which every rank sees: told once. */
+static ls_status refuse(const char *format, ...) __attribute__((format(printf, 1, 2)));
+static ls_status refuse(const char *format, ...) {
+    ls_comm *comm = NULL;
+    va_list args;
+    va_start(args, format);
+    ls_status status = ls_vfail(LS_USAGE, format, args);
+    va_end(args);
+    ls_status created = ls_comm_create("auto", &comm);
+    return report(&comm, created == LS_OK ? ls_comm_agree(comm, status) : created);
 }
 
 /* The communicator that the configuration asks for; one that cannot be read is agreed on the default one. */
@@ -128,49 +166,42 @@ static ls_status print_resolved(const ls_config *config) {
     LS_TRY(ls_config_resolve(config, &yaml));
     fputs(yaml, stdout);
     free(yaml);
-    return LS_OK;
+    return flush_output();
 }
 
 static int train(const command_line *line) {
     ls_layer_keys layers[LS_LAYER_CLASSES_MAX];
     ls_config *config = NULL;
     ls_comm *comm = NULL;
-    if (line->count < 2) {
-        ls_log(LS_LOG_ERROR, "train: no configuration given; expected lockstep train CONFIG [KEY=VALUE ...]");
-        return LS_USAGE;
-    }
+    if (line->count < 2) return refuse("train: no configuration given; expected lockstep train CONFIG [KEY=VALUE ...]");
+    signal(SIGPIPE, SIG_IGN); /* who reads the progress may go; the run goes on */
     ls_network_layer_keys(layers);
     ls_status status = ls_config_load(line->word[1], line->word + 2, line->count - 2, &ls_option_keys, layers,
                                       ls_layer_class_count, &config);
-    if (line->dry_run) {
-        if (status == LS_OK) status = print_resolved(config);
-    } else {
-        status = start(config, status, &comm);
-        if (status == LS_OK) status = ls_train(comm, config, line->word[1]);
-    }
+    status = start(config, status, &comm);
+    if (status == LS_OK && line->dry_run)
+        status = ls_comm_agree(comm, comm->rank == 0 ? print_resolved(config) : LS_OK);
+    else if (status == LS_OK)
+        status = ls_train(comm, config, line->word[1]);
     ls_config_destroy(&config);
     return report(&comm, status);
 }
 
 static int eval(const command_line *line) {
     ls_comm *comm = NULL;
-    if (line->count < 2) {
-        ls_log(LS_LOG_ERROR, "eval: no checkpoint given; expected lockstep eval CHECKPOINT [KEY=VALUE ...]");
-        return LS_USAGE;
-    }
+    if (line->count < 2) return refuse("eval: no checkpoint given; expected lockstep eval CHECKPOINT [KEY=VALUE ...]");
     ls_status status = ls_comm_create("auto", &comm);
     if (status == LS_OK) status = ls_eval(comm, line->word[1], line->word + 2, line->count - 2);
+    if (status == LS_OK) status = ls_comm_agree(comm, flush_output());
     return report(&comm, status);
 }
 
 static int gradcheck(const command_line *line) {
     ls_comm *none = NULL;
     double worst;
-    if (line->count > 1) {
-        ls_log(LS_LOG_ERROR, "gradcheck: takes no arguments; found %s", line->word[1]);
-        return LS_USAGE;
-    }
-    return report(&none, ls_gradcheck(stdout, &worst));
+    if (line->count > 1) return refuse("gradcheck: takes no arguments; found %s", line->word[1]);
+    ls_status status = ls_gradcheck(stdout, &worst);
+    return report(&none, status == LS_OK ? flush_output() : status);
 }
 
 static const struct {
@@ -178,18 +209,29 @@ static const struct {
     int (*run)(const command_line *line);
 } verbs[] = {{"train", train}, {"eval", eval}, {"gradcheck", gradcheck}};
 
+/* A standard stream that is closed would be the number of the next file or socket that opens, and text for people would
+ * go there. */
+static void open_standard_streams(void) {
+    for (int fd = STDIN_FILENO; fd <= STDERR_FILENO; fd++)
+        if (fcntl(fd, F_GETFD) < 0 && open("/dev/null", fd == STDIN_FILENO ? O_WRONLY : O_RDONLY) != fd)
+            exit(LS_INTERNAL);
+}
+
+static int run_verb(const command_line *line) {
+    for (size_t i = 0; i < sizeof verbs / sizeof *verbs; i++)
+        if (strcmp(line->word[0], verbs[i].name) == 0) return verbs[i].run(line);
+    return refuse("unknown verb %s; expected train, eval or gradcheck (lockstep --help)", line->word[0]);
+}
+
 int main(int argc, char **argv) {
     const struct argp parser = {options, parse_option, usage, about, NULL, NULL, NULL};
     command_line line = {0};
-    argp_err_exit_status = LS_USAGE;
-    error_t error = argp_parse(&parser, argc, argv, 0, NULL, &line);
-    if (error) {
-        ls_log(LS_LOG_ERROR, "command line: %s", strerror(error));
-        return LS_USAGE;
-    }
+    open_standard_streams();
+    error_t error = argp_parse(&parser, argc, argv, ARGP_NO_ERRS | ARGP_NO_HELP | ARGP_NO_EXIT, NULL, &line);
+    if (line.unknown) return refuse("command line: %s is no option of lockstep (lockstep --help)", line.unknown);
+    if (error == EINVAL) return refuse("command line: more than %d words", MOST_WORDS);
+    if (error) return refuse("command line: %s", strerror(error));
+    if (line.count == 0) return refuse("no verb given; expected train, eval or gradcheck (lockstep --help)");
     if (line.verbose) ls_log_set_level(LS_LOG_INFO);
-    for (size_t i = 0; i < sizeof verbs / sizeof *verbs; i++)
-        if (strcmp(line.word[0], verbs[i].name) == 0) return verbs[i].run(&line);
-    ls_log(LS_LOG_ERROR, "unknown verb %s; expected train, eval or gradcheck (lockstep --help)", line.word[0]);
-    return LS_USAGE;
+    return run_verb(&line);
 }
