@@ -8,12 +8,18 @@
 #include "layers/softmax_cross_entropy/softmax_cross_entropy.h"
 #include "train/trainer.h"
 
-static void warn_about_cores(const ls_trainer *t) {
-    int cores = ls_available_cores();
+/* One warning for all ranks, about the one with the fewest cores. Collective. */
+static ls_status warn_about_cores(const ls_trainer *t) {
+    int own = ls_available_cores(), cores[LS_MAX_SHARDS], least = 0;
     int64_t wanted = t->options.threads;
-    if (wanted > cores)
-        ls_log(LS_LOG_WARNING, "threads=%lld, but this process may use %d core%s; mpirun binds ranks to cores unless told "
-               "--bind-to none", (long long)wanted, cores, cores == 1 ? "" : "s");
+    if (wanted == 1) return LS_OK;
+    LS_TRY(ls_comm_allgather_equal(t->comm, &own, sizeof own, cores));
+    for (int r = 1; r < t->comm->size; r++)
+        if (cores[r] < cores[least]) least = r;
+    if (t->comm->rank == 0 && wanted > cores[least])
+        ls_log(LS_LOG_WARNING, "threads=%lld, but rank %d may use %d core%s; mpirun binds ranks to cores unless told "
+               "--bind-to none", (long long)wanted, least, cores[least], cores[least] == 1 ? "" : "s");
+    return LS_OK;
 }
 
 /* The network and its loss on a graph for batches of up to `batch`, planned. */
@@ -95,7 +101,6 @@ static ls_status create_model(ls_trainer *t) {
 
 static ls_status create_rest(ls_trainer *t) {
     LS_TRY(create_model(t));
-    warn_about_cores(t);
     LS_TRY(ls_team_create((int)t->options.threads, &t->team));
     LS_TRY(create_programs(t));
     return ls_calloc(&t->order, (size_t)t->data.training, sizeof *t->order, "the order of samples");
@@ -115,6 +120,7 @@ ls_status ls_trainer_create(ls_comm *comm, ls_config *config, ls_trainer **out) 
     if (status == LS_OK)
         status = ls_data_load(comm, t->options.data, t->options.split, (uint64_t)t->options.seed, &t->data);
     if (status == LS_OK) status = ls_comm_agree(comm, create_rest(t));
+    if (status == LS_OK) status = warn_about_cores(t);
     if (status != LS_OK)
         ls_trainer_destroy(&t);
     else
