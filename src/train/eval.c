@@ -64,6 +64,22 @@ static ls_status eval_with(ls_comm *comm, ls_checkpoint *checkpoint, const char 
     return status;
 }
 
+/* What the checkpoint's model and its split of the samples depend on stays as it is, else the scores would be of something
+ * else. Keys that nobody knows are left to the configuration, which finds the nearest name. */
+static ls_status check_overrides(const char *const *overrides, int count) {
+    for (int i = 0; i < count; i++) {
+        char name[LS_NAME_MAX];
+        int length = (int)strcspn(overrides[i], "=.");
+        snprintf(name, sizeof name, "%.*s", length, overrides[i]);
+        const ls_key *key = ls_key_find(&ls_option_keys, name);
+        bool layers = strcmp(name, "network") == 0 || strcmp(name, "defaults") == 0;
+        if (layers || (key && key->effect == LS_KEY_RESULT && strcmp(name, "eval_batch") != 0))
+            return ls_fail(LS_USAGE, "command line: %s: %s is the checkpoint's; eval takes data, eval_batch, threads and "
+                           "other keys that say how to run", overrides[i], name);
+    }
+    return LS_OK;
+}
+
 ls_status ls_eval(ls_comm *comm, const char *path, const char *const *overrides, int override_count) {
     ls_checkpoint *checkpoint = NULL;
     ls_config *config = NULL;
@@ -75,6 +91,7 @@ ls_status ls_eval(ls_comm *comm, const char *path, const char *const *overrides,
     if (status == LS_OK)
         status = ls_comm_agree(comm, ls_config_parse(path, text, strlen(text), &ls_option_keys, layers,
                                                      ls_layer_class_count, &config));
+    if (status == LS_OK) status = ls_comm_agree(comm, check_overrides(overrides, override_count));
     if (status == LS_OK) status = ls_comm_agree(comm, ls_config_override(config, overrides, override_count));
     if (status == LS_OK) status = eval_with(comm, checkpoint, path, config);
     ls_config_destroy(&config);
