@@ -206,6 +206,10 @@ void ls_metrics_set_test(ls_metrics *metrics, double loss, double accuracy) {
     metrics->has_test = 1;
 }
 
+void ls_metrics_clear_test(ls_metrics *metrics) {
+    metrics->has_test = 0;
+}
+
 static ls_record test_record(ls_metrics *metrics, int i) {
     ls_record record = {test_paths[i], LS_RECORD_F64, 1, {metrics->has_test}, &metrics->test[i]};
     return record;

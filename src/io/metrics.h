@@ -46,6 +46,8 @@ ls_status ls_metrics_add_epoch(ls_metrics *metrics, const ls_epoch_row *row);
 ls_status ls_metrics_add_trail(ls_metrics *metrics, uint64_t step, uint64_t fingerprint,
                                const uint64_t *tensors);
 void ls_metrics_set_test(ls_metrics *metrics, double loss, double accuracy);
+/* Forgets it: a run that had ended goes on. */
+void ls_metrics_clear_test(ls_metrics *metrics);
 
 /* Writes the file; unless `now`, at most once every 2 seconds (monotonic clock), and less often once writing
  * would take more than 2 % of the time. LS_OUTPUT with path and reason; the older file is then as it was. */

@@ -25,10 +25,8 @@ static ls_status load_state(ls_trainer *t, const ls_checkpoint *checkpoint) {
     for (int i = 0; checkpoint && i < t->state.count && status == LS_OK; i++)
         status = ls_checkpoint_read(checkpoint, &t->state.records[i]);
     LS_TRY(ls_comm_agree(t->comm, status));
-    for (int i = 0; i < t->state.count; i++)
-        LS_TRY(ls_comm_broadcast(t->comm, t->state.records[i].data, ls_record_bytes(&t->state.records[i]), 0));
-    ls_state_import(&t->network->parameters, &t->state);
-    return LS_OK;
+    ls_progress_mark mark = checkpoint ? *ls_checkpoint_mark(checkpoint) : (ls_progress_mark){0};
+    return ls_trainer_resume(t, &mark, &(ls_score){0});
 }
 
 static void print_score(const ls_trainer *t, const char *name, const ls_score *score) {

@@ -46,6 +46,8 @@ typedef struct ls_options {
     char *output; /* run folder; "": runs/NAME */
     bool overwrite;
     int64_t threads, eval_batch, check_interval, trail_interval;
+    int64_t checkpoint_interval, keep;
+    char *resume; /* "none", "auto" or a file */
     double timeout; /* seconds a rank waits for the others */
     int comm;       /* ls_comm_kind */
     bool fuse;

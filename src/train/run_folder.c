@@ -1,13 +1,17 @@
+#define _DEFAULT_SOURCE /* flock */
 #include "train/run_folder.h"
 
 #include <dirent.h>
 #include <errno.h>
+#include <fcntl.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/file.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "core/log.h"
 #include "io/atomic_file.h"
 
 static ls_status join(const char *folder, const char *name, char **path) {
@@ -66,9 +70,45 @@ static ls_status remove_file(const char *folder, const char *name) {
     return status;
 }
 
-ls_status ls_run_folder_prepare(const char *folder, bool overwrite) {
+/* Locks FOLDER/lock; the file stays, the lock goes with the process. */
+static ls_status lock_folder(const char *folder, int *lock) {
+    char *path;
     ls_status status = LS_OK;
+    LS_TRY(join(folder, "lock", &path));
+    *lock = open(path, O_RDWR | O_CREAT | O_CLOEXEC | O_NOFOLLOW, 0666);
+    if (*lock < 0)
+        status = ls_fail(LS_OUTPUT, "%s: cannot be made: %s", path, strerror(errno));
+    else if (flock(*lock, LOCK_EX | LOCK_NB) != 0) {
+        if (errno == EWOULDBLOCK)
+            status = ls_fail(LS_BUSY, "%s: another run is writing here", folder);
+        else
+            ls_log(LS_LOG_WARNING, "%s: no lock, so nothing keeps a second run out: %s", path, strerror(errno));
+    }
+    free(path);
+    return status;
+}
+
+ls_status ls_run_folder_open(const char *folder, int *lock) {
+    *lock = -1;
     LS_TRY(make_folders(folder));
+    LS_TRY(lock_folder(folder, lock));
+    return ls_atomic_sweep(folder);
+}
+
+bool ls_run_folder_contains(const char *folder, const char *path) {
+    char *parent = NULL;
+    struct stat a, b;
+    if (ls_strdup(&parent, path) != LS_OK) return false;
+    char *slash = strrchr(parent, '/');
+    if (slash) slash[slash == parent] = '\0';
+    bool same = stat(slash ? parent : ".", &a) == 0 && stat(folder, &b) == 0 && a.st_dev == b.st_dev &&
+                a.st_ino == b.st_ino;
+    free(parent);
+    return same;
+}
+
+ls_status ls_run_folder_clear(const char *folder, bool overwrite) {
+    ls_status status = LS_OK;
     DIR *stream = opendir(folder);
     if (!stream) return ls_fail(LS_OUTPUT, "%s: cannot be read: %s", folder, strerror(errno));
     while (status == LS_OK) {
@@ -80,14 +120,14 @@ ls_status ls_run_folder_prepare(const char *folder, bool overwrite) {
         }
         if (!belongs_to_a_run(entry->d_name)) continue;
         if (!overwrite)
-            status = ls_fail(LS_BUSY, "%s already holds a run (%s); give another output=FOLDER, or overwrite=true",
+            status = ls_fail(LS_BUSY, "%s already holds a run (%s); give another output=FOLDER, or resume=auto, or overwrite=true",
                              folder, entry->d_name);
         else
             status = remove_file(folder, entry->d_name);
     }
     if (closedir(stream) != 0 && status == LS_OK)
         status = ls_fail(LS_OUTPUT, "%s: cannot be read: %s", folder, strerror(errno));
-    return status == LS_OK ? ls_atomic_sweep(folder) : status;
+    return status;
 }
 
 ls_status ls_run_folder_write(const char *folder, const char *name, const char *text) {

@@ -103,6 +103,7 @@ static ls_status create_rest(ls_trainer *t) {
     LS_TRY(create_model(t));
     LS_TRY(ls_team_create((int)t->options.threads, &t->team));
     LS_TRY(create_programs(t));
+    LS_TRY(ls_calloc(&t->words, (size_t)t->training.shards.node_count * LS_STEP_WORDS, sizeof *t->words, "the step's sum"));
     return ls_calloc(&t->order, (size_t)t->data.training, sizeof *t->order, "the order of samples");
 }
 
@@ -128,10 +129,26 @@ ls_status ls_trainer_create(ls_comm *comm, ls_config *config, ls_trainer **out) 
     return status;
 }
 
+ls_status ls_trainer_resume(ls_trainer *t, const ls_progress_mark *mark, const ls_score *epoch_score) {
+    t->comm->phase = "resuming";
+    for (int i = 0; i < t->state.count; i++) {
+        ls_record *record = &t->state.records[i];
+        LS_TRY(ls_comm_broadcast(t->comm, record->data, ls_record_bytes(record), 0));
+    }
+    ls_state_import(&t->network->parameters, &t->state);
+    t->step = (int64_t)mark->step;
+    t->epoch = (int64_t)mark->epoch;
+    t->batch_in_epoch = (int64_t)mark->batch_in_epoch;
+    t->epoch_score = *epoch_score;
+    ls_trainer_order_epoch(t);
+    return LS_OK;
+}
+
 void ls_trainer_destroy(ls_trainer **out) {
     ls_trainer *t = *out;
     if (!t) return;
     free(t->order);
+    free(t->words);
     ls_tree_sum_destroy(&t->sum);
     destroy_program(&t->training);
     destroy_program(&t->evaluating);

@@ -27,10 +27,9 @@ double ls_trainer_learning_rate(const ls_trainer *t) {
 }
 
 /* The order of an epoch is a function of (seed, epoch): there is nothing to remember and nothing to forget. */
-static void begin_epoch(ls_trainer *t) {
+void ls_trainer_order_epoch(ls_trainer *t) {
     memcpy(t->order, t->data.split, (size_t)t->data.training * sizeof *t->order);
     ls_shuffle((uint64_t)t->options.seed, LS_RNG_ORDER, (uint32_t)t->epoch, t->order, t->data.training);
-    t->epoch_score = (ls_score){0};
 }
 
 /* The next batch: B global samples, of which this rank sees those of its shards. The last batch of an epoch is smaller. */
@@ -48,14 +47,24 @@ static ls_run select_batch(ls_trainer *t) {
                     .step = (uint32_t)t->step};
 }
 
-/* Adds the gradient over all nodes of all ranks; loss and correct answers ride along. */
+/* Adds the gradient over all nodes of all ranks. Loss, correct answers, and what one rank knows and all must act on, ride
+ * along. */
 static ls_status sum_gradient(ls_trainer *t) {
-    double sums[LS_LOSS_SUMS];
-    ls_partial tail = {t->training.loss->nodes, sums, LS_LOSS_SUMS};
+    const double *loss = t->training.loss->nodes;
+    double sums[LS_STEP_WORDS], *words = t->words;
+    int nodes = t->training.shards.node_count;
+    memset(words, 0, (size_t)nodes * LS_STEP_WORDS * sizeof *words);
+    for (int n = 0; n < nodes; n++) {
+        words[n * LS_STEP_WORDS + LS_WORD_LOSS] = loss[n * LS_LOSS_SUMS + LS_LOSS_SUM];
+        words[n * LS_STEP_WORDS + LS_WORD_CORRECT] = loss[n * LS_LOSS_SUMS + LS_CORRECT_SUM];
+    }
+    words[LS_WORD_STOP] = t->stop_wanted;
+    words[LS_WORD_TROUBLE] = t->trouble != LS_OK;
     t->comm->phase = "adding gradients";
-    LS_TRY(ls_tree_sum_gradient(t->sum, t->network->parameters.gradient, &tail));
-    t->batch_score = (ls_score){sums[LS_LOSS_SUM], sums[LS_CORRECT_SUM], t->training.shards.batch};
-    return LS_OK;
+    LS_TRY(ls_tree_sum_gradient(t->sum, t->network->parameters.gradient, &(ls_partial){words, sums, LS_STEP_WORDS}));
+    t->batch_score = (ls_score){sums[LS_WORD_LOSS], sums[LS_WORD_CORRECT], t->training.shards.batch};
+    t->stop_agreed = sums[LS_WORD_STOP] > 0;
+    return sums[LS_WORD_TROUBLE] > 0 ? ls_comm_agree(t->comm, t->trouble) : LS_OK;
 }
 
 typedef struct update_job {
@@ -113,7 +122,8 @@ static ls_status update(ls_trainer *t) {
     if (!isfinite(t->batch_score.loss))
         return ls_fail(LS_NOT_FINITE, "step %lld: the loss is not finite (lr=%g)", (long long)t->step + 1,
                        ls_trainer_learning_rate(t));
-    job.update = ls_optimizer_step(&t->optimizer, ls_trainer_learning_rate(t), (uint64_t)t->step + 1,
+    t->batch_rate = ls_trainer_learning_rate(t);
+    job.update = ls_optimizer_step(&t->optimizer, t->batch_rate, (uint64_t)t->step + 1,
                                    t->network->parameters.elements);
     ls_team_run(t->team, update_part, &job);
     return atomic_load(&job.not_finite) ? not_finite(t) : LS_OK;
@@ -126,7 +136,10 @@ static ls_status check_replicas(ls_trainer *t) {
 }
 
 ls_status ls_train_step(ls_trainer *t) {
-    if (t->batch_in_epoch == 0) begin_epoch(t);
+    if (t->batch_in_epoch == 0) {
+        ls_trainer_order_epoch(t);
+        t->epoch_score = (ls_score){0};
+    }
     t->comm->step = (uint64_t)t->step + 1;
     t->comm->phase = "forward and backward";
 

@@ -4,23 +4,18 @@
 #include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
-#include <string.h>
 
 #include "core/log.h"
-#include "io/checkpoint.h"
-#include "io/metrics.h"
-#include "train/facts.h"
 #include "train/progress.h"
+#include "train/recorder.h"
 #include "train/run_folder.h"
+#include "train/signals.h"
 #include "train/trainer.h"
 
-/* What rank 0 keeps beside the trainer. */
 typedef struct run {
     ls_trainer *trainer;
     const char *config_path;
-    char *folder;
-    char *config_yaml;
-    ls_metrics *metrics; /* rank 0 only */
+    ls_recorder recorder;
     ls_progress progress;
 } run;
 
@@ -28,112 +23,52 @@ static bool is_root(const run *r) { return r->trainer->comm->rank == 0; }
 
 static double mean(double sum, int64_t count) { return count > 0 ? sum / (double)count : (double)NAN; }
 
-/* --- the record, on rank 0 ------------------------------------------------------------------------------------------ */
-
-static ls_status open_metrics(run *r) {
-    const ls_trainer *t = r->trainer;
-    const char **names;
-    ls_facts facts;
-    LS_TRY(ls_calloc(&names, (size_t)t->state.count, sizeof *names, "the metrics"));
-    for (int i = 0; i < t->state.count; i++) names[i] = t->state.records[i].path;
-    ls_status status = ls_facts_collect(t, r->config_path, &facts);
-    if (status == LS_OK)
-        status = ls_metrics_create(r->folder, r->config_yaml, facts.list, facts.count, names, t->state.count,
-                                   &r->metrics);
-    free(names);
-    return status;
-}
-
-static ls_status open_run(run *r) {
-    const ls_trainer *t = r->trainer;
-    char *all;
-    LS_TRY(ls_run_folder_prepare(r->folder, t->options.overwrite));
-    LS_TRY(ls_config_resolve(t->config, &all));
-    ls_status status = ls_run_folder_write(r->folder, "config.yaml", all);
-    free(all);
-    LS_TRY(status);
-    return open_metrics(r);
-}
-
-static ls_status record_step(run *r) {
-    ls_trainer *t = r->trainer;
-    const ls_score *s = &t->batch_score;
-    int64_t interval = t->options.trail_interval;
-    ls_step_row row = {(uint64_t)t->step, mean(s->loss, s->count), mean(s->correct, s->count),
-                       ls_trainer_learning_rate(t)};
-    LS_TRY(ls_metrics_add_step(r->metrics, &row));
-    if (interval == 0 || t->step % interval != 0) return LS_OK;
-    uint64_t fingerprint = ls_trainer_fingerprint(t);
-    return ls_metrics_add_trail(r->metrics, (uint64_t)t->step, fingerprint, t->state.hashes);
-}
-
-static ls_status save_checkpoint(run *r, uint64_t fingerprint) {
-    ls_trainer *t = r->trainer;
-    const ls_record *history;
-    ls_record *all;
-    int history_count;
-    ls_progress_mark mark = {.step = (uint64_t)t->step,
-                             .epoch = (uint64_t)t->epoch,
-                             .batch_in_epoch = (uint64_t)t->batch_in_epoch,
-                             .seed = (uint64_t)t->options.seed,
-                             .data_digest = t->data.digest,
-                             .fingerprint = fingerprint,
-                             .finished = true,
-                             .height = (uint64_t)t->data.train.height,
-                             .width = (uint64_t)t->data.train.width,
-                             .classes = (uint64_t)t->data.train.classes};
-    LS_TRY(ls_metrics_records(r->metrics, &history, &history_count));
-    LS_TRY(ls_calloc(&all, (size_t)(t->state.count + history_count), sizeof *all, "a checkpoint"));
-    memcpy(all, t->state.records, (size_t)t->state.count * sizeof *all);
-    memcpy(all + t->state.count, history, (size_t)history_count * sizeof *all);
-    ls_status status =
-        ls_checkpoint_write(r->folder, &mark, r->config_yaml, all, t->state.count + history_count, NULL);
-    free(all);
-    return status;
-}
-
-/* --- the run -------------------------------------------------------------------------------------------------------- */
-
-/* A failure of the record on rank 0 is only known there; it is agreed at the ends of epochs. */
-static ls_status end_epoch(run *r, ls_status recorded) {
-    ls_trainer *t = r->trainer;
-    ls_score validation;
-    ls_epoch_row row = {.epoch = (uint64_t)t->epoch,
-                        .train_loss = mean(t->epoch_score.loss, t->epoch_score.count),
-                        .train_accuracy = mean(t->epoch_score.correct, t->epoch_score.count),
-                        .learning_rate = ls_trainer_learning_rate(t)};
-    LS_TRY(ls_comm_agree(t->comm, recorded));
-    LS_TRY(ls_collect_statistics(t));
-    LS_TRY(ls_evaluate(t, &t->data.train, t->data.split + t->data.training, t->data.validation, &validation));
-    row.validation_loss = mean(validation.loss, validation.count);
-    row.validation_accuracy = mean(validation.correct, validation.count);
-    ls_progress_epoch(&r->progress, t, &row);
-    if (is_root(r)) {
-        recorded = ls_metrics_add_epoch(r->metrics, &row);
-        if (recorded == LS_OK) recorded = ls_metrics_write(r->metrics, 1);
-    }
-    return ls_comm_agree(t->comm, recorded);
+/* A failure of the record is known on rank 0 alone, until the end of the next step or epoch. */
+static void note(ls_trainer *t, ls_status status) {
+    if (t->trouble == LS_OK) t->trouble = status;
 }
 
 static bool finished(const ls_trainer *t) {
     return t->epoch >= t->options.epochs || (t->options.steps > 0 && t->step >= t->options.steps);
 }
 
+static ls_status end_epoch(run *r) {
+    ls_trainer *t = r->trainer;
+    ls_score validation;
+    ls_epoch_row row = {.epoch = (uint64_t)t->epoch,
+                        .train_loss = mean(t->epoch_score.loss, t->epoch_score.count),
+                        .train_accuracy = mean(t->epoch_score.correct, t->epoch_score.count),
+                        .learning_rate = t->batch_rate};
+    LS_TRY(ls_collect_statistics(t));
+    LS_TRY(ls_evaluate(t, &t->data.train, t->data.split + t->data.training, t->data.validation, &validation));
+    row.validation_loss = mean(validation.loss, validation.count);
+    row.validation_accuracy = mean(validation.correct, validation.count);
+    ls_progress_epoch(&r->progress, t, &row);
+    if (is_root(r)) note(t, ls_recorder_epoch(&r->recorder, &row));
+    return ls_comm_agree(t->comm, t->trouble);
+}
+
+/* All ranks stop after the same step; the checkpoint makes it as if nothing had happened. */
+static ls_status stop(run *r) {
+    ls_trainer *t = r->trainer;
+    LS_TRY(ls_comm_agree(t->comm, is_root(r) ? ls_recorder_save(&r->recorder, false) : LS_OK));
+    return ls_comm_everywhere(t->comm, ls_fail(LS_STOPPED, "stopped on request after step %lld, checkpoint written; "
+                                                           "resume=auto goes on", (long long)t->step));
+}
+
 static ls_status train_loop(run *r) {
     ls_trainer *t = r->trainer;
-    ls_status recorded = LS_OK;
     ls_progress_begin(&r->progress, t);
     while (!finished(t)) {
+        t->stop_wanted = ls_signals_stop_wanted();
         LS_TRY(ls_train_step(t));
-        if (is_root(r) && recorded == LS_OK) recorded = record_step(r);
-        if (is_root(r) && recorded == LS_OK) recorded = ls_metrics_write(r->metrics, 0);
+        if (is_root(r)) note(t, ls_recorder_step(&r->recorder));
         ls_progress_step(&r->progress, t);
-        if (t->batch_in_epoch == 0) {
-            LS_TRY(end_epoch(r, recorded));
-            recorded = LS_OK;
-        }
+        if (t->batch_in_epoch == 0) LS_TRY(end_epoch(r));
+        if (t->stop_agreed && !finished(t)) return stop(r);
+        if (is_root(r) && ls_recorder_due(&r->recorder)) note(t, ls_recorder_save(&r->recorder, false));
     }
-    return ls_comm_agree(t->comm, recorded);
+    return ls_comm_agree(t->comm, t->trouble);
 }
 
 /* The test set, once, at the end. */
@@ -148,7 +83,7 @@ static ls_status test(run *r) {
     free(all);
     LS_TRY(status);
     if (!is_root(r)) return LS_OK;
-    ls_metrics_set_test(r->metrics, mean(score.loss, count), mean(score.correct, count));
+    ls_metrics_set_test(r->recorder.metrics, mean(score.loss, count), mean(score.correct, count));
     if (t->options.progress != LS_PROGRESS_NONE)
         printf("test loss %.4f acc %.4f\n", mean(score.loss, count), mean(score.correct, count));
     return LS_OK;
@@ -156,22 +91,23 @@ static ls_status test(run *r) {
 
 static ls_status finish(run *r) {
     ls_trainer *t = r->trainer;
-    uint64_t fingerprint = ls_trainer_fingerprint(t);
     ls_status status = LS_OK;
-    t->comm->phase = "writing the checkpoint";
+    t->comm->phase = "writing the last checkpoint";
     if (is_root(r)) {
-        status = ls_metrics_write(r->metrics, 1);
-        if (status == LS_OK) status = save_checkpoint(r, fingerprint);
+        status = ls_recorder_save(&r->recorder, true);
+        if (status == LS_OK) status = ls_metrics_write(r->recorder.metrics, 1);
     }
-    LS_TRY(ls_comm_agree(t->comm, status));
-    if (is_root(r)) {
-        printf("run %s\nfingerprint %016llx\n", r->folder, (unsigned long long)fingerprint);
-        if (fflush(stdout) != 0) ls_log(LS_LOG_WARNING, "standard output cannot be written");
-    }
-    return LS_OK;
+    return ls_comm_agree(t->comm, status);
 }
 
-static void introduce(const run *r) {
+static void conclude(run *r) {
+    if (!is_root(r)) return;
+    printf("run %s\nfingerprint %016llx\n", r->recorder.folder,
+           (unsigned long long)ls_trainer_fingerprint(r->trainer));
+    if (fflush(stdout) != 0) ls_log(LS_LOG_WARNING, "standard output cannot be written");
+}
+
+static void introduce(const run *r, const ls_resumed *resumed) {
     const ls_trainer *t = r->trainer;
     if (!is_root(r) || t->options.progress == LS_PROGRESS_NONE) return;
     printf("lockstep: %s on %s (%s): %lld training, %lld validation, %lld test samples\n", r->config_path, t->data.name,
@@ -180,31 +116,51 @@ static void introduce(const run *r) {
            (long long)t->network->parameters.elements, (long long)t->options.batch, (long long)t->options.shards,
            t->comm->size, t->comm->size == 1 ? "" : "s", (long long)t->options.threads,
            t->options.threads == 1 ? "" : "s");
+    if (t->step > 0)
+        printf("going on after step %lld%s\n", (long long)t->step, resumed->mark.finished ? ", where the run had ended" : "");
     fflush(stdout);
+}
+
+/* Rank 0 opens the folder and, to resume, a checkpoint; all ranks take over what it holds. */
+static ls_status open_run(run *r, ls_resumed *resumed) {
+    ls_trainer *t = r->trainer;
+    bool from_checkpoint = false;
+    ls_status status = *t->options.output ? ls_strdup(&r->recorder.folder, t->options.output)
+                                          : ls_run_folder_default(r->config_path, &r->recorder.folder);
+    if (status == LS_OK) status = ls_config_resolve_result(t->config, &r->recorder.config_yaml);
+    if (status == LS_OK) status = ls_signals_install();
+    if (status == LS_OK && is_root(r))
+        status = ls_recorder_open(&r->recorder, r->config_path, resumed, &from_checkpoint);
+    LS_TRY(ls_comm_agree(t->comm, status));
+    LS_TRY(ls_comm_broadcast(t->comm, &from_checkpoint, sizeof from_checkpoint, 0));
+    if (!from_checkpoint) return LS_OK;
+    LS_TRY(ls_comm_broadcast(t->comm, resumed, sizeof *resumed, 0));
+    return ls_trainer_resume(t, &resumed->mark, &resumed->epoch_score);
 }
 
 static ls_status run_all(run *r) {
     ls_trainer *t = r->trainer;
-    ls_status status = *t->options.output ? ls_strdup(&r->folder, t->options.output)
-                                          : ls_run_folder_default(r->config_path, &r->folder);
-    if (status == LS_OK) status = ls_config_resolve_result(t->config, &r->config_yaml);
-    if (status == LS_OK && is_root(r)) status = open_run(r);
-    LS_TRY(ls_comm_agree(t->comm, status));
-    introduce(r);
-    LS_TRY(train_loop(r));
-    LS_TRY(ls_collect_statistics(t));
-    LS_TRY(test(r));
-    return finish(r);
+    ls_resumed resumed = {0};
+    LS_TRY(open_run(r, &resumed));
+    introduce(r, &resumed);
+    if (!finished(t) || !resumed.mark.finished) {
+        if (is_root(r)) ls_metrics_clear_test(r->recorder.metrics);
+        LS_TRY(train_loop(r));
+        LS_TRY(ls_collect_statistics(t));
+        LS_TRY(test(r));
+        LS_TRY(finish(r));
+    }
+    conclude(r);
+    return LS_OK;
 }
 
 ls_status ls_train(ls_comm *comm, ls_config *config, const char *config_path) {
-    run r = {.config_path = config_path};
+    run r = {.config_path = config_path, .recorder = {.lock = -1}};
     LS_TRY(ls_trainer_create(comm, config, &r.trainer));
     comm->timeout = r.trainer->options.timeout;
+    r.recorder.trainer = r.trainer;
     ls_status status = run_all(&r);
-    ls_metrics_destroy(&r.metrics);
-    free(r.folder);
-    free(r.config_yaml);
+    ls_recorder_close(&r.recorder);
     ls_trainer_destroy(&r.trainer);
     return status;
 }

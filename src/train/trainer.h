@@ -29,6 +29,9 @@ typedef struct ls_score {
     int64_t count;
 } ls_score;
 
+/* Words that ride along with the step's sum over all ranks. */
+enum { LS_WORD_LOSS, LS_WORD_CORRECT, LS_WORD_STOP, LS_WORD_TROUBLE, LS_STEP_WORDS };
+
 typedef struct ls_trainer {
     ls_comm *comm;
     ls_config *config;
@@ -45,6 +48,10 @@ typedef struct ls_trainer {
     int64_t step, epoch, batch_in_epoch; /* done so far; epoch counts finished ones */
     ls_score epoch_score;                /* of the epoch at hand */
     ls_score batch_score;                /* of the last batch */
+    double batch_rate;                   /* its learning rate */
+    double *words;                       /* [nodes][LS_STEP_WORDS] what rides along with the step's sum */
+    bool stop_wanted, stop_agreed;       /* a signal came to this rank; to some rank, and all know */
+    ls_status trouble;                   /* a failure that only this rank knows of, agreed at the next step's end */
 } ls_trainer;
 
 /* Sets up everything that trains and evaluates: network, initial state, plans, buffers. config and comm must outlive the
@@ -57,9 +64,14 @@ int64_t ls_trainer_batches_per_epoch(const ls_trainer *trainer);
 /* Learning rate of the next step. */
 double ls_trainer_learning_rate(const ls_trainer *trainer);
 
-/* One optimizer step on the next batch of the epoch; begins a new epoch's order where the last one has ended.
- * LS_NOT_FINITE names step and tensor; LS_REPLICAS_DIFFER the rank. Collective. */
+/* One optimizer step on the next batch of the epoch; begins a new epoch's order where the last one has ended. What one
+ * rank knows alone (trainer->stop_wanted, ->trouble) is known to all at its end: stop_agreed is set in the same step
+ * everywhere, and a trouble is returned everywhere. LS_NOT_FINITE names step and tensor; LS_REPLICAS_DIFFER the rank.
+ * Collective. */
 ls_status ls_train_step(ls_trainer *trainer);
+
+/* Puts the epoch's samples in order: at its begin, and after a resume in its middle. */
+void ls_trainer_order_epoch(ls_trainer *trainer);
 
 /* Loss and accuracy over the samples [count] (indices) of a set, each counted once, in evaluation mode. Collective. */
 ls_status ls_evaluate(ls_trainer *trainer, const ls_dataset *set, const uint32_t *samples, int64_t count,
@@ -71,5 +83,8 @@ ls_status ls_collect_statistics(ls_trainer *trainer);
 
 /* The fingerprint of the state now; the tensors' own are in trainer->state.hashes. Local. */
 uint64_t ls_trainer_fingerprint(ls_trainer *trainer);
+
+/* Every rank takes over the state that rank 0 has read into its records, and the place in the run. Collective. */
+ls_status ls_trainer_resume(ls_trainer *trainer, const ls_progress_mark *mark, const ls_score *epoch_score);
 
 #endif

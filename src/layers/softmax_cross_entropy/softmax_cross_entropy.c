@@ -46,6 +46,9 @@ ls_tensor *ls_softmax_cross_entropy(ls_graph *graph, ls_tensor *x, double clip, 
     static const int64_t one = 1;
     softmax_state *state;
     if (!x) return NULL;
+    if (ls_tensor_pixels(x) != 1)
+        return ls_graph_fail(graph, LS_USAGE, "softmax: %lld pixels; expected a vector of classes",
+                             (long long)ls_tensor_pixels(x));
     size_t row = (size_t)ls_tensor_channels(x) * ls_dtype_size(ls_graph_backend(graph)->dtype);
     ls_status status = ls_calloc(&state, 1, sizeof *state, "a loss");
     if (status != LS_OK) return ls_graph_give_up(graph, status);

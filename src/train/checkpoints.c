@@ -1,0 +1,200 @@
+#include "train/checkpoints.h"
+
+#include <dirent.h>
+#include <errno.h>
+#include <inttypes.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "core/log.h"
+
+/* --- the files of a folder ------------------------------------------------------------------------------------------ */
+
+typedef struct step_list {
+    uint64_t *steps; /* newest first */
+    int count, capacity;
+} step_list;
+
+/* The step of "checkpoint-<step>.h5"; false for any other name. */
+static bool parse_name(const char *name, uint64_t *step) {
+    static const char prefix[] = "checkpoint-";
+    char *end;
+    if (strncmp(name, prefix, sizeof prefix - 1) != 0) return false;
+    name += sizeof prefix - 1;
+    if (*name < '0' || *name > '9' || strlen(name) > 23) return false;
+    errno = 0;
+    *step = strtoull(name, &end, 10);
+    return errno == 0 && strcmp(end, ".h5") == 0;
+}
+
+static int newest_first(const void *a, const void *b) {
+    uint64_t x = *(const uint64_t *)a, y = *(const uint64_t *)b;
+    return x < y ? 1 : x > y ? -1 : 0;
+}
+
+static ls_status append(step_list *list, uint64_t step) {
+    if (list->count == list->capacity) {
+        int wanted = list->capacity ? 2 * list->capacity : 16;
+        uint64_t *bigger = realloc(list->steps, (size_t)wanted * sizeof *bigger);
+        if (!bigger) return ls_fail(LS_INTERNAL, "out of memory for a list of checkpoints");
+        list->steps = bigger;
+        list->capacity = wanted;
+    }
+    list->steps[list->count++] = step;
+    return LS_OK;
+}
+
+static ls_status list_steps(const char *folder, step_list *list) {
+    DIR *stream = opendir(folder);
+    ls_status status = LS_OK;
+    *list = (step_list){0};
+    if (!stream) return ls_fail(LS_OUTPUT, "%s: cannot be read: %s", folder, strerror(errno));
+    while (status == LS_OK) {
+        uint64_t step;
+        errno = 0;
+        const struct dirent *entry = readdir(stream);
+        if (!entry) {
+            if (errno != 0) status = ls_fail(LS_OUTPUT, "%s: cannot be read: %s", folder, strerror(errno));
+            break;
+        }
+        if (parse_name(entry->d_name, &step)) status = append(list, step);
+    }
+    if (closedir(stream) != 0 && status == LS_OK)
+        status = ls_fail(LS_OUTPUT, "%s: cannot be read: %s", folder, strerror(errno));
+    if (list->count > 0) qsort(list->steps, (size_t)list->count, sizeof *list->steps, newest_first);
+    return status;
+}
+
+static ls_status path_of(const char *folder, uint64_t step, char **path) {
+    size_t size = strlen(folder) + 48;
+    LS_TRY(ls_calloc(path, size, 1, "a path"));
+    snprintf(*path, size, "%s/checkpoint-%" PRIu64 ".h5", folder, step);
+    return LS_OK;
+}
+
+/* --- saving --------------------------------------------------------------------------------------------------------- */
+
+/* Only after a new one stands whole; so there is never a moment without a good one. */
+static ls_status prune(const char *folder, int64_t keep, uint64_t best, uint64_t written) {
+    step_list list;
+    ls_status status = list_steps(folder, &list);
+    for (int i = 0, kept = 0; i < list.count && status == LS_OK; i++) {
+        char *path;
+        if (list.steps[i] == written || kept < keep || list.steps[i] == best) {
+            kept++;
+            continue;
+        }
+        status = path_of(folder, list.steps[i], &path);
+        if (status != LS_OK) break;
+        if (unlink(path) != 0 && errno != ENOENT)
+            status = ls_fail(LS_OUTPUT, "%s: cannot be removed: %s", path, strerror(errno));
+        free(path);
+    }
+    free(list.steps);
+    return status;
+}
+
+ls_status ls_checkpoints_save(const char *folder, ls_trainer *t, const char *config_yaml, ls_metrics *metrics,
+                              const ls_best *best, bool finished) {
+    const ls_record *history;
+    ls_record *all;
+    int history_count, count = t->state.count;
+    double score[3] = {t->epoch_score.loss, t->epoch_score.correct, (double)t->epoch_score.count};
+    double best_values[2] = {best->step, best->loss};
+    ls_progress_mark mark = {.step = (uint64_t)t->step,
+                             .epoch = (uint64_t)t->epoch,
+                             .batch_in_epoch = (uint64_t)t->batch_in_epoch,
+                             .seed = (uint64_t)t->options.seed,
+                             .data_digest = t->data.digest,
+                             .fingerprint = ls_trainer_fingerprint(t),
+                             .finished = finished,
+                             .height = (uint64_t)t->data.train.height,
+                             .width = (uint64_t)t->data.train.width,
+                             .classes = (uint64_t)t->data.train.classes};
+    LS_TRY(ls_metrics_records(metrics, &history, &history_count));
+    LS_TRY(ls_calloc(&all, (size_t)(count + history_count + 2), sizeof *all, "a checkpoint"));
+    memcpy(all, t->state.records, (size_t)count * sizeof *all);
+    memcpy(all + count, history, (size_t)history_count * sizeof *all);
+    count += history_count;
+    all[count++] = (ls_record){"progress/epoch_score", LS_RECORD_F64, 1, {3}, score};
+    all[count++] = (ls_record){"progress/best", LS_RECORD_F64, 1, {2}, best_values};
+    ls_status status = ls_checkpoint_write(folder, &mark, config_yaml, all, count, NULL);
+    free(all);
+    LS_TRY(status);
+    return prune(folder, t->options.keep, (uint64_t)best->step, mark.step);
+}
+
+/* --- resuming ------------------------------------------------------------------------------------------------------- */
+
+static ls_status find_newest(const char *folder, ls_checkpoint **checkpoint) {
+    step_list list;
+    ls_status status = list_steps(folder, &list);
+    for (int i = 0; i < list.count && status == LS_OK && !*checkpoint; i++) {
+        char *path;
+        status = path_of(folder, list.steps[i], &path);
+        if (status != LS_OK) break;
+        ls_status opened = ls_checkpoint_open(path, checkpoint);
+        if (opened != LS_OK) ls_log(LS_LOG_WARNING, "passed over: %s", ls_error_message());
+        free(path);
+    }
+    if (status == LS_OK && list.count > 0 && !*checkpoint)
+        status = ls_fail(LS_BAD_DATA, "%s: none of its %d checkpoints is usable; nothing was changed", folder, list.count);
+    free(list.steps);
+    return status;
+}
+
+ls_status ls_checkpoints_find(const char *folder, const char *resume, ls_checkpoint **checkpoint) {
+    *checkpoint = NULL;
+    if (strcmp(resume, "auto") != 0) return ls_checkpoint_open(resume, checkpoint);
+    if (access(folder, F_OK) != 0) return LS_OK; /* nothing yet */
+    return find_newest(folder, checkpoint);
+}
+
+/* Both texts are canonical, a key a line; the first line that differs names the key and both values. */
+static ls_status compare_config(const ls_checkpoint *checkpoint, const char *own) {
+    const char *theirs = ls_checkpoint_config(checkpoint);
+    while (*own && *theirs) {
+        size_t a = strcspn(own, "\n"), b = strcspn(theirs, "\n");
+        if (a != b || strncmp(own, theirs, a) != 0)
+            return ls_fail(LS_USAGE, "%s was trained with another configuration: there \"%.*s\", here \"%.*s\"",
+                           ls_checkpoint_path(checkpoint), (int)b, theirs, (int)a, own);
+        own += a + (own[a] == '\n');
+        theirs += b + (theirs[b] == '\n');
+    }
+    if (*own || *theirs)
+        return ls_fail(LS_USAGE, "%s was trained with another number of layers", ls_checkpoint_path(checkpoint));
+    return LS_OK;
+}
+
+static ls_status check_mark(const ls_checkpoint *checkpoint, const ls_trainer *t) {
+    const ls_progress_mark *mark = ls_checkpoint_mark(checkpoint);
+    uint64_t batches = (uint64_t)ls_trainer_batches_per_epoch(t);
+    if (mark->data_digest != t->data.digest)
+        return ls_fail(LS_BAD_DATA, "%s was trained on other data: digest %016" PRIx64 "; %s has %016" PRIx64,
+                       ls_checkpoint_path(checkpoint), mark->data_digest, t->data.folder, t->data.digest);
+    if (mark->batch_in_epoch >= batches || mark->step != mark->epoch * batches + mark->batch_in_epoch ||
+        mark->step > UINT32_MAX)
+        return ls_fail(LS_BAD_DATA, "%s: step %" PRIu64 " is not batch %" PRIu64 " of epoch %" PRIu64 " at %" PRIu64
+                       " batches an epoch", ls_checkpoint_path(checkpoint), mark->step, mark->batch_in_epoch, mark->epoch,
+                       batches);
+    return LS_OK;
+}
+
+ls_status ls_checkpoints_load(const ls_checkpoint *checkpoint, ls_trainer *t, const char *config_yaml,
+                              ls_metrics *metrics, ls_resumed *resumed) {
+    double score[3], best[2];
+    LS_TRY(compare_config(checkpoint, config_yaml));
+    LS_TRY(check_mark(checkpoint, t));
+    for (int i = 0; i < t->state.count; i++) LS_TRY(ls_checkpoint_read(checkpoint, &t->state.records[i]));
+    LS_TRY(ls_checkpoint_read(checkpoint, &(ls_record){"progress/epoch_score", LS_RECORD_F64, 1, {3}, score}));
+    LS_TRY(ls_checkpoint_read(checkpoint, &(ls_record){"progress/best", LS_RECORD_F64, 1, {2}, best}));
+    *resumed = (ls_resumed){.mark = *ls_checkpoint_mark(checkpoint),
+                            .epoch_score = {score[0], score[1], (int64_t)score[2]},
+                            .best = {best[0], best[1]}};
+    if (ls_state_fingerprint(&t->state, resumed->mark.step) != resumed->mark.fingerprint)
+        return ls_fail(LS_BAD_DATA, "%s: the state does not have the fingerprint that was stored with it",
+                       ls_checkpoint_path(checkpoint));
+    return ls_metrics_restore(metrics, checkpoint);
+}

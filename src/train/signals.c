@@ -1,0 +1,28 @@
+#define _XOPEN_SOURCE 700 /* SA_RESTART */
+#include "train/signals.h"
+
+#include <errno.h>
+#include <signal.h>
+#include <stddef.h>
+#include <string.h>
+
+/* The one thing a handler may touch. */
+static volatile sig_atomic_t stop_wanted = 0;
+
+static void request_stop(int number) {
+    stop_wanted = 1;
+    /* the next SIGINT has its default effect */
+    if (number == SIGINT) signal(SIGINT, SIG_DFL);
+}
+
+ls_status ls_signals_install(void) {
+    static const int numbers[] = {SIGUSR1, SIGTERM, SIGINT};
+    struct sigaction action = {.sa_handler = request_stop, .sa_flags = SA_RESTART};
+    sigemptyset(&action.sa_mask);
+    for (size_t i = 0; i < sizeof numbers / sizeof *numbers; i++)
+        if (sigaction(numbers[i], &action, NULL) != 0)
+            return ls_fail(LS_INTERNAL, "signal %d: no handler can be set: %s", numbers[i], strerror(errno));
+    return LS_OK;
+}
+
+bool ls_signals_stop_wanted(void) { return stop_wanted != 0; }
