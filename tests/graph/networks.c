@@ -36,6 +36,8 @@ const network_case network_cases[] = {
     {"no bias", 4, 3, 3,
      "[{dense: {units: 6, bias: false}}, " BN ", relu, {dense: {units: 3, bias: false}}]"},
     {"flatten first", 4, 3, 3, "[flatten, " BN ", " FC(6) ", " BN ", relu, " FC(3) "]"},
+    {"chain for branches", 4, 3, 3,
+     "[" FC(6) ", " BN ", relu, " DROP ", " FC(5) ", " BN ", tanh, " FC(3) "]"},
     {"wide", 9, 9, 7, "[" FC(150) ", " BN ", relu, " DROP ", " FC(131) ", " BN ", relu, " FC(7) "]"},
     {"conv", 7, 6, 4,
      "[{conv2d: {channels: 5, kernel: 3, pad: 1}}, " BN

@@ -3,10 +3,13 @@
 #include <stdarg.h>
 #include <stddef.h>
 #include <stdio.h>
+#include <string.h>
 
 #include <cmocka.h>
 
+#include "check/probe.h"
 #include "graph/replica.h"
+#include "layers/elementwise.h"
 
 enum { STEPS = 4 };
 
@@ -68,11 +71,49 @@ static void test_fp64(void **state) {
     check_all(LS_FP64, 16);
 }
 
+/* Each dropout of a graph has a mask of its own, and another one at every step. */
+static void test_dropout_masks(void **state) {
+    enum { ELEMENTS = 1000 };
+    static double ones[ELEMENTS];
+    static float first[ELEMENTS];
+    const int64_t shape = ELEMENTS;
+    const uint32_t sample = 3;
+    ls_parameters none = {0};
+    ls_shards shards;
+    (void)state;
+    for (int i = 0; i < ELEMENTS; i++) ones[i] = 1;
+    assert_int_equal(ls_shards_create(&shards, 1, 0, 1, 1), LS_OK);
+    for (uint32_t step = 0; step < 2; step++) {
+        ls_graph *graph;
+        ls_run run = {.shards = &shards, .sample = &sample, .seed = REPLICA_SEED, .step = step};
+        assert_int_equal(ls_graph_create(LS_EAGER, LS_TRAINING, cpu_backend(LS_FP32), &none, &shards, &run,
+                                         &ls_reducer_local, &graph),
+                         LS_OK);
+        ls_tensor *x = ls_leaf(graph, 1, &shape, ones, false);
+        const float *a = ls_dropout(graph, x, 0.75)->value, *b = ls_dropout(graph, x, 0.75)->value;
+        int kept = 0, both = 0, again = 0;
+        for (int i = 0; i < ELEMENTS; i++) {
+            assert_true(a[i] == 0 || a[i] == (float)(1 / 0.75));
+            kept += a[i] != 0;
+            both += a[i] != 0 && b[i] != 0;
+            again += a[i] != 0 && first[i] != 0;
+        }
+        /* 750 of 1000 are kept and 562.5 by two masks, with standard deviations of 13.7 and 15.7: six of them
+         */
+        assert_in_range(kept, 668, 832);
+        assert_in_range(both, 469, 656);
+        if (step > 0) assert_in_range(again, 469, 656);
+        memcpy(first, a, sizeof first);
+        ls_graph_destroy(&graph);
+    }
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_fp32),
         cmocka_unit_test(test_fp32_one_shard),
         cmocka_unit_test(test_fp64),
+        cmocka_unit_test(test_dropout_masks),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
