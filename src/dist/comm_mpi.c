@@ -33,40 +33,133 @@ typedef struct mpi_state {
     bool yield; /* ranks of this node share its cores; with more ranks than cores a waiting rank must not hold one */
     unsigned number;
     MPI_Request *requests; /* [2 size]: receives by source, then sends by destination */
+    struct beats *beats;
 } mpi_state;
 
-enum { TAGS = 32768 }; /* the least that MPI promises */
+enum { TAGS = 32767, BEAT_TAG = TAGS }; /* MPI promises tags up to 32767 */
 
-/* Names the ranks whose message has not come. */
-static ls_status stuck(const ls_comm *comm, double waited) {
-    const mpi_state *state = comm->state;
-    char missing[256] = "";
-    int used = 0, count = 0;
-    for (int r = 0; r < comm->size && used < (int)sizeof missing - 16; r++) {
-        if (state->requests[r] == MPI_REQUEST_NULL) continue;
-        used += snprintf(missing + used, sizeof missing - (size_t)used, "%s%d", count++ ? ", " : "", r);
-    }
-    if (count == 0) snprintf(missing, sizeof missing, "(the receivers of this rank's messages)");
-    return ls_fail(LS_STUCK, "rank %d has waited %.0f s in step %llu, %s, for rank %s (timeout=%g)", comm->rank, waited,
-                   (unsigned long long)comm->step, comm->phase, missing, comm->timeout);
+/* --- who is stuck ---------------------------------------------------------------------------------------------------
+ * A rank that has waited a while tells all others, about once a second, that it is alive and in which collective it
+ * waits. So the one that is stopped, or computes for ever, is the one that is silent; and one that skipped a collective
+ * is ahead of those that wait for it. Where nobody waits long, nothing is sent. */
+
+typedef struct beats {
+    double interval, next; /* seconds */
+    unsigned send_number;  /* what the messages under way say */
+    struct peer {
+        MPI_Request send;
+        double heard;    /* when, by ls_clock(); 0: never */
+        unsigned number; /* the collective it waited in */
+    } peers[];
+} beats;
+
+static ls_status create_beats(const ls_comm *comm, beats **out) {
+    LS_TRY(ls_calloc(out, 1, sizeof(beats) + (size_t)comm->size * sizeof(struct peer), "the communicator"));
+    for (int r = 0; r < comm->size; r++) (*out)->peers[r].send = MPI_REQUEST_NULL;
+    return LS_OK;
 }
 
-/* Waits for all requests. The deadline of higher ranks is a little later, so that one of them speaks first. */
+/* Takes in what the others have said. */
+static ls_status listen(ls_comm *comm) {
+    mpi_state *state = comm->state;
+    for (;;) {
+        int there = 0;
+        unsigned number;
+        MPI_Status status;
+        LS_MPI(MPI_Iprobe(MPI_ANY_SOURCE, BEAT_TAG, MPI_COMM_WORLD, &there, &status));
+        if (!there) return LS_OK;
+        LS_MPI(MPI_Recv(&number, (int)sizeof number, MPI_BYTE, status.MPI_SOURCE, BEAT_TAG, MPI_COMM_WORLD,
+                        MPI_STATUS_IGNORE));
+        state->beats->peers[status.MPI_SOURCE].heard = ls_clock();
+        state->beats->peers[status.MPI_SOURCE].number = number;
+    }
+}
+
+/* Tells the others; one whose last message is still under way gets none. */
+static ls_status beat(ls_comm *comm) {
+    mpi_state *state = comm->state;
+    beats *b = state->beats;
+    bool idle = true;
+    for (int r = 0; r < comm->size; r++) {
+        int done = 0;
+        LS_MPI(MPI_Test(&b->peers[r].send, &done, MPI_STATUS_IGNORE));
+        idle = idle && done;
+    }
+    if (idle) b->send_number = state->number;
+    for (int r = 0; r < comm->size; r++)
+        if (r != comm->rank && b->peers[r].send == MPI_REQUEST_NULL)
+            LS_MPI(MPI_Isend(&b->send_number, (int)sizeof b->send_number, MPI_BYTE, r, BEAT_TAG, MPI_COMM_WORLD,
+                             &b->peers[r].send));
+    return listen(comm);
+}
+
+typedef enum suspicion { SILENT, AHEAD, BEHIND } suspicion;
+
+static suspicion suspect(const ls_comm *comm, int r) {
+    const mpi_state *state = comm->state;
+    const struct peer *peer = &state->beats->peers[r];
+    if (peer->heard == 0 || ls_clock() - peer->heard > 3 * state->beats->interval) return SILENT;
+    return (int)(peer->number - state->number) > 0 ? AHEAD : BEHIND;
+}
+
+/* Lists the ranks whose message has not come and who deserve that suspicion. Returns how many. */
+static int list_missing(const ls_comm *comm, suspicion which, char *text, size_t size) {
+    const mpi_state *state = comm->state;
+    size_t used = 0;
+    int count = 0;
+    text[0] = '\0';
+    for (int r = 0; r < comm->size; r++) {
+        if (r == comm->rank || suspect(comm, r) != which) continue;
+        if (which != SILENT && state->requests[r] == MPI_REQUEST_NULL) continue;
+        int n = snprintf(text + used, size - used, "%s%d", count++ ? ", " : "", r);
+        if (n > 0 && (size_t)n < size - used) used += (size_t)n;
+    }
+    return count;
+}
+
+static ls_status stuck(const ls_comm *comm, double waited) {
+    static const char *const what[] = {"which is silent", "which has gone on without it", "which is behind"};
+    char ranks[256];
+    for (int which = SILENT; which <= BEHIND; which++) {
+        if (list_missing(comm, (suspicion)which, ranks, sizeof ranks) == 0) continue;
+        return ls_fail(LS_STUCK, "rank %d has waited %.0f s in step %llu, %s, for rank %s, %s (timeout=%g)", comm->rank,
+                       waited, (unsigned long long)comm->step, comm->phase, ranks, what[which], comm->timeout);
+    }
+    return ls_fail(LS_STUCK, "rank %d has waited %.0f s in step %llu, %s, for its own messages to be taken (timeout=%g)",
+                   comm->rank, waited, (unsigned long long)comm->step, comm->phase, comm->timeout);
+}
+
+/* When this rank gives up. Higher ranks do so a little later, so that one of them speaks first; and one that only waits
+ * for ranks which themselves wait leaves the word to them. */
+static double deadline(const ls_comm *comm) {
+    static const double stagger = 0.25, patience = 3;
+    char ranks[256];
+    bool knows = list_missing(comm, SILENT, ranks, sizeof ranks) + list_missing(comm, AHEAD, ranks, sizeof ranks) > 0;
+    return comm->timeout + stagger * comm->rank + (knows ? 0 : patience);
+}
+
+/* --- collectives ---------------------------------------------------------------------------------------------------- */
+
+/* Waits for all requests. */
 static ls_status complete(ls_comm *comm) {
     enum { SPINS_BETWEEN_CLOCKS = 256 };
-    static const double stagger = 0.25;
     mpi_state *state = comm->state;
+    beats *b = state->beats;
     double begin = ls_clock();
+    b->interval = comm->timeout / 8 < 1 ? comm->timeout / 8 : 1;
+    b->next = begin + b->interval;
     for (unsigned spins = 1;; spins++) {
         int done = 0;
         LS_MPI(MPI_Testall(2 * comm->size, state->requests, &done, MPI_STATUSES_IGNORE));
         if (done) break;
         /* the other rank may be waiting for this core, whoever else holds it; where nobody is, this costs little */
         if (state->yield || spins > SPINS_BETWEEN_CLOCKS) sched_yield();
-        if (spins % SPINS_BETWEEN_CLOCKS == 0) {
-            double waited = ls_clock() - begin;
-            if (waited > comm->timeout + stagger * comm->rank) return stuck(comm, waited);
-        }
+        if (spins % SPINS_BETWEEN_CLOCKS != 0) continue;
+        double now = ls_clock();
+        if (now < b->next) continue;
+        LS_TRY(beat(comm));
+        b->next = now + b->interval;
+        if (now - begin > comm->timeout && now - begin > deadline(comm)) return stuck(comm, now - begin);
     }
     comm->wait_seconds += ls_clock() - begin;
     return LS_OK;
@@ -76,7 +169,7 @@ static ls_status complete(ls_comm *comm) {
 static int begin(ls_comm *comm) {
     mpi_state *state = comm->state;
     for (int i = 0; i < 2 * comm->size; i++) state->requests[i] = MPI_REQUEST_NULL;
-    return (int)(state->number++ % TAGS);
+    return (int)(++state->number % TAGS);
 }
 
 static ls_status receive(ls_comm *comm, void *data, int bytes, int source, int tag) {
@@ -134,7 +227,11 @@ static ls_status mpi_broadcast(ls_comm *comm, void *data, size_t size, int root)
 
 static void mpi_destroy(ls_comm *comm) {
     mpi_state *state = comm->state;
+    for (int r = 0; state->beats && r < comm->size; r++)
+        if (state->beats->peers[r].send != MPI_REQUEST_NULL) MPI_Request_free(&state->beats->peers[r].send);
+    if (state->beats && listen(comm) != LS_OK) ls_log(LS_LOG_WARNING, "%s", ls_error_message());
     if (state->initialised_here && MPI_Finalize() != MPI_SUCCESS) ls_log(LS_LOG_WARNING, "MPI_Finalize failed");
+    free(state->beats);
     free(state->requests);
     free(state);
 }
@@ -176,6 +273,7 @@ static ls_status initialise(ls_comm *comm, mpi_state *state) {
     LS_MPI(MPI_Comm_size(node, &comm->ranks_on_node));
     LS_MPI(MPI_Comm_free(&node));
     LS_TRY(ls_calloc(&state->requests, 2 * (size_t)comm->size, sizeof(MPI_Request), "the communicator"));
+    LS_TRY(create_beats(comm, &state->beats));
     state->yield = comm->ranks_on_node > ls_available_cores();
     ls_log_set_rank(comm->rank, comm->size);
     return check_launch(comm->size);
