@@ -10,6 +10,7 @@
 #include <cmocka.h>
 
 #include "core/rng.h"
+#include "graph/plan.h"
 #include "layers/input/input.h"
 #include "layers/softmax_cross_entropy/softmax_cross_entropy.h"
 
@@ -114,9 +115,14 @@ ls_status replica_record(replica *r, ls_purpose purpose) {
     return build(r, LS_RECORD, purpose, &r->shards, NULL);
 }
 
+void replica_poison(replica *r) {
+    if (r->plan->memory) memset(r->plan->memory, 0xff, r->plan->memory_size);
+}
+
 void replica_plan(replica *r, ls_purpose purpose, bool fuse, int threads) {
     EXPECT_OK(replica_record(r, purpose));
     EXPECT_OK(ls_plan_create(r->graph, fuse, threads, &r->plan));
+    replica_poison(r);
     if (!r->team || ls_team_size(r->team) != threads) {
         ls_team_destroy(&r->team);
         EXPECT_OK(ls_team_create(threads, &r->team));

@@ -47,6 +47,10 @@ ls_status replica_record(replica *r, ls_purpose purpose);
 /* The same with a plan of it, for so many threads. */
 void replica_plan(replica *r, ls_purpose purpose, bool fuse, int threads);
 
+/* Fills the plan's buffers with NaN, since a plan must not read what it has not written; replica_plan does
+ * so. */
+void replica_poison(replica *r);
+
 /* One step on `batch` samples that depend on `step`: with the plan, or eagerly (training: forward and
  * backward). */
 void replica_run(replica *r, int64_t batch, uint32_t step);

@@ -183,6 +183,7 @@ static outcome run_with_dead_branch(int at, bool eager, bool fuse) {
     } else {
         assert_int_equal(ls_plan_create(r.graph, fuse, 1, &r.plan), LS_OK);
         assert_int_equal(ls_team_create(1, &r.team), LS_OK);
+        replica_poison(&r);
         assert_int_equal(ls_plan_run(r.plan, &run, r.team), LS_OK);
     }
     outcome o = replica_outcome(&r);
