@@ -31,15 +31,18 @@ static ls_status blame_file(ls_status status, const char *path) {
     return ls_fail(LS_BAD_DATA, "%s: its configuration cannot be used: %s", path, why);
 }
 
-/* Shapes come from text that anyone may have written: they are believed only where the file has room for them. */
+/* Shapes come from text that anyone may have written: they are believed only where the file has room for
+ * them. */
 static ls_status check_size(const ls_saved_model *model, int moments) {
     const ls_parameters *p = &model->network->parameters;
     uint64_t size = ls_checkpoint_size(model->checkpoint), bytes = 0;
     uint64_t width = model->options.precision == LS_PRECISION_FP64 ? sizeof(double) : sizeof(float);
     bytes += (uint64_t)p->elements * (uint64_t)(1 + moments) * width;
-    for (int i = 0; i < p->statistics_count; i++) bytes += 3 * (uint64_t)p->statistics[i].channels * sizeof(double);
+    for (int i = 0; i < p->statistics_count; i++)
+        bytes += 3 * (uint64_t)p->statistics[i].channels * sizeof(double);
     if (bytes <= size) return LS_OK;
-    return ls_fail(LS_BAD_DATA, "%s: found %" PRIu64 " bytes, expected at least the %" PRIu64 " of its tensors",
+    return ls_fail(LS_BAD_DATA,
+                   "%s: found %" PRIu64 " bytes, expected at least the %" PRIu64 " of its tensors",
                    model->path, size, bytes);
 }
 
@@ -49,13 +52,15 @@ static ls_status create_network(ls_saved_model *model) {
     const ls_backend *backend;
     int moments;
     if (mark->height < 1 || mark->width < 1 || mark->classes < 1)
-        return ls_fail(LS_BAD_DATA, "%s: found images of %" PRIu64 " x %" PRIu64 " in %" PRIu64 " classes, expected some",
+        return ls_fail(LS_BAD_DATA,
+                       "%s: found images of %" PRIu64 " x %" PRIu64 " in %" PRIu64 " classes, expected some",
                        model->path, mark->height, mark->width, mark->classes);
     ls_network_layer_keys(model->layers);
     LS_TRY(ls_config_parse(model->path, model->yaml, strlen(model->yaml), &ls_option_keys, model->layers,
                            ls_layer_class_count, &model->config));
     LS_TRY(ls_config_settings(model->config, &model->options));
-    LS_TRY(ls_network_create(model->config, (int)mark->height, (int)mark->width, (int)mark->classes, &model->network));
+    LS_TRY(ls_network_create(model->config, (int)mark->height, (int)mark->width, (int)mark->classes,
+                             &model->network));
     moments = ls_optimizer_moments(o->optimizer);
     LS_TRY(check_size(model, moments));
     LS_TRY(ls_backend_find("cpu", o->precision == LS_PRECISION_FP64 ? LS_FP64 : LS_FP32, &backend));
@@ -73,7 +78,8 @@ static ls_status read_state(ls_saved_model *model) {
     }
     uint64_t found = ls_state_fingerprint(state, model->mark->step);
     if (found == model->mark->fingerprint) return LS_OK;
-    return ls_fail(LS_BAD_DATA, "%s: fingerprint of the tensors: found %016" PRIx64 ", expected the stored %016" PRIx64,
+    return ls_fail(LS_BAD_DATA,
+                   "%s: fingerprint of the tensors: found %016" PRIx64 ", expected the stored %016" PRIx64,
                    model->path, found, model->mark->fingerprint);
 }
 

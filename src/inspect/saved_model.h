@@ -1,5 +1,5 @@
-/* A checkpoint as a model: its configuration says which tensors there are, and the fingerprint that they are what was
- * saved. */
+/* A checkpoint as a model: its configuration says which tensors there are, and the fingerprint that they are
+ * what was saved. */
 #ifndef LOCKSTEP_INSPECT_SAVED_MODEL_H
 #define LOCKSTEP_INSPECT_SAVED_MODEL_H
 
@@ -20,8 +20,8 @@ typedef struct ls_saved_model {
     ls_state state; /* read, and its fingerprint compared with the mark's */
 } ls_saved_model;
 
-/* Reads everything of an open checkpoint, which then belongs to the model, on failure too. LS_BAD_DATA: the configuration
- * makes no network, a record is not as it says, or the fingerprint does not match. */
+/* Reads everything of an open checkpoint, which then belongs to the model, on failure too. LS_BAD_DATA: the
+ * configuration makes no network, a record is not as it says, or the fingerprint does not match. */
 ls_status ls_saved_model_read(ls_checkpoint *checkpoint, ls_saved_model **model);
 ls_status ls_saved_model_open(const char *path, ls_saved_model **model);
 void ls_saved_model_destroy(ls_saved_model **model);

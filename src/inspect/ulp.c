@@ -3,7 +3,8 @@
 #include <math.h>
 #include <string.h>
 
-/* The position of a number on the line of all numbers of its width, from the bits of its magnitude and its sign. */
+/* The position of a number on the line of all numbers of its width, from the bits of its magnitude and its
+ * sign. */
 static int64_t order_of(uint64_t magnitude, bool negative) {
     return negative ? -(int64_t)magnitude : (int64_t)magnitude;
 }
@@ -33,14 +34,16 @@ ls_distance ls_distance_f32(float a, float b) {
 }
 
 static ls_distance of_integers(uint64_t apart_by) {
-    return (ls_distance){.equal = apart_by == 0, .comparable = true, .ulp = apart_by, .absolute = (double)apart_by};
+    return (ls_distance){
+        .equal = apart_by == 0, .comparable = true, .ulp = apart_by, .absolute = (double)apart_by};
 }
 
 ls_distance ls_distance_at(const ls_record *a, const ls_record *b, int64_t i) {
     switch (a->type) {
     case LS_RECORD_F32: return ls_distance_f32(((const float *)a->data)[i], ((const float *)b->data)[i]);
     case LS_RECORD_F64: return ls_distance_f64(((const double *)a->data)[i], ((const double *)b->data)[i]);
-    case LS_RECORD_I64: return of_integers(apart(((const int64_t *)a->data)[i], ((const int64_t *)b->data)[i]));
+    case LS_RECORD_I64:
+        return of_integers(apart(((const int64_t *)a->data)[i], ((const int64_t *)b->data)[i]));
     case LS_RECORD_U64: break;
     }
     uint64_t x = ((const uint64_t *)a->data)[i], y = ((const uint64_t *)b->data)[i];

@@ -1,6 +1,7 @@
-/* Distances in units in the last place: how many representable numbers further. The bit patterns of IEEE 754 numbers of one
- * sign are ordered as integers; negative ones are mirrored, so that -0 and +0 fall together and the distance of x and
- * nextafter(x, y) is 1 everywhere, from the largest finite number to infinity too. */
+/* Distances in units in the last place: how many representable numbers further. The bit patterns of IEEE 754
+ * numbers of one sign are ordered as integers; negative ones are mirrored, so that -0 and +0 fall together
+ * and the distance of x and nextafter(x, y) is 1 everywhere, from the largest finite number to infinity too.
+ */
 #ifndef LOCKSTEP_INSPECT_ULP_H
 #define LOCKSTEP_INSPECT_ULP_H
 

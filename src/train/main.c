@@ -11,6 +11,7 @@
 
 #include "check/gradcheck.h"
 #include "core/log.h"
+#include "inspect/inspect.h"
 #include "layers/layer.h"
 #include "model/network.h"
 #include "train/facts.h"
@@ -22,7 +23,7 @@ enum { MOST_WORDS = 256 };
 typedef struct command_line {
     const char *word[MOST_WORDS]; /* the verb and what follows it */
     int count;
-    bool dry_run, verbose;
+    bool dry_run, json, verbose;
     const char *unknown; /* an option that the parser does not know */
 } command_line;
 
@@ -50,10 +51,11 @@ static void exit_after_output(void) {
 
 /* --- options -------------------------------------------------------------------------------------------------------- */
 
-enum { KEY_DRY_RUN = 256, KEY_KEYS };
+enum { KEY_DRY_RUN = 256, KEY_KEYS, KEY_JSON };
 
 static const struct argp_option options[] = {
     {"dry-run", KEY_DRY_RUN, NULL, 0, "train: print the resolved configuration and stop", 0},
+    {"json", KEY_JSON, NULL, 0, "inspect: print one JSON object", 0},
     {"keys", KEY_KEYS, NULL, 0, "print every key of a configuration and of each layer", 0},
     {"verbose", 'v', NULL, 0, "say more on standard error", 0},
     {"version", 'V', NULL, 0, "print versions: git commit, MPI, HDF5, instruction set", 0},
@@ -61,14 +63,22 @@ static const struct argp_option options[] = {
     {0},
 };
 
-static const char usage[] = "train CONFIG [KEY=VALUE ...]\neval CHECKPOINT [KEY=VALUE ...]\ngradcheck";
+static const char usage[] = "train CONFIG [KEY=VALUE ...]\n"
+                            "eval CHECKPOINT [KEY=VALUE ...]\n"
+                            "inspect FILE|FOLDER\n"
+                            "diff A B\n"
+                            "gradcheck";
 
 static const char about[] =
     "Trains neural networks on any number of MPI ranks, to the same bits."
     "\vCONFIG is a YAML file such as experiments/table1/row6-published.yaml; a KEY=VALUE overrides what it says:\n"
     "  mpirun -n 4 lockstep train experiments/table1/row6-published.yaml epochs=2 output=runs/try\n"
     "  lockstep eval runs/try/checkpoint-392.h5\n"
-    "  lockstep --keys lists the keys.";
+    "  lockstep inspect runs/try\n"
+    "  lockstep diff runs/try runs/again\n"
+    "  lockstep --keys lists the keys.\n"
+    "inspect and diff take run folders, metrics.h5 files and checkpoints. diff exits with 0 if all numbers are equal, with 1 "
+    "if not.";
 
 static void print_keys(void) {
     printf("Keys of a run:\n");
@@ -91,6 +101,7 @@ static error_t parse_option(int key, char *argument, struct argp_state *state) {
     command_line *line = state->input;
     switch (key) {
     case KEY_DRY_RUN: line->dry_run = true; return 0;
+    case KEY_JSON: line->json = true; return 0;
     case KEY_KEYS: print_keys(); exit_after_output(); return 0;
     case 'v': line->verbose = true; return 0;
     case 'V': fputs(ls_version_text(), stdout); exit_after_output(); return 0;
@@ -204,10 +215,30 @@ static int gradcheck(const command_line *line) {
     return report(&none, status == LS_OK ? flush_output() : status);
 }
 
+static int inspect(const command_line *line) {
+    ls_comm *none = NULL;
+    if (line->count != 2)
+        return report(&none, ls_fail(LS_USAGE, "inspect: found %d files; expected lockstep inspect FILE", line->count - 1));
+    ls_status status = ls_inspect(line->word[1], line->json, stdout);
+    return report(&none, status == LS_OK ? flush_output() : status);
+}
+
+/* A difference is no failure: what it is stands on standard output. */
+static int diff(const command_line *line) {
+    ls_comm *none = NULL;
+    if (line->count != 3)
+        return report(&none, ls_fail(LS_USAGE, "diff: found %d files; expected lockstep diff A B", line->count - 1));
+    if (line->json) return report(&none, ls_fail(LS_USAGE, "diff: --json is an option of inspect alone"));
+    ls_status status = ls_diff(line->word[1], line->word[2], stdout);
+    if (status != LS_OK && status != LS_DIFFERENT) return report(&none, status);
+    ls_status flushed = flush_output();
+    return flushed == LS_OK ? (int)status : report(&none, flushed);
+}
+
 static const struct {
     const char *name;
     int (*run)(const command_line *line);
-} verbs[] = {{"train", train}, {"eval", eval}, {"gradcheck", gradcheck}};
+} verbs[] = {{"train", train}, {"eval", eval}, {"inspect", inspect}, {"diff", diff}, {"gradcheck", gradcheck}};
 
 /* A standard stream that is closed would be the number of the next file or socket that opens, and text for people would
  * go there. */
@@ -220,7 +251,7 @@ static void open_standard_streams(void) {
 static int run_verb(const command_line *line) {
     for (size_t i = 0; i < sizeof verbs / sizeof *verbs; i++)
         if (strcmp(line->word[0], verbs[i].name) == 0) return verbs[i].run(line);
-    return refuse("unknown verb %s; expected train, eval or gradcheck (lockstep --help)", line->word[0]);
+    return refuse("unknown verb %s; expected train, eval, inspect, diff or gradcheck (lockstep --help)", line->word[0]);
 }
 
 int main(int argc, char **argv) {
@@ -231,7 +262,7 @@ int main(int argc, char **argv) {
     if (line.unknown) return refuse("command line: %s is no option of lockstep (lockstep --help)", line.unknown);
     if (error == EINVAL) return refuse("command line: more than %d words", MOST_WORDS);
     if (error) return refuse("command line: %s", strerror(error));
-    if (line.count == 0) return refuse("no verb given; expected train, eval or gradcheck (lockstep --help)");
+    if (line.count == 0) return refuse("no verb given; expected train, eval, inspect, diff or gradcheck (lockstep --help)");
     if (line.verbose) ls_log_set_level(LS_LOG_INFO);
     return run_verb(&line);
 }

@@ -1,0 +1,14 @@
+#include "inspect/inspect.h"
+
+#include "inspect/report.h"
+
+ls_status ls_inspect(const char *path, bool json, FILE *out) {
+    ls_subject subject;
+    LS_TRY(ls_subject_read(path, &subject));
+    if (json)
+        ls_report_json(&subject, out);
+    else
+        ls_report_text(&subject, out);
+    ls_subject_destroy(&subject);
+    return LS_OK;
+}
