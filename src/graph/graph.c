@@ -129,6 +129,17 @@ ls_tensor *ls_graph_parameter(ls_graph *graph, int index) {
     return tensor;
 }
 
+ls_tensor *ls_tensor_base(ls_tensor *tensor) {
+    while (tensor->producer && tensor->producer->class->view) tensor = tensor->producer->in[0];
+    return tensor;
+}
+
+bool ls_op_has_gradient(const ls_op *op) {
+    for (int k = 0; k < LS_MAX_INPUTS && op->in[k]; k++)
+        if (op->in[k]->batched && op->in[k]->requires_grad) return true;
+    return false;
+}
+
 void ls_op_sum_nodes(ls_op *op, const ls_run *run, bool grad) {
     if (grad)
         ls_tree_sum_local(run->shards, op->grad_sum_length, op->grad_sums, op->grad_nodes);
@@ -184,13 +195,23 @@ static ls_status run_forward(ls_op *op) {
     return op->sum_length > 0 && !op->class->cut ? reduce_now(op, false) : LS_OK;
 }
 
+/* Gradients of the batched inputs; one that another reader has written already is added to. */
+static ls_status allocate_gradients(ls_op *op) {
+    for (int k = 0; k < LS_MAX_INPUTS && op->in[k]; k++) {
+        ls_tensor *base = ls_tensor_base(op->in[k]);
+        if (!base->batched || !base->requires_grad) continue;
+        op->accumulate[k] = base->grad != NULL;
+        if (!base->grad) base->grad = ls_graph_allocate(op->graph, ls_tensor_bytes(base), "a gradient");
+        LS_TRY(op->graph->status);
+        for (ls_tensor *t = op->in[k]; t != base; t = t->producer->in[0]) t->grad = base->grad;
+    }
+    return LS_OK;
+}
+
 static ls_status run_backward(ls_op *op) {
     const ls_run *run = op->graph->run;
     int count = run->shards->count;
-    if (op->class->view) {
-        op->in[0]->grad = op->out->grad;
-        return LS_OK;
-    }
+    if (op->class->view) return LS_OK; /* the gradient is already where it belongs */
     LS_TRY(eager_scratch(op));
     void *scratch = op->graph->scratch;
     if (op->class->grad_sums && op->grad_sum_length > 0) {
@@ -198,13 +219,8 @@ static ls_status run_backward(ls_op *op) {
         LS_TRY(reduce_now(op, true));
         op->class->grad_cut(op, run);
     }
-    if (op->in[0]->requires_grad && !op->in[0]->grad) {
-        op->in[0]->grad = ls_graph_allocate(op->graph, ls_tensor_bytes(op->in[0]), "a gradient");
-        LS_TRY(op->graph->status);
-    } else {
-        op->accumulate[0] = true;
-    }
-    if (op->in[0]->requires_grad && op->class->backward) op->class->backward(op, run, 0, count, scratch);
+    LS_TRY(allocate_gradients(op));
+    if (op->class->backward && ls_op_has_gradient(op)) op->class->backward(op, run, 0, count, scratch);
     if (op->class->weight_grad) op->class->weight_grad(op, run, 0, op->class->parts(op), scratch);
     return LS_OK;
 }

@@ -29,6 +29,12 @@ struct ls_graph {
 /* Bytes of a batched tensor, for any batch up to the graph's largest. */
 size_t ls_tensor_bytes(const ls_tensor *tensor);
 
+/* The tensor whose memory this one is a view of: itself, mostly. */
+ls_tensor *ls_tensor_base(ls_tensor *tensor);
+
+/* Has the op a batched input that needs a gradient? */
+bool ls_op_has_gradient(const ls_op *op);
+
 /* Sums op->sums (or grad_sums) over the local shards into op->nodes (or grad_nodes). */
 void ls_op_sum_nodes(ls_op *op, const ls_run *run, bool grad);
 

@@ -163,9 +163,18 @@ static bool schedule_norm_backward(ls_plan *plan, ls_op *op) {
     return p->backward_done = true;
 }
 
-/* The tensor whose gradient an op's backward piece writes. */
-static ls_tensor *gradient_target(const ls_op *op) {
-    return op->fusion.norm ? op->fusion.norm->out : op->fusion.source;
+/* The tensor whose gradient an op's backward piece writes for its input k; NULL: none. */
+static ls_tensor *gradient_target(const ls_op *op, int k) {
+    ls_tensor *t = op->in[k];
+    if (!t || !t->batched) return NULL;
+    if (k == 0) t = op->fusion.norm ? op->fusion.norm->out : op->fusion.source;
+    return t->requires_grad ? ls_tensor_base(t) : NULL;
+}
+
+static bool writes_gradient(const ls_op *op) {
+    for (int k = 0; k < LS_MAX_INPUTS; k++)
+        if (gradient_target(op, k)) return true;
+    return false;
 }
 
 static bool schedule_backward(ls_plan *plan, ls_op *op) {
@@ -176,7 +185,7 @@ static bool schedule_backward(ls_plan *plan, ls_op *op) {
     if (op->class->norm) return schedule_norm_backward(plan, op);
     if (op->fusion.grad_norm ? !plan_of(plan, op->fusion.grad_norm)->grad_cut_done : !gradient_ready(plan, op))
         return false;
-    if (gradient_target(op)->requires_grad || op->fusion.grad_norm) emit(plan, op, LS_PIECE_BACKWARD);
+    if (writes_gradient(op) || op->fusion.grad_norm) emit(plan, op, LS_PIECE_BACKWARD);
     if (op->class->weight_grad) emit(plan, op, LS_PIECE_WEIGHT_GRAD);
     return p->backward_done = true;
 }
@@ -213,16 +222,23 @@ static void schedule(ls_plan *plan) {
     }
 }
 
+/* Does a backward piece before piece i, or piece i for an input before k, write the gradient that i writes for k? */
+static bool written_before(const ls_plan *plan, int i, int k) {
+    const ls_tensor *target = gradient_target(plan->shard_pieces[i].op, k);
+    for (int j = 0; j <= i; j++)
+        for (int other = 0; other < (j < i ? LS_MAX_INPUTS : k); other++)
+            if (plan->shard_pieces[j].kind == LS_PIECE_BACKWARD &&
+                gradient_target(plan->shard_pieces[j].op, other) == target)
+                return true;
+    return false;
+}
+
 /* A tensor with two readers gets its gradient in two writes; the one that comes second adds. */
 static void mark_accumulation(ls_plan *plan) {
     for (int i = 0; i < plan->shard_count; i++) {
-        const ls_piece *piece = &plan->shard_pieces[i];
-        if (piece->kind != LS_PIECE_BACKWARD) continue;
-        piece->op->accumulate[0] = false;
-        for (int j = 0; j < i; j++)
-            if (plan->shard_pieces[j].kind == LS_PIECE_BACKWARD &&
-                gradient_target(plan->shard_pieces[j].op) == gradient_target(piece->op))
-                piece->op->accumulate[0] = true;
+        ls_op *op = plan->shard_pieces[i].op;
+        for (int k = 0; plan->shard_pieces[i].kind == LS_PIECE_BACKWARD && k < LS_MAX_INPUTS; k++)
+            op->accumulate[k] = gradient_target(op, k) && written_before(plan, i, k);
     }
 }
 

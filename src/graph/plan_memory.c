@@ -20,19 +20,13 @@ static void touch(ls_plan *plan, int stage, void **slot, size_t size) {
     plan->unshared_size += size;
 }
 
-/* The tensor whose memory this one is a view of: itself, mostly. */
-static ls_tensor *base_of(ls_tensor *tensor) {
-    while (tensor && tensor->producer && tensor->producer->class->view) tensor = tensor->producer->in[0];
-    return tensor;
-}
-
 static void touch_value(ls_plan *plan, int stage, ls_tensor *tensor) {
-    tensor = base_of(tensor);
+    if (tensor) tensor = ls_tensor_base(tensor);
     if (tensor && tensor->producer) touch(plan, stage, &tensor->value, ls_tensor_bytes(tensor));
 }
 
 static void touch_grad(ls_plan *plan, int stage, ls_tensor *tensor) {
-    tensor = base_of(tensor);
+    if (tensor) tensor = ls_tensor_base(tensor);
     if (tensor && tensor->producer && tensor->requires_grad)
         touch(plan, stage, &tensor->grad, ls_tensor_bytes(tensor));
 }
@@ -59,7 +53,9 @@ static void touch_piece(ls_plan *plan, int stage, const ls_piece *piece) {
     if (piece->kind == LS_PIECE_FORWARD) return;
     touch_value(plan, stage, op->out);
     touch_grad(plan, stage, f->grad_norm ? f->grad_norm->out : op->out);
-    if (piece->kind == LS_PIECE_BACKWARD) touch_grad(plan, stage, f->norm ? f->norm->out : f->source);
+    if (piece->kind != LS_PIECE_BACKWARD) return;
+    touch_grad(plan, stage, f->norm ? f->norm->out : f->source);
+    for (int k = 1; k < LS_MAX_INPUTS && op->in[k]; k++) touch_grad(plan, stage, op->in[k]);
 }
 
 static void touch_all(ls_plan *plan) {
@@ -133,8 +129,8 @@ ls_status ls_plan_allocate(ls_plan *plan) {
     for (int i = 0; i < graph->op_count; i++) {
         ls_tensor *view = graph->ops[i]->out;
         if (!graph->ops[i]->class->view) continue;
-        view->value = base_of(view)->value;
-        view->grad = base_of(view)->grad;
+        view->value = ls_tensor_base(view)->value;
+        view->grad = ls_tensor_base(view)->grad;
     }
     return allocate_scratch(plan);
 }

@@ -1,0 +1,20 @@
+/* Addition of two tensors of the same shape, the join of a residual block (He et al., 2016): y = a + b, and both inputs
+ * get the gradient of y. */
+#ifndef LOCKSTEP_LAYERS_RESIDUAL_H
+#define LOCKSTEP_LAYERS_RESIDUAL_H
+
+#include "layers/layer.h"
+
+typedef struct ls_add_kernels {
+    /* y = a + b, elements [first, last) */
+    void (*forward)(const void *a, const void *b, int64_t first, int64_t last, void *y);
+    /* dx = dy, or dx += dy */
+    void (*backward)(const void *dy, bool accumulate, int64_t first, int64_t last, void *dx);
+} ls_add_kernels;
+
+extern const ls_add_kernels ls_add_ref_f32, ls_add_ref_f64;
+
+/* The op. LS_USAGE: the shapes differ. */
+ls_tensor *ls_add(ls_graph *graph, ls_tensor *a, ls_tensor *b);
+
+#endif
