@@ -89,6 +89,13 @@ void replica_create(replica *r, const network_case *network, const ls_backend *b
     assert_non_null(r->sample);
 }
 
+void replica_reset(replica *r) {
+    const ls_parameters *p = &r->network->parameters;
+    set_parameters(r->network);
+    memset(p->gradient, 0xff,
+           (size_t)(p->nodes * p->summed + p->total - p->summed) * ls_dtype_size(r->backend->dtype));
+}
+
 void replica_destroy(replica *r) {
     ls_plan_destroy(&r->plan);
     ls_graph_destroy(&r->graph);

@@ -39,6 +39,8 @@ enum { REPLICA_SAMPLES = 64, REPLICA_SEED = 20240607 };
  * batches of up to `batch` samples. Everything fails the test that can fail. */
 void replica_create(replica *r, const network_case *network, const ls_backend *backend, int total, int rank,
                     int size, int64_t batch);
+/* Parameters and statistics as after replica_create, and gradients full of NaN. */
+void replica_reset(replica *r);
 /* Frees all of it. */
 void replica_destroy(replica *r);
 

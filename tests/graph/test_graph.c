@@ -28,13 +28,13 @@ static void check_case(const network_case *network, ls_dtype dtype, int total, c
     outcome want[STEPS];
     replica r;
     replica_create(&r, network, cpu_backend(dtype), total, 0, 1, batch[0]);
+    replica_reset(&r);
     for (uint32_t step = 0; step < STEPS; step++) {
         replica_run_eager(&r, LS_TRAINING, batch[step], step);
         want[step] = replica_outcome(&r);
     }
-    replica_destroy(&r);
     for (size_t way = 0; way < sizeof ways / sizeof *ways; way++) {
-        replica_create(&r, network, cpu_backend(dtype), total, 0, 1, batch[0]);
+        replica_reset(&r);
         replica_plan(&r, LS_TRAINING, ways[way].fuse, ways[way].threads);
         for (uint32_t step = 0; step < STEPS; step++) {
             char what[256];
@@ -46,8 +46,8 @@ static void check_case(const network_case *network, ls_dtype dtype, int total, c
             expect_same_outcome(what, &r, &got, &want[step]);
             outcome_free(&got);
         }
-        replica_destroy(&r);
     }
+    replica_destroy(&r);
     for (int step = 0; step < STEPS; step++) outcome_free(&want[step]);
 }
 
