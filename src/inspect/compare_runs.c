@@ -52,10 +52,10 @@ static bool trails_usable(const ls_metrics_file *a, const ls_metrics_file *b, co
                           FILE *out) {
     static const char only[] = "only losses and accuracies could be compared";
     if (a->trail.length == 0 || b->trail.length == 0)
-        fprintf(out, "trail: %s has none (trail_interval=0): %s\n",
-                a->trail.length > 0   ? "B"
-                : b->trail.length > 0 ? "A"
-                                      : "neither run",
+        fprintf(out, "trail: %s (trail_interval=0): %s\n",
+                a->trail.length > 0   ? "B has none"
+                : b->trail.length > 0 ? "A has none"
+                                      : "neither run has one",
                 only);
     else if (!m->named)
         fprintf(out, "trail: the runs have different tensors: %s\n", only);

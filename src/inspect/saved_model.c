@@ -56,7 +56,7 @@ static ls_status create_network(ls_saved_model *model) {
                        "%s: found images of %" PRIu64 " x %" PRIu64 " in %" PRIu64 " classes, expected some",
                        model->path, mark->height, mark->width, mark->classes);
     ls_network_layer_keys(model->layers);
-    LS_TRY(ls_config_parse(model->path, model->yaml, strlen(model->yaml), &ls_option_keys, model->layers,
+    LS_TRY(ls_config_parse("config/yaml", model->yaml, strlen(model->yaml), &ls_option_keys, model->layers,
                            ls_layer_class_count, &model->config));
     LS_TRY(ls_config_settings(model->config, &model->options));
     LS_TRY(ls_network_create(model->config, (int)mark->height, (int)mark->width, (int)mark->classes,

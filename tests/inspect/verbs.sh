@@ -1,0 +1,152 @@
+#!/usr/bin/env bash
+# lockstep diff and lockstep inspect on runs that the program itself has trained: what they find and how they exit.
+#
+#   verbs.sh BINARY WORK_FOLDER DATA_FOLDER PYTHON
+#
+# Without mpirun or h5py the parts that need them are left out, and said so.
+set -euo pipefail
+
+BINARY=$1 WORK=$2 DATA=$3 PYTHON=$4
+HERE=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
+FAILURES=0
+
+fail() {
+  echo "FAILED: $*"
+  FAILURES=$((FAILURES + 1))
+}
+
+# Trains WORK/NAME: tiny.yaml with the overrides given.
+train() { # NAME OVERRIDES..
+  local name=$1
+  shift
+  "$BINARY" train tiny.yaml data="$DATA" output="$name" "$@" >"$name.out" 2>"$name.err" ||
+    { cat "$name.out" "$name.err"; exit 1; }
+}
+
+# Runs the program and checks its exit code; further arguments before -- must each be in what it says.
+expect() { # CODE [TEXT..] -- ARGUMENTS..
+  local code=$1 found=0
+  local -a texts=()
+  shift
+  while [[ $1 != -- ]]; do
+    texts+=("$1")
+    shift
+  done
+  shift
+  "$BINARY" "$@" >said 2>&1 || found=$?
+  [[ $found == "$code" ]] || fail "lockstep $*: exit code $found, expected $code: $(tail -n 3 said)"
+  for text in "${texts[@]}"; do
+    grep -qF -- "$text" said || fail "lockstep $*: does not say '$text': $(cat said)"
+  done
+}
+
+rm -rf "$WORK"
+mkdir -p "$WORK"
+cd "$WORK"
+cat >tiny.yaml <<'YAML'
+split: 640
+epochs: 9
+steps: 25
+batch: 64
+lr: 0.01
+trail_interval: 1
+comm: self
+progress: none
+network: [flatten, batchnorm, {dense: {units: 12}}, relu, {dropout: {rate: 0.2}}, {dense: {units: 10}}]
+YAML
+
+# Two epochs of 10 steps and half of a third one.
+train one
+train threads threads=2
+train seed seed=2
+train early schedule=multistep 'milestones=[10]'
+train late schedule=multistep 'milestones=[15]'
+train short steps=15
+train coarse trail_interval=4
+train blind trail_interval=0
+train wide 'network=[flatten, batchnorm, {dense: {units: 13}}, relu, {dropout: {rate: 0.2}}, {dense: {units: 10}}]'
+
+# --- diff of runs
+expect 0 "equal: losses and accuracies of 25 steps and 2 epochs, 22 tensors at 25 steps of the trail, the test result" \
+  "configuration: the same" "equal: 22 tensors at step 25" -- diff one threads
+expect 0 "equal: " -- diff one/metrics.h5 threads
+expect 1 "  seed: 1 | 2" "different: first at step 1, tensor model/1.weight" -- diff one seed
+expect 1 "  milestones: [10] | [15]" "different: first at step 11, tensor model/1.weight (equal at step 10)" -- diff early late
+expect 1 "equal as far as both go: losses and accuracies of 15 steps and 1 epochs, 22 tensors at 15 steps" \
+  "different: B goes further, to 25 steps" -- diff short one
+expect 0 "22 tensors at 6 steps of the trail" -- diff coarse one
+expect 0 "trail: B has none (trail_interval=0): only losses and accuracies could be compared" \
+  "equal: 22 tensors at step 25" -- diff one blind
+expect 1 "  network.2.dense.units: 12 | 13" "different: first at step 1, tensor model/1.weight" -- diff one wide
+
+# --- diff of checkpoints
+expect 0 "equal: 22 tensors at step 25, fingerprint" -- diff one/checkpoint-25.h5 threads/checkpoint-25.h5
+expect 1 "largest ulp" "tensors at step 25, the first is model/1.weight" -- diff one/checkpoint-25.h5 seed/checkpoint-25.h5
+expect 1 "checkpoints of different steps, 25 | 15; names and shapes of the tensors are the same" \
+  -- diff one/checkpoint-25.h5 short/checkpoint-15.h5
+expect 1 "  model/2.weight: f32 [12, 784] | f32 [13, 784]" -- diff one/checkpoint-25.h5 wide/checkpoint-25.h5
+
+# --- ranks
+if command -v mpirun >/dev/null; then
+  mpirun -n 3 "$BINARY" train tiny.yaml data="$DATA" output=ranks comm=mpi >ranks.out 2>ranks.err || { cat ranks.err; exit 1; }
+  expect 0 "equal: " -- diff one ranks
+else
+  echo "left out: ranks, since there is no mpirun"
+fi
+
+# --- usage
+expect 2 "expected lockstep diff A B" -- diff one
+expect 2 "expected lockstep diff A B" -- diff one seed late
+expect 2 "is a checkpoint and one a run" -- diff one one/checkpoint-25.h5
+expect 2 "--json is an option of inspect alone" -- diff --json one seed
+expect 2 "expected lockstep inspect FILE" -- inspect
+expect 2 "expected lockstep inspect FILE" -- inspect one seed
+
+# --- what is not there or damaged
+mkdir empty bad
+cp one/metrics.h5 bad/
+cp one/checkpoint-25.h5 bad/
+printf x | dd of=bad/checkpoint-25.h5 bs=1 seek=9999 conv=notrunc status=none
+head -c 3000 one/metrics.h5 >cut.h5
+head -c 3000 one/checkpoint-25.h5 >cut-checkpoint.h5
+for verb in "inspect" "inspect --json" "diff one" "diff one/checkpoint-25.h5"; do
+  for file in none none/checkpoint-1.h5 empty cut.h5 cut-checkpoint.h5 bad bad/checkpoint-25.h5 tiny.yaml /dev/null; do
+    # shellcheck disable=SC2086 # the words of a verb
+    expect 78 "lockstep: error: " "$file" -- $verb "$file"
+  done
+done
+# shellcheck disable=SC2016
+expect 78 "damaged: found digest" -- inspect bad/checkpoint-25.h5
+expect 0 "seal             verified" -- inspect bad/metrics.h5
+# an older good checkpoint stands in for a newer damaged one, and that is said
+cp short/checkpoint-15.h5 bad/
+expect 0 "checkpoint-25.h5" "checkpoint bad/checkpoint-15.h5" -- inspect bad
+# a run that has only begun
+mkdir begun
+cp short/metrics.h5 begun/
+expect 0 "no checkpoint yet" -- inspect begun
+
+# --- output that cannot be written
+if [[ -w /dev/full ]]; then
+  for verb in "inspect one" "inspect --json one" "diff one seed"; do
+    code=0
+    # shellcheck disable=SC2086
+    "$BINARY" $verb >/dev/full 2>said || code=$?
+    [[ $code == 74 ]] || fail "$verb > /dev/full: exit code $code, expected 74"
+  done
+fi
+
+# --- MPI is not started: with components that do not exist it could not be
+for verb in "inspect one" "diff one threads"; do
+  # shellcheck disable=SC2086
+  OMPI_MCA_pml=none OMPI_MCA_btl=none "$BINARY" $verb >said 2>&1 || fail "$verb needs MPI: $(tail -n 3 said)"
+done
+
+# --- inspect
+expect 0 "fingerprint      " "which matches the tensors" "epochs           2" "no" -- inspect one
+for subject in one one/metrics.h5 one/checkpoint-25.h5 begun; do
+  expect 0 -- inspect --json "$subject"
+  "$PYTHON" -E -s "$HERE/check_json.py" said "$subject" || fail "inspect --json $subject"
+done
+
+((FAILURES == 0)) && echo "all as expected"
