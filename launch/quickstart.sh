@@ -12,7 +12,7 @@ About two minutes on two cores once the packages are there. Safe to run again: i
 
   data=FOLDER     the four MNIST files, plain or .gz; default: LOCKSTEP_DATA, data/mnist, a download of MNIST (kept in
                   data/mnist), or the distribution's Fashion-MNIST
-  KEY=VALUE       any key of the configuration, for example epochs=2 or seed=7 (lockstep train --help)
+  KEY=VALUE       any key of the configuration, for example epochs=2 or seed=7 (lockstep --keys)
 
 Environment: LOCKSTEP_RANKS=N ranks instead of 2; LOCKSTEP_INSTALL=no never installs anything; LOCKSTEP_DATA=FOLDER.
 END

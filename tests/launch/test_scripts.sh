@@ -3,7 +3,7 @@
 set -euo pipefail
 cd "$1" # top folder of the sources
 
-scripts=(launch/*.sh tests/*/*.sh .ci/run)
+scripts=(launch/*.sh tests/*/*.sh tests/*/*.bash .ci/run)
 for script in "${scripts[@]}"; do bash -n "$script"; done
 if command -v shellcheck >/dev/null; then
   shellcheck -x "${scripts[@]}"
