@@ -155,11 +155,12 @@ static long writer_of(const char *name) {
     return *at == '\0' ? pid : 0;
 }
 
-static ls_status sweep_entry(const char *folder, int fd, const char *name) {
+static bool runs(long pid) { return pid != (long)getpid() && (kill((pid_t)pid, 0) == 0 || errno != ESRCH); }
+
+static ls_status sweep_entry(const char *folder, int fd, const char *name, bool locked) {
     struct stat info;
     long pid = writer_of(name);
-    if (pid == 0) return LS_OK;
-    if (pid != (long)getpid() && (kill((pid_t)pid, 0) == 0 || errno != ESRCH)) return LS_OK;
+    if (pid == 0 || (!locked && runs(pid))) return LS_OK;
     if (fstatat(fd, name, &info, AT_SYMLINK_NOFOLLOW) != 0 || !S_ISREG(info.st_mode)) return LS_OK;
     if (unlinkat(fd, name, 0) != 0 && errno != ENOENT)
         return ls_fail(LS_OUTPUT, "%s/%s: cannot remove the leftover temporary file: %s", folder, name,
@@ -168,7 +169,7 @@ static ls_status sweep_entry(const char *folder, int fd, const char *name) {
     return LS_OK;
 }
 
-ls_status ls_atomic_sweep(const char *folder) {
+ls_status ls_atomic_sweep(const char *folder, bool locked) {
     DIR *handle = opendir(folder);
     if (!handle) return fail(folder, "list the folder");
     ls_status status = LS_OK;
@@ -176,7 +177,7 @@ ls_status ls_atomic_sweep(const char *folder) {
         errno = 0;
         const struct dirent *entry = readdir(handle);
         if (!entry) break;
-        ls_status swept = sweep_entry(folder, dirfd(handle), entry->d_name);
+        ls_status swept = sweep_entry(folder, dirfd(handle), entry->d_name, locked);
         if (status == LS_OK) status = swept;
     }
     if (errno != 0 && status == LS_OK) status = fail(folder, "list the folder");

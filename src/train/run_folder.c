@@ -70,10 +70,12 @@ static ls_status remove_file(const char *folder, const char *name) {
     return status;
 }
 
-/* Locks FOLDER/lock; the file stays, the lock goes with the process. */
-static ls_status lock_folder(const char *folder, int *lock) {
+/* Locks FOLDER/lock; the file stays, the lock goes with the process. *locked: is it there? Not every file system has
+ * locks. */
+static ls_status lock_folder(const char *folder, int *lock, bool *locked) {
     char *path;
     ls_status status = LS_OK;
+    *locked = false;
     LS_TRY(join(folder, "lock", &path));
     *lock = open(path, O_RDWR | O_CREAT | O_CLOEXEC | O_NOFOLLOW, 0666);
     if (*lock < 0)
@@ -83,16 +85,19 @@ static ls_status lock_folder(const char *folder, int *lock) {
             status = ls_fail(LS_BUSY, "%s: another run is writing here", folder);
         else
             ls_log(LS_LOG_WARNING, "%s: no lock, so nothing keeps a second run out: %s", path, strerror(errno));
+    } else {
+        *locked = true;
     }
     free(path);
     return status;
 }
 
 ls_status ls_run_folder_open(const char *folder, int *lock) {
+    bool locked;
     *lock = -1;
     LS_TRY(make_folders(folder));
-    LS_TRY(lock_folder(folder, lock));
-    return ls_atomic_sweep(folder);
+    LS_TRY(lock_folder(folder, lock, &locked));
+    return ls_atomic_sweep(folder, locked);
 }
 
 bool ls_run_folder_contains(const char *folder, const char *path) {
