@@ -93,9 +93,9 @@ static ls_status finish(run *r) {
     ls_trainer *t = r->trainer;
     ls_status status = LS_OK;
     t->comm->phase = "writing the last checkpoint";
-    if (is_root(r)) {
-        status = ls_recorder_save(&r->recorder, true);
-        if (status == LS_OK) status = ls_metrics_write(r->recorder.metrics, 1);
+    if (is_root(r)) { /* the metrics first: a run that is marked as finished is never written to again */
+        status = ls_metrics_write(r->recorder.metrics, 1);
+        if (status == LS_OK) status = ls_recorder_save(&r->recorder, true);
     }
     return ls_comm_agree(t->comm, status);
 }
