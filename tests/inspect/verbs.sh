@@ -137,10 +137,15 @@ if [[ -w /dev/full ]]; then
 fi
 
 # --- MPI is not started: with components that do not exist it could not be
+export OMPI_MCA_pml=none OMPI_MCA_btl=none
+if "$BINARY" train tiny.yaml data="$DATA" output=broken comm=mpi steps=1 >said 2>&1; then
+  echo "left out: this MPI starts with components that do not exist"
+fi
 for verb in "inspect one" "diff one threads"; do
   # shellcheck disable=SC2086
-  OMPI_MCA_pml=none OMPI_MCA_btl=none "$BINARY" $verb >said 2>&1 || fail "$verb needs MPI: $(tail -n 3 said)"
+  "$BINARY" $verb >said 2>&1 || fail "$verb needs MPI: $(tail -n 3 said)"
 done
+unset OMPI_MCA_pml OMPI_MCA_btl
 
 # --- inspect
 expect 0 "fingerprint      " "which matches the tensors" "epochs           2" "no" -- inspect one
