@@ -150,19 +150,6 @@ static bool gradient_ready(ls_plan *plan, const ls_op *op) {
     return true;
 }
 
-static bool schedule_norm_backward(ls_plan *plan, ls_op *op) {
-    ls_op_plan *p = plan_of(plan, op);
-    if (!p->grad_sums_done) {
-        if (!gradient_ready(plan, op)) return false;
-        if (!p->folded) emit(plan, op, LS_PIECE_GRAD_SUMS); /* else the reader's store has taken them */
-        p->grad_sums_done = true;
-        return true;
-    }
-    if (!p->grad_cut_done) return false;
-    if (op->in[0]->requires_grad && !p->absorbed) emit(plan, op, LS_PIECE_BACKWARD);
-    return p->backward_done = true;
-}
-
 /* The tensor whose gradient an op's backward piece writes for its input k; NULL: none. */
 static ls_tensor *gradient_target(const ls_op *op, int k) {
     ls_tensor *t = op->in[k];
@@ -171,10 +158,53 @@ static ls_tensor *gradient_target(const ls_op *op, int k) {
     return t->requires_grad ? ls_tensor_base(t) : NULL;
 }
 
+/* The op that reads the target of op's input k: op itself, or the first one folded into its load. */
+static const ls_op *direct_reader(const ls_op *op, int k) {
+    const ls_tensor *t = op->fusion.norm ? op->fusion.norm->out : op->fusion.source;
+    while (k == 0 && op->in[0] != t) op = op->in[0]->producer;
+    return op;
+}
+
+/* Gradients of one tensor are added from its last reader on the tape to its first, as the eager graph does. Two may come
+ * in any order; of more, an op's share for input k has to wait for those of later readers. */
+static bool in_turn(ls_plan *plan, const ls_op *op, int k) {
+    const ls_graph *graph = plan->graph;
+    const ls_tensor *target = gradient_target(op, k);
+    int first = direct_reader(op, k)->index, writes = 0;
+    bool later_done = true;
+    for (int i = 0; i < graph->op_count; i++)
+        for (int m = 0; m < LS_MAX_INPUTS && graph->ops[i]->in[m]; m++) {
+            const ls_op *reader = graph->ops[i];
+            if (reader->class->view || ls_tensor_base(reader->in[m]) != target) continue;
+            writes++;
+            if (i > first && !delivered(plan, reader)) later_done = false;
+        }
+    return later_done || writes <= 2;
+}
+
+static bool all_in_turn(ls_plan *plan, const ls_op *op) {
+    for (int k = 0; k < LS_MAX_INPUTS; k++)
+        if (gradient_target(op, k) && !in_turn(plan, op, k)) return false;
+    return true;
+}
+
 static bool writes_gradient(const ls_op *op) {
     for (int k = 0; k < LS_MAX_INPUTS; k++)
         if (gradient_target(op, k)) return true;
     return false;
+}
+
+static bool schedule_norm_backward(ls_plan *plan, ls_op *op) {
+    ls_op_plan *p = plan_of(plan, op);
+    if (!p->grad_sums_done) {
+        if (!gradient_ready(plan, op)) return false;
+        if (!p->folded) emit(plan, op, LS_PIECE_GRAD_SUMS); /* else the reader's store has taken them */
+        p->grad_sums_done = true;
+        return true;
+    }
+    if (!p->grad_cut_done || !all_in_turn(plan, op)) return false;
+    if (op->in[0]->requires_grad && !p->absorbed) emit(plan, op, LS_PIECE_BACKWARD);
+    return p->backward_done = true;
 }
 
 static bool schedule_backward(ls_plan *plan, ls_op *op) {
@@ -185,6 +215,7 @@ static bool schedule_backward(ls_plan *plan, ls_op *op) {
     if (op->class->norm) return schedule_norm_backward(plan, op);
     if (op->fusion.grad_norm ? !plan_of(plan, op->fusion.grad_norm)->grad_cut_done : !gradient_ready(plan, op))
         return false;
+    if (!all_in_turn(plan, op)) return false;
     if (writes_gradient(op) || op->fusion.grad_norm) emit(plan, op, LS_PIECE_BACKWARD);
     if (op->class->weight_grad) emit(plan, op, LS_PIECE_WEIGHT_GRAD);
     return p->backward_done = true;
@@ -258,6 +289,7 @@ ls_status ls_plan_create(ls_graph *graph, bool fuse, int threads, ls_plan **out)
     size_t n = (size_t)graph->op_count;
     *out = NULL;
     LS_TRY(graph->status);
+    if (graph->mode != LS_RECORD) return ls_fail(LS_USAGE, "a plan of an eager graph; expected a recorded one");
     LS_TRY(ls_calloc(&plan, 1, sizeof *plan, "a plan"));
     plan->graph = graph;
     plan->threads = threads;
