@@ -1,6 +1,7 @@
 #include <string.h>
 
 #include "graph/replica.h"
+#include "layers/residual/residual.h"
 
 #define BN       "batchnorm"
 #define PLAIN_BN "{batchnorm: {affine: false, eps: 1.0e-8}}"
@@ -11,43 +12,103 @@
 #define MLP(bn, act)                                                                                         \
     "[" bn ", " FC(37) ", " bn ", " act ", " DROP ", " FC(19) ", " bn ", " act ", " DROP ", " FC(5) "]"
 
+/* Layers [first, last) of a network, one after another. */
+static ls_tensor *through(const ls_network *network, int first, int last, ls_graph *graph, ls_tensor *x) {
+    for (int i = first; i < last; i++) x = network->layers[i].class->apply(&network->layers[i], graph, x);
+    return x;
+}
+
+/* He et al., 2016: relu(f(h) + h), the join read by the last layer. */
+static ls_tensor *residual(const ls_network *network, ls_graph *graph, ls_tensor *x) {
+    ls_tensor *h = through(network, 0, 3, graph, x);
+    ls_tensor *f = through(network, 3, 5, graph, h);
+    return through(network, 5, network->count, graph, ls_add(graph, f, h));
+}
+
+/* Two blocks of which the first begins with a bare dense layer: its output is read by a BatchNorm and by the
+ * join. */
+static ls_tensor *pre_activation(const ls_network *network, ls_graph *graph, ls_tensor *x) {
+    ls_tensor *h = through(network, 0, 1, graph, x);
+    h = ls_add(graph, h, through(network, 1, 4, graph, h));
+    h = ls_add(graph, through(network, 4, 8, graph, h), h);
+    return through(network, 8, network->count, graph, h);
+}
+
+/* An image and the same image flattened both have readers; so has the same tensor twice. */
+static ls_tensor *views(const ls_network *network, ls_graph *graph, ls_tensor *x) {
+    ls_tensor *image = through(network, 0, 2, graph, x);
+    ls_tensor *left = through(network, 2, 3, graph, ls_add(graph, image, image)); /* flatten */
+    ls_tensor *right = through(network, 2, 3, graph, through(network, 1, 2, graph, image));
+    ls_tensor *direct = through(network, 2, 3, graph, image);
+    return through(network, 3, network->count, graph, ls_add(graph, ls_add(graph, left, right), direct));
+}
+
+/* One tensor with five readers, of which those that wait for a cut are neither the first nor the last. */
+static ls_tensor *many_readers(const ls_network *network, ls_graph *graph, ls_tensor *x) {
+    ls_tensor *h = through(network, 0, 1, graph, x);
+    ls_tensor *a = through(network, 2, 3, graph, h), *b = through(network, 5, 6, graph, h);
+    ls_tensor *c = through(network, 1, 3, graph, h), *d = through(network, 3, 5, graph, h);
+    ls_tensor *sum = ls_add(graph, ls_add(graph, a, ls_add(graph, c, h)), ls_add(graph, b, d));
+    return through(network, 6, network->count, graph, sum);
+}
+
 const network_case network_cases[] = {
-    {"mlp", 5, 7, 5, MLP(BN, "relu")},
-    {"mlp, no affine", 5, 7, 5, MLP(PLAIN_BN, "relu")},
-    {"mlp, tanh", 5, 7, 5, MLP(BN, "tanh")},
-    {"mlp, tanh, no affine", 5, 7, 5, MLP(PLAIN_BN, "tanh")},
-    {"dense", 4, 3, 3, "[" FC(3) "]"},
-    {"dense-dense", 4, 3, 3, "[" FC(6) ", " FC(3) "]"},
-    {"dense-relu-dense", 4, 3, 3, "[" FC(6) ", relu, " FC(3) "]"},
-    {"dense-tanh-dense", 4, 3, 3, "[" FC(6) ", tanh, " FC(3) "]"},
-    {"dense-dropout-dense", 4, 3, 3, "[" FC(6) ", " DROP ", " FC(3) "]"},
-    {"dense-batchnorm-dense", 4, 3, 3, "[" FC(6) ", " BN ", " FC(3) "]"},
-    {"dense-batchnorm-dropout-dense", 4, 3, 3, "[" FC(6) ", " BN ", " DROP ", " FC(3) "]"},
-    {"dense-relu-dropout-dense", 4, 3, 3, "[" FC(6) ", relu, " DROP ", " FC(3) "]"},
-    {"dense-tanh-dropout-dense", 4, 3, 3, "[" FC(6) ", tanh, " DROP ", " FC(3) "]"},
-    {"dense-dropout-relu-dense", 4, 3, 3, "[" FC(6) ", " DROP ", relu, " FC(3) "]"},
+    {"mlp", 5, 7, 5, .layers = MLP(BN, "relu")},
+    {"mlp, no affine", 5, 7, 5, .layers = MLP(PLAIN_BN, "relu")},
+    {"mlp, tanh", 5, 7, 5, .layers = MLP(BN, "tanh")},
+    {"mlp, tanh, no affine", 5, 7, 5, .layers = MLP(PLAIN_BN, "tanh")},
+    {"dense", 4, 3, 3, .layers = "[" FC(3) "]"},
+    {"dense-dense", 4, 3, 3, .layers = "[" FC(6) ", " FC(3) "]"},
+    {"dense-relu-dense", 4, 3, 3, .layers = "[" FC(6) ", relu, " FC(3) "]"},
+    {"dense-tanh-dense", 4, 3, 3, .layers = "[" FC(6) ", tanh, " FC(3) "]"},
+    {"dense-dropout-dense", 4, 3, 3, .layers = "[" FC(6) ", " DROP ", " FC(3) "]"},
+    {"dense-batchnorm-dense", 4, 3, 3, .layers = "[" FC(6) ", " BN ", " FC(3) "]"},
+    {"dense-batchnorm-dropout-dense", 4, 3, 3, .layers = "[" FC(6) ", " BN ", " DROP ", " FC(3) "]"},
+    {"dense-relu-dropout-dense", 4, 3, 3, .layers = "[" FC(6) ", relu, " DROP ", " FC(3) "]"},
+    {"dense-tanh-dropout-dense", 4, 3, 3, .layers = "[" FC(6) ", tanh, " DROP ", " FC(3) "]"},
+    {"dense-dropout-relu-dense", 4, 3, 3, .layers = "[" FC(6) ", " DROP ", relu, " FC(3) "]"},
     {"relu before batchnorm", 4, 3, 3,
-     "[" FC(6) ", relu, " BN ", " FC(4) ", tanh, " DROP ", " BN ", " FC(3) "]"},
-    {"batchnorm at the end", 4, 3, 3, "[" FC(6) ", relu, " FC(3) ", " BN "]"},
-    {"chain at the end", 4, 3, 3, "[" FC(6) ", relu, " FC(3) ", " BN ", tanh, " DROP "]"},
-    {"batchnorm and dropout at the start", 4, 3, 3, "[" BN ", relu, " DROP ", " FC(3) "]"},
-    {"two batchnorms", 4, 3, 3, "[" FC(6) ", " BN ", " PLAIN_BN ", relu, " FC(3) "]"},
-    {"two of each", 4, 3, 3, "[" FC(6) ", " BN ", relu, tanh, " DROP ", " DROP ", " FC(3) "]"},
+     .layers = "[" FC(6) ", relu, " BN ", " FC(4) ", tanh, " DROP ", " BN ", " FC(3) "]"},
+    {"batchnorm at the end", 4, 3, 3, .layers = "[" FC(6) ", relu, " FC(3) ", " BN "]"},
+    {"chain at the end", 4, 3, 3, .layers = "[" FC(6) ", relu, " FC(3) ", " BN ", tanh, " DROP "]"},
+    {"batchnorm and dropout at the start", 4, 3, 3, .layers = "[" BN ", relu, " DROP ", " FC(3) "]"},
+    {"two batchnorms", 4, 3, 3, .layers = "[" FC(6) ", " BN ", " PLAIN_BN ", relu, " FC(3) "]"},
+    {"two of each", 4, 3, 3, .layers = "[" FC(6) ", " BN ", relu, tanh, " DROP ", " DROP ", " FC(3) "]"},
     {"no bias", 4, 3, 3,
-     "[{dense: {units: 6, bias: false}}, " BN ", relu, {dense: {units: 3, bias: false}}]"},
-    {"flatten first", 4, 3, 3, "[flatten, " BN ", " FC(6) ", " BN ", relu, " FC(3) "]"},
+     .layers = "[{dense: {units: 6, bias: false}}, " BN ", relu, {dense: {units: 3, bias: false}}]"},
+    {"flatten first", 4, 3, 3, .layers = "[flatten, " BN ", " FC(6) ", " BN ", relu, " FC(3) "]"},
     {"chain for branches", 4, 3, 3,
-     "[" FC(6) ", " BN ", relu, " DROP ", " FC(5) ", " BN ", tanh, " FC(3) "]"},
-    {"wide", 9, 9, 7, "[" FC(150) ", " BN ", relu, " DROP ", " FC(131) ", " BN ", relu, " FC(7) "]"},
+     .layers = "[" FC(6) ", " BN ", relu, " DROP ", " FC(5) ", " BN ", tanh, " FC(3) "]"},
+    {"wide", 9, 9, 7,
+     .layers = "[" FC(150) ", " BN ", relu, " DROP ", " FC(131) ", " BN ", relu, " FC(7) "]"},
     {"conv", 7, 6, 4,
-     "[{conv2d: {channels: 5, kernel: 3, pad: 1}}, " BN
-     ", relu, {conv2d: {channels: 3, kernel: 3, stride: 2}}, " BN ", relu, " DROP ", " FC(4) "]"},
+     .layers = "[{conv2d: {channels: 5, kernel: 3, pad: 1}}, " BN
+               ", relu, {conv2d: {channels: 3, kernel: 3, stride: 2}}, " BN ", relu, " DROP ", " FC(4) "]"},
     {"conv, missing links", 7, 6, 4,
-     "[" BN ", {conv2d: {channels: 5, kernel: 3, bias: false}}, relu, {conv2d: {channels: 6, kernel: 2, pad: "
-     "1}}, " DROP ", {conv2d: {channels: 2, kernel: 1}}, " PLAIN_BN ", " FC(4) "]"},
+     .layers =
+         "[" BN
+         ", {conv2d: {channels: 5, kernel: 3, bias: false}}, relu, {conv2d: {channels: 6, kernel: 2, pad: "
+         "1}}, " DROP ", {conv2d: {channels: 2, kernel: 1}}, " PLAIN_BN ", " FC(4) "]"},
     {"conv, flatten", 6, 5, 4,
-     "[{conv2d: {channels: 3, kernel: 3, pad: 1}}, tanh, {conv2d: {channels: 1, kernel: 2}}, " BN
-     ", relu, flatten, " BN ", " FC(4) "]"},
+     .layers = "[{conv2d: {channels: 3, kernel: 3, pad: 1}}, tanh, {conv2d: {channels: 1, kernel: 2}}, " BN
+               ", relu, flatten, " BN ", " FC(4) "]"},
+    {"residual", 4, 3, 3, .layers = "[" FC(6) ", " BN ", relu, " FC(6) ", " BN ", relu, " DROP ", " FC(3) "]",
+     .wire = residual},
+    {"residual, no affine", 4, 3, 3,
+     .layers = "[" FC(6) ", " PLAIN_BN ", tanh, " FC(6) ", " PLAIN_BN ", relu, " FC(3) "]", .wire = residual},
+    {"residual, pre-activation", 4, 3, 3,
+     .layers =
+         "[" FC(6) ", " BN ", relu, " FC(6) ", " BN ", relu, " DROP ", " FC(6) ", " BN ", relu, " FC(3) "]",
+     .wire = pre_activation},
+    {"residual, conv", 6, 5, 3,
+     .layers = "[{conv2d: {channels: 3, kernel: 3}}, " BN
+               ", relu, {conv2d: {channels: 3, kernel: 3, pad: 1}}, " BN ", relu, " FC(3) "]",
+     .wire = residual},
+    {"views", 4, 3, 3,
+     .layers = "[{conv2d: {channels: 1, kernel: 1}}, tanh, flatten, " BN ", relu, " FC(3) "]", .wire = views},
+    {"many readers", 4, 3, 3,
+     .layers = "[" FC(6) ", " BN ", relu, " BN ", " FC(6) ", tanh, " BN ", relu, " FC(3) "]",
+     .wire = many_readers},
 };
 const int network_case_count = sizeof network_cases / sizeof *network_cases;
 

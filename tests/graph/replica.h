@@ -12,6 +12,8 @@ typedef struct network_case {
     const char *name;
     int height, width, classes;
     const char *layers;
+    ls_tensor *(*wire)(const ls_network *network, ls_graph *graph,
+                       ls_tensor *x); /* NULL: one layer after another */
 } network_case;
 
 /* MLPs and small convolution nets: complete chains of BatchNorm, activation and dropout, and such with links
@@ -22,6 +24,7 @@ extern const int network_case_count;
 const network_case *network_case_named(const char *name);
 
 typedef struct replica {
+    const network_case *which;
     const ls_backend *backend;
     ls_network *network;
     ls_dataset data;
