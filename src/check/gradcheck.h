@@ -11,6 +11,7 @@
 #include <stdio.h>
 
 #include "core/status.h"
+#include "graph/graph.h"
 
 #define LS_GRADCHECK_BOUND 1e-6
 
@@ -23,7 +24,7 @@ typedef struct ls_gradcheck_case {
     const char *layer;  /* the layer type that it is a case of, or "chain", or the loss */
     const char *layers; /* the YAML list of a configuration */
     int dims;
-    int64_t shape[4]; /* of a sample */
+    int64_t shape[LS_MAX_DIMS]; /* of a sample */
     int shards;
     int64_t batch;
     double clip; /* of the cross entropy; below 0: the loss is a weighted sum instead */

@@ -1,5 +1,6 @@
 #include "graph/internal.h"
 
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -41,17 +42,31 @@ static void op_destroy(ls_op *op) {
     free(op);
 }
 
-void ls_graph_destroy(ls_graph **out) {
-    ls_graph *graph = *out;
-    if (!graph) return;
-    for (int i = 0; i < graph->op_count; i++) op_destroy(graph->ops[i]);
-    for (int i = 0; i < graph->parameters->count; i++) free(graph->parameter_tensors[i]);
-    free(graph->parameter_tensors);
-    for (struct ls_allocation *a = graph->allocations, *next; a; a = next) {
-        next = a->next;
+void ls_graph_clear(ls_graph *graph, int first) {
+    if (first < 0) first = 0;
+    for (int i = first; i < graph->op_count; i++)
+        for (int k = 0; k < LS_MAX_INPUTS && graph->ops[i]->in[k]; k++) graph->ops[i]->in[k]->consumers--;
+    for (int i = first; i < graph->op_count; i++) op_destroy(graph->ops[i]);
+    if (first < graph->op_count) graph->op_count = first;
+    for (struct ls_allocation **at = &graph->allocations; *at;) {
+        struct ls_allocation *a = *at;
+        if (a->op < first) {
+            at = &a->next;
+            continue;
+        }
+        *at = a->next;
         graph->backend->release(a->memory);
         free(a);
     }
+}
+
+void ls_graph_destroy(ls_graph **out) {
+    ls_graph *graph = *out;
+    if (!graph) return;
+    ls_graph_clear(graph, 0);
+    free(graph->ops);
+    for (int i = 0; i < graph->parameters->count; i++) free(graph->parameter_tensors[i]);
+    free(graph->parameter_tensors);
     free(graph->scratch);
     free(graph);
     *out = NULL;
@@ -80,7 +95,7 @@ ls_tensor *ls_graph_give_up(ls_graph *graph, ls_status status) {
     return NULL;
 }
 
-void *ls_graph_allocate(ls_graph *graph, size_t size, const char *what) {
+static void *allocate_for(ls_graph *graph, int op, size_t size, const char *what) {
     struct ls_allocation *allocation;
     if (graph->status != LS_OK) return NULL;
     graph->status = ls_calloc(&allocation, 1, sizeof *allocation, what);
@@ -90,17 +105,34 @@ void *ls_graph_allocate(ls_graph *graph, size_t size, const char *what) {
         free(allocation);
         return NULL;
     }
+    allocation->op = op;
     allocation->next = graph->allocations;
     graph->allocations = allocation;
     return allocation->memory;
 }
 
-int64_t ls_tensor_channels(const ls_tensor *tensor) { return tensor->shape[tensor->dims - 1]; }
+/* Called before the op that wants it is on the tape. */
+void *ls_graph_allocate(ls_graph *graph, size_t size, const char *what) {
+    return allocate_for(graph, graph->op_count, size, what);
+}
+
+int64_t ls_tensor_channels(const ls_tensor *tensor) { return tensor->dims > 0 ? tensor->shape[tensor->dims - 1] : 1; }
 
 int64_t ls_tensor_pixels(const ls_tensor *tensor) {
     int64_t pixels = 1;
     for (int i = 0; i < tensor->dims - 1; i++) pixels *= tensor->shape[i];
     return pixels;
+}
+
+const char *ls_shape_text(int dims, const int64_t *shape, char *text, size_t size) {
+    size_t used = 0;
+    snprintf(text, size, "%s", dims > 0 ? "" : "scalar");
+    for (int i = 0; i < dims && used < size; i++) {
+        int n = snprintf(text + used, size - used, "%s%lld", i ? "x" : "", (long long)shape[i]);
+        if (n < 0) break;
+        used += (size_t)n;
+    }
+    return text;
 }
 
 int64_t ls_graph_rows(const ls_graph *graph) {
@@ -111,7 +143,7 @@ int64_t ls_graph_rows(const ls_graph *graph) {
 size_t ls_tensor_bytes(const ls_tensor *tensor) {
     const ls_graph *graph = tensor->graph;
     int64_t elements = ls_tensor_pixels(tensor) * ls_tensor_channels(tensor);
-    return (size_t)(elements * ls_graph_rows(graph)) * ls_dtype_size(graph->backend->dtype);
+    return (size_t)(tensor->batched ? elements * ls_graph_rows(graph) : elements) * ls_dtype_size(graph->backend->dtype);
 }
 
 ls_tensor *ls_graph_parameter(ls_graph *graph, int index) {
@@ -136,7 +168,7 @@ ls_tensor *ls_tensor_base(ls_tensor *tensor) {
 
 bool ls_op_has_gradient(const ls_op *op) {
     for (int k = 0; k < LS_MAX_INPUTS && op->in[k]; k++)
-        if (op->in[k]->batched && op->in[k]->requires_grad) return true;
+        if (op->in[k]->parameter < 0 && op->in[k]->requires_grad) return true;
     return false;
 }
 
@@ -182,7 +214,7 @@ static ls_status run_forward(ls_op *op) {
         op->out->value = op->in[0]->value;
         return LS_OK;
     }
-    op->out->value = ls_graph_allocate(op->graph, ls_tensor_bytes(op->out), op->class->name);
+    op->out->value = allocate_for(op->graph, op->index, ls_tensor_bytes(op->out), op->class->name);
     LS_TRY(op->graph->status);
     LS_TRY(eager_scratch(op));
     void *scratch = op->graph->scratch;
@@ -191,20 +223,28 @@ static ls_status run_forward(ls_op *op) {
         if (op->sum_length > 0) LS_TRY(reduce_now(op, false));
         op->class->cut(op, run);
     }
-    op->class->forward(op, run, 0, count, scratch);
+    if (op->class->forward) op->class->forward(op, run, 0, count, scratch);
     return op->sum_length > 0 && !op->class->cut ? reduce_now(op, false) : LS_OK;
 }
 
-/* Gradients of the batched inputs; one that another reader has written already is added to. */
-static ls_status allocate_gradients(ls_op *op) {
-    for (int k = 0; k < LS_MAX_INPUTS && op->in[k]; k++) {
-        ls_tensor *base = ls_tensor_base(op->in[k]);
-        if (!base->batched || !base->requires_grad) continue;
-        op->accumulate[k] = base->grad != NULL;
-        if (!base->grad) base->grad = ls_graph_allocate(op->graph, ls_tensor_bytes(base), "a gradient");
-        LS_TRY(op->graph->status);
-        for (ls_tensor *t = op->in[k]; t != base; t = t->producer->in[0]) t->grad = base->grad;
-    }
+static bool is_leaf(const ls_tensor *base) { return !base->producer->in[0]; }
+
+/* Memory for the gradient that an op reads or writes as that of `tensor`. *add: there is something to add to, of this
+ * pass or, for a leaf, of an earlier one. */
+static ls_status open_gradient(ls_tensor *tensor, bool *add) {
+    ls_graph *graph = tensor->graph;
+    ls_tensor *base = ls_tensor_base(tensor);
+    *add = base->grad && (base->pass == graph->pass || is_leaf(base));
+    if (!base->grad) base->grad = allocate_for(graph, base->producer->index, ls_tensor_bytes(base), "a gradient");
+    LS_TRY(graph->status);
+    base->pass = graph->pass;
+    for (; tensor != base; tensor = tensor->producer->in[0]) tensor->grad = base->grad;
+    return LS_OK;
+}
+
+static ls_status open_input_gradients(ls_op *op) {
+    for (int k = 0; k < LS_MAX_INPUTS && op->in[k]; k++)
+        if (op->in[k]->parameter < 0 && op->in[k]->requires_grad) LS_TRY(open_gradient(op->in[k], &op->accumulate[k]));
     return LS_OK;
 }
 
@@ -219,19 +259,41 @@ static ls_status run_backward(ls_op *op) {
         LS_TRY(reduce_now(op, true));
         op->class->grad_cut(op, run);
     }
-    LS_TRY(allocate_gradients(op));
+    LS_TRY(open_input_gradients(op));
     if (op->class->backward && ls_op_has_gradient(op)) op->class->backward(op, run, 0, count, scratch);
     if (op->class->weight_grad) op->class->weight_grad(op, run, 0, op->class->parts(op), scratch);
     return LS_OK;
 }
 
-ls_status ls_backward(ls_tensor *loss) {
-    ls_graph *graph = loss->graph;
+/* The gradient of the tensor that ls_backward() starts from: 1 on every element. */
+static ls_status seed_gradient(ls_tensor *tensor) {
+    ls_graph *graph = tensor->graph;
+    int64_t count = (int64_t)(ls_tensor_bytes(tensor) / ls_dtype_size(graph->backend->dtype));
+    bool add;
+    LS_TRY(open_gradient(tensor, &add));
+    double *grad64 = tensor->grad;
+    float *grad32 = tensor->grad;
+    for (int64_t i = 0; i < count; i++)
+        if (graph->backend->dtype == LS_FP64)
+            grad64[i] = add ? grad64[i] + 1 : 1;
+        else
+            grad32[i] = add ? grad32[i] + 1 : 1;
+    return LS_OK;
+}
+
+ls_status ls_backward(ls_tensor *tensor) {
+    if (!tensor) return LS_USAGE;
+    ls_graph *graph = tensor->graph;
+    if (!tensor->producer || !tensor->requires_grad)
+        ls_graph_fail(graph, LS_USAGE, "backward: the tensor %s",
+                      tensor->producer ? "depends on nothing that requires a gradient" : "is a parameter");
     LS_TRY(graph->status);
-    for (int i = loss->producer->index; i >= 0 && graph->status == LS_OK; i--) {
+    graph->pass++;
+    graph->status = seed_gradient(tensor);
+    for (int i = tensor->producer->index; i >= 0 && graph->status == LS_OK; i--) {
         ls_op *op = graph->ops[i];
         if (!op->out->requires_grad || !op->in[0]) continue;
-        if (op->out != loss && !op->out->grad) continue; /* the loss does not depend on it */
+        if (ls_tensor_base(op->out)->pass != graph->pass) continue; /* the tensor does not depend on it */
         graph->status = run_backward(op);
     }
     return graph->status;
@@ -240,7 +302,8 @@ ls_status ls_backward(ls_tensor *loss) {
 /* --- the tape ---------------------------------------------------------------------------------------------------- */
 
 static void *doubles(ls_graph *graph, int64_t count, int64_t vectors) {
-    return count > 0 ? ls_graph_allocate(graph, (size_t)(count * vectors) * sizeof(double), "partial sums") : NULL;
+    if (count == 0) return NULL;
+    return allocate_for(graph, graph->op_count - 1, (size_t)(count * vectors) * sizeof(double), "partial sums");
 }
 
 static void allocate_sums(ls_op *op) {
@@ -254,10 +317,26 @@ static void allocate_sums(ls_op *op) {
     op->grad_reduced = doubles(graph, op->grad_sum_length, 1);
 }
 
+static ls_status make_room(ls_graph *graph) {
+    if (graph->op_count < graph->op_capacity) return LS_OK;
+    ls_op **bigger;
+    int capacity = graph->op_capacity ? 2 * graph->op_capacity : 64;
+    LS_TRY(ls_calloc(&bigger, (size_t)capacity, sizeof(ls_op *), "the tape"));
+    if (graph->ops) memcpy(bigger, graph->ops, (size_t)graph->op_count * sizeof(ls_op *));
+    free(graph->ops);
+    graph->ops = bigger;
+    graph->op_capacity = capacity;
+    return LS_OK;
+}
+
 ls_tensor *ls_graph_add(ls_graph *graph, const ls_op *like, int dims, const int64_t *shape) {
     ls_op *op = NULL;
-    if (graph->status == LS_OK && graph->op_count == LS_MAX_OPS)
+    if (graph->mode == LS_RECORD && graph->op_count == LS_MAX_OPS)
         ls_graph_fail(graph, LS_USAGE, "the network has more than %d operations", LS_MAX_OPS);
+    if (graph->mode == LS_RECORD && like->class->unbatched)
+        ls_graph_fail(graph, LS_USAGE, "%s: a tensor without samples, on a graph recorded for a plan; expected an "
+                      "eager one", like->class->name);
+    if (graph->status == LS_OK) graph->status = make_room(graph);
     if (graph->status == LS_OK) graph->status = ls_calloc(&op, 1, sizeof *op, like->class->name);
     if (graph->status != LS_OK) {
         free(like->state);
@@ -269,7 +348,7 @@ ls_tensor *ls_graph_add(ls_graph *graph, const ls_op *like, int dims, const int6
     graph->ops[graph->op_count++] = op;
     graph->status = ls_calloc(&op->out, 1, sizeof *op->out, "a tensor");
     if (graph->status != LS_OK) return NULL;
-    *op->out = (ls_tensor){.graph = graph, .batched = true, .dims = dims, .producer = op, .parameter = -1};
+    *op->out = (ls_tensor){.graph = graph, .batched = !like->class->unbatched, .dims = dims, .producer = op, .parameter = -1};
     memcpy(op->out->shape, shape, (size_t)dims * sizeof *shape);
     for (int i = 0; i < LS_MAX_INPUTS && op->in[i]; i++) {
         op->in[i]->consumers++;

@@ -19,7 +19,7 @@
 #include "graph/parameters.h"
 #include "layers/fusion.h"
 
-enum { LS_MAX_DIMS = 4, LS_MAX_INPUTS = 3 };
+enum { LS_MAX_DIMS = 8, LS_MAX_INPUTS = 3 };
 
 typedef struct ls_graph ls_graph;
 typedef struct ls_op ls_op;
@@ -34,7 +34,8 @@ typedef struct ls_run {
     uint32_t epoch, step;
 } ls_run;
 
-/* A tensor of the graph: one per op output and one per parameter that takes part. */
+/* A tensor of the graph: one per op output and one per parameter that takes part. Values and gradients of the free
+ * tensors of tensor/tensor.h, which are not batched and have a producer, are [shape]. */
 typedef struct ls_tensor {
     ls_graph *graph;
     bool batched;               /* has a leading dimension of samples, not counted in dims */
@@ -46,6 +47,7 @@ typedef struct ls_tensor {
     int consumers;
     void *value;                /* batched: [rows][shape]; a parameter: in its arena */
     void *grad;                 /* batched: [rows][shape], NULL where none is needed or it is fused away */
+    int64_t pass;               /* the ls_backward() that wrote the gradient last; 0: none */
 } ls_tensor;
 
 /* Vectors of a normalisation, [channels] each, computed at its cuts: forward mean, scale, shift; backward a, b, c. */
@@ -75,6 +77,8 @@ typedef struct ls_op_class {
     bool stores_sums;         /* forward can take the sums of a BatchNorm that follows */
     bool view;                /* the output is the input under another shape: no pieces, no memory */
     bool norm, elementwise;   /* can be folded into a load: BatchNorm; activation or dropout */
+    bool unbatched;           /* the output is not batched: one tensor, cut into no shards (tensor/tensor.h). Pieces over
+                                 shards ignore their range; such an op runs eagerly only, on one rank */
     ls_shard_piece sums;      /* partial sums per shard into op->sums */
     ls_cut_piece cut;         /* once op->reduced holds their sum over all shards */
     ls_shard_piece forward;   /* out->value */
@@ -163,13 +167,23 @@ ls_tensor *ls_graph_give_up(ls_graph *graph, ls_status status);
 /* Device memory that lives as long as the graph, zeroed; NULL on a graph that has failed. */
 void *ls_graph_allocate(ls_graph *graph, size_t size, const char *what);
 
-/* Walks an eager graph's tape back from its last op, a loss; parameter gradients come out in their arena, as sums over
- * nodes. Collective through the reducer. */
-ls_status ls_backward(ls_tensor *loss);
+/* Forgets the ops of an eager graph from number `first` on (ls_graph_op_count() at some time before), with their tensors
+ * and all memory that came with them; what came earlier keeps values and gradients. A failure stays. */
+void ls_graph_clear(ls_graph *graph, int first);
 
-/* Channels (the last dimension) and pixels (all others) of a tensor; elements of one sample. */
+/* Walks an eager graph's tape back from this tensor, whose own gradient is 1 on every element (a loss op ignores it).
+ * Gradients of leaves (tensors of ops without inputs) are added to what is there, those of all other tensors replaced;
+ * parameter gradients come out in their arena, as sums over nodes. Collective through the reducer. LS_USAGE: the tensor
+ * needs no gradient, or is NULL: an op before it has failed, whose message stays. */
+ls_status ls_backward(ls_tensor *tensor);
+
+/* Channels (the last dimension) and pixels (all others) of a tensor, of one sample. */
 int64_t ls_tensor_channels(const ls_tensor *tensor);
 int64_t ls_tensor_pixels(const ls_tensor *tensor);
+/* The tensor whose memory this one is a view of: itself, mostly. */
+ls_tensor *ls_tensor_base(ls_tensor *tensor);
+/* "784", "28x28x1", or "scalar" for no dimensions, for messages. */
+const char *ls_shape_text(int dims, const int64_t *shape, char *text, size_t size);
 
 /* The kernel arguments that an op's fusion, its inputs and the run amount to. */
 ls_prologue ls_op_prologue(const ls_op *op, const ls_run *run);

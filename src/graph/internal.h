@@ -4,7 +4,7 @@
 
 #include "graph/graph.h"
 
-enum { LS_MAX_OPS = 4096 };
+enum { LS_MAX_OPS = 4096 }; /* of a recorded graph; an eager tape grows */
 
 struct ls_graph {
     ls_graph_mode mode;
@@ -15,10 +15,12 @@ struct ls_graph {
     const ls_run *run;       /* of an eager graph */
     ls_reducer reducer;
     ls_status status;
-    ls_op *ops[LS_MAX_OPS];
-    int op_count;
+    ls_op **ops;
+    int op_count, op_capacity;
+    int64_t pass; /* calls of ls_backward() */
     ls_tensor **parameter_tensors; /* [parameters->count], NULL until used */
     struct ls_allocation {
+        int op; /* it goes with this op */
         void *memory;
         struct ls_allocation *next;
     } *allocations;
@@ -26,13 +28,10 @@ struct ls_graph {
     size_t scratch_size;
 };
 
-/* Bytes of a batched tensor, for any batch up to the graph's largest. */
+/* Bytes of an op's output, if batched for any batch up to the graph's largest. */
 size_t ls_tensor_bytes(const ls_tensor *tensor);
 
-/* The tensor whose memory this one is a view of: itself, mostly. */
-ls_tensor *ls_tensor_base(ls_tensor *tensor);
-
-/* Has the op a batched input that needs a gradient? */
+/* Has the op an input other than a parameter that needs a gradient? */
 bool ls_op_has_gradient(const ls_op *op);
 
 /* Sums op->sums (or grad_sums) over the local shards into op->nodes (or grad_nodes). */

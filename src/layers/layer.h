@@ -42,7 +42,4 @@ extern const int ls_layer_class_count;
 /* For layers whose output has the shape of their input. */
 void ls_layer_same_shape(ls_layer *layer);
 
-/* "784" or "28x28x1", for messages. */
-const char *ls_shape_text(int dims, const int64_t *shape, char *text, size_t size);
-
 #endif

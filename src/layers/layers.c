@@ -23,13 +23,3 @@ void ls_layer_same_shape(ls_layer *layer) {
     memcpy(layer->out, layer->in, sizeof layer->in);
 }
 
-const char *ls_shape_text(int dims, const int64_t *shape, char *text, size_t size) {
-    size_t used = 0;
-    text[0] = '\0';
-    for (int i = 0; i < dims && used < size; i++) {
-        int n = snprintf(text + used, size - used, "%s%lld", i ? "x" : "", (long long)shape[i]);
-        if (n < 0) break;
-        used += (size_t)n;
-    }
-    return text;
-}
