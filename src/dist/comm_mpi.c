@@ -26,12 +26,14 @@ static ls_status mpi_failure(const char *call, int error) {
 }
 
 /* Every collective is made of direct messages between pairs of ranks: all of them are under way at once, which is one
- * round even where ranks take turns on a core, and a rank that waits knows for whom. A collective has a number, carried as
- * the tag, so that the messages of a rank that skipped one never pass for those of another. */
+ * round even where ranks take turns on a core, and a rank that waits knows for whom. The tag is made of the step, the
+ * number of the collective and the size of the message, so that the messages of a rank that skipped one, whose count is
+ * short, do not pass for those of another; a longer message in a shorter one's place would even be written over the end
+ * of its buffer. */
 typedef struct mpi_state {
     bool initialised_here;
     bool yield; /* ranks of this node share its cores; with more ranks than cores a waiting rank must not hold one */
-    unsigned number;
+    unsigned number; /* collectives so far */
     MPI_Request *requests; /* [2 size]: receives by source, then sends by destination */
     struct beats *beats;
 } mpi_state;
@@ -45,11 +47,13 @@ enum { TAGS = 32767, BEAT_TAG = TAGS }; /* MPI promises tags up to 32767 */
 
 typedef struct beats {
     double interval, next; /* seconds */
-    unsigned send_number;  /* what the messages under way say */
+    struct place {
+        uint64_t step, number; /* of the collective */
+    } sent;                    /* what the messages under way say */
     struct peer {
         MPI_Request send;
-        double heard;    /* when, by ls_clock(); 0: never */
-        unsigned number; /* the collective it waited in */
+        double heard;       /* when, by ls_clock(); 0: never */
+        struct place place; /* where it waited */
     } peers[];
 } beats;
 
@@ -64,14 +68,14 @@ static ls_status listen(ls_comm *comm) {
     mpi_state *state = comm->state;
     for (;;) {
         int there = 0;
-        unsigned number;
+        struct place place;
         MPI_Status status;
         LS_MPI(MPI_Iprobe(MPI_ANY_SOURCE, BEAT_TAG, MPI_COMM_WORLD, &there, &status));
         if (!there) return LS_OK;
-        LS_MPI(MPI_Recv(&number, (int)sizeof number, MPI_BYTE, status.MPI_SOURCE, BEAT_TAG, MPI_COMM_WORLD,
+        LS_MPI(MPI_Recv(&place, (int)sizeof place, MPI_BYTE, status.MPI_SOURCE, BEAT_TAG, MPI_COMM_WORLD,
                         MPI_STATUS_IGNORE));
         state->beats->peers[status.MPI_SOURCE].heard = ls_clock();
-        state->beats->peers[status.MPI_SOURCE].number = number;
+        state->beats->peers[status.MPI_SOURCE].place = place;
     }
 }
 
@@ -85,21 +89,23 @@ static ls_status beat(ls_comm *comm) {
         LS_MPI(MPI_Test(&b->peers[r].send, &done, MPI_STATUS_IGNORE));
         idle = idle && done;
     }
-    if (idle) b->send_number = state->number;
+    if (idle) b->sent = (struct place){comm->step, state->number};
     for (int r = 0; r < comm->size; r++)
         if (r != comm->rank && b->peers[r].send == MPI_REQUEST_NULL)
-            LS_MPI(MPI_Isend(&b->send_number, (int)sizeof b->send_number, MPI_BYTE, r, BEAT_TAG, MPI_COMM_WORLD,
+            LS_MPI(MPI_Isend(&b->sent, (int)sizeof b->sent, MPI_BYTE, r, BEAT_TAG, MPI_COMM_WORLD,
                              &b->peers[r].send));
     return listen(comm);
 }
 
-typedef enum suspicion { SILENT, AHEAD, BEHIND } suspicion;
+typedef enum suspicion { SILENT, AHEAD, ELSEWHERE, BEHIND } suspicion;
 
 static suspicion suspect(const ls_comm *comm, int r) {
     const mpi_state *state = comm->state;
     const struct peer *peer = &state->beats->peers[r];
     if (peer->heard == 0 || ls_clock() - peer->heard > 3 * state->beats->interval) return SILENT;
-    return (int)(peer->number - state->number) > 0 ? AHEAD : BEHIND;
+    if (peer->place.step != comm->step) return peer->place.step > comm->step ? AHEAD : BEHIND;
+    if (peer->place.number != state->number) return peer->place.number > state->number ? AHEAD : BEHIND;
+    return ELSEWHERE;
 }
 
 /* Lists the ranks whose message has not come and who deserve that suspicion. Returns how many. */
@@ -118,7 +124,8 @@ static int list_missing(const ls_comm *comm, suspicion which, char *text, size_t
 }
 
 static ls_status stuck(const ls_comm *comm, double waited) {
-    static const char *const what[] = {"which is silent", "which has gone on without it", "which is behind"};
+    static const char *const what[] = {"which is silent", "which has gone on without it",
+                                       "which waits in another exchange of that step", "which is behind"};
     char ranks[256];
     for (int which = SILENT; which <= BEHIND; which++) {
         if (list_missing(comm, (suspicion)which, ranks, sizeof ranks) == 0) continue;
@@ -130,11 +137,13 @@ static ls_status stuck(const ls_comm *comm, double waited) {
 }
 
 /* When this rank gives up. Higher ranks do so a little later, so that one of them speaks first; and one that only waits
- * for ranks which themselves wait leaves the word to them. */
+ * for ranks which themselves wait leaves the word to them, as does one that most others are elsewhere from. */
 static double deadline(const ls_comm *comm) {
     static const double stagger = 0.25, patience = 3;
     char ranks[256];
-    bool knows = list_missing(comm, SILENT, ranks, sizeof ranks) + list_missing(comm, AHEAD, ranks, sizeof ranks) > 0;
+    int elsewhere = list_missing(comm, ELSEWHERE, ranks, sizeof ranks);
+    bool knows = list_missing(comm, SILENT, ranks, sizeof ranks) + list_missing(comm, AHEAD, ranks, sizeof ranks) > 0 ||
+                 (elsewhere > 0 && 2 * elsewhere < comm->size);
     return comm->timeout + stagger * comm->rank + (knows ? 0 : patience);
 }
 
@@ -166,44 +175,53 @@ static ls_status complete(ls_comm *comm) {
 }
 
 /* A collective begins: no requests yet, and a number of its own. */
-static int begin(ls_comm *comm) {
+static void begin(ls_comm *comm) {
     mpi_state *state = comm->state;
     for (int i = 0; i < 2 * comm->size; i++) state->requests[i] = MPI_REQUEST_NULL;
-    return (int)(++state->number % TAGS);
+    state->number++;
 }
 
-static ls_status receive(ls_comm *comm, void *data, int bytes, int source, int tag) {
+/* Of a message of the collective at hand: 0 .. TAGS - 1, other factors for each part so that neighbours differ. */
+static int tag_of(const ls_comm *comm, int bytes) {
+    const mpi_state *state = comm->state;
+    return (int)((state->number + comm->step * 7919 + (uint64_t)bytes * 104729) % TAGS);
+}
+
+static ls_status receive(ls_comm *comm, void *data, int bytes, int source) {
     mpi_state *state = comm->state;
-    if (bytes > 0) LS_MPI(MPI_Irecv(data, bytes, MPI_BYTE, source, tag, MPI_COMM_WORLD, &state->requests[source]));
+    if (bytes > 0)
+        LS_MPI(MPI_Irecv(data, bytes, MPI_BYTE, source, tag_of(comm, bytes), MPI_COMM_WORLD, &state->requests[source]));
     return LS_OK;
 }
 
-static ls_status send(ls_comm *comm, const void *data, int bytes, int destination, int tag) {
+static ls_status send(ls_comm *comm, const void *data, int bytes, int destination) {
     mpi_state *state = comm->state;
     if (bytes > 0)
-        LS_MPI(MPI_Isend(data, bytes, MPI_BYTE, destination, tag, MPI_COMM_WORLD,
+        LS_MPI(MPI_Isend(data, bytes, MPI_BYTE, destination, tag_of(comm, bytes), MPI_COMM_WORLD,
                          &state->requests[comm->size + destination]));
     return LS_OK;
 }
 
 static ls_status mpi_allgather(ls_comm *comm, const void *data, void *recv, const int *counts,
                                const int *displacements) {
-    int tag = begin(comm), own = counts[comm->rank];
+    int own = counts[comm->rank];
+    begin(comm);
     for (int r = 0; r < comm->size; r++)
-        if (r != comm->rank) LS_TRY(receive(comm, (char *)recv + displacements[r], counts[r], r, tag));
-    for (int i = 1; i < comm->size; i++) LS_TRY(send(comm, data, own, (comm->rank + i) % comm->size, tag));
+        if (r != comm->rank) LS_TRY(receive(comm, (char *)recv + displacements[r], counts[r], r));
+    for (int i = 1; i < comm->size; i++) LS_TRY(send(comm, data, own, (comm->rank + i) % comm->size));
     if (own > 0) memcpy((char *)recv + displacements[comm->rank], data, (size_t)own);
     return complete(comm);
 }
 
 static ls_status mpi_alltoall(ls_comm *comm, const void *data, const int *send_counts, const int *send_displacements,
                               void *recv, const int *recv_counts, const int *recv_displacements) {
-    int tag = begin(comm), rank = comm->rank;
+    int rank = comm->rank;
+    begin(comm);
     for (int r = 0; r < comm->size; r++)
-        if (r != rank) LS_TRY(receive(comm, (char *)recv + recv_displacements[r], recv_counts[r], r, tag));
+        if (r != rank) LS_TRY(receive(comm, (char *)recv + recv_displacements[r], recv_counts[r], r));
     for (int i = 1; i < comm->size; i++) {
         int r = (rank + i) % comm->size;
-        LS_TRY(send(comm, (const char *)data + send_displacements[r], send_counts[r], r, tag));
+        LS_TRY(send(comm, (const char *)data + send_displacements[r], send_counts[r], r));
     }
     if (send_counts[rank] > 0)
         memcpy((char *)recv + recv_displacements[rank], (const char *)data + send_displacements[rank],
@@ -214,11 +232,12 @@ static ls_status mpi_alltoall(ls_comm *comm, const void *data, const int *send_c
 static ls_status mpi_broadcast(ls_comm *comm, void *data, size_t size, int root) {
     /* counts are int: large arrays go in pieces */
     for (size_t at = 0; at < size;) {
-        int piece = size - at < INT_MAX / 2 ? (int)(size - at) : INT_MAX / 2, tag = begin(comm);
+        int piece = size - at < INT_MAX / 2 ? (int)(size - at) : INT_MAX / 2;
         char *here = (char *)data + at;
-        if (comm->rank != root) LS_TRY(receive(comm, here, piece, root, tag));
+        begin(comm);
+        if (comm->rank != root) LS_TRY(receive(comm, here, piece, root));
         for (int r = 0; comm->rank == root && r < comm->size; r++)
-            if (r != root) LS_TRY(send(comm, here, piece, r, tag));
+            if (r != root) LS_TRY(send(comm, here, piece, r));
         LS_TRY(complete(comm));
         at += (size_t)piece;
     }
