@@ -39,29 +39,6 @@ typedef struct checker {
 /* --- the network
  * -------------------------------------------------------------------------------------------------- */
 
-/* As ls_network_create, on an input of any shape. */
-static ls_status create_layers(checker *c, const ls_config *config) {
-    int dims = c->which->dims;
-    int64_t shape[LS_MAX_DIMS];
-    memcpy(shape, c->which->shape, sizeof shape);
-    for (int i = 0; i < ls_config_layer_count(config); i++) {
-        ls_layer *layer = &c->network->layers[i];
-        layer->class = ls_layer_classes[ls_config_layer_type(config, i)];
-        LS_TRY(ls_calloc(&layer->settings, 1, layer->class->settings_size, "a layer"));
-        LS_TRY(ls_config_layer_settings(config, i, layer->settings));
-        snprintf(layer->name, sizeof layer->name, "%d", i);
-        layer->in_dims = dims;
-        memcpy(layer->in, shape, sizeof shape);
-        LS_TRY(layer->class->declare(layer, &c->network->parameters));
-        dims = layer->out_dims;
-        memcpy(shape, layer->out, sizeof shape);
-        c->network->count++;
-    }
-    c->outputs = 1;
-    for (int i = 0; i < dims; i++) c->outputs *= shape[i];
-    return LS_OK;
-}
-
 static ls_status create_network(checker *c) {
     char text[512];
     ls_layer_keys *tables;
@@ -71,16 +48,16 @@ static ls_status create_network(checker *c) {
     LS_TRY(ls_calloc(&tables, (size_t)count, sizeof *tables, "the layer types"));
     ls_network_layer_keys(tables);
     int length = snprintf(text, sizeof text, "network: %s\n", c->which->layers);
-    ls_status status = ls_calloc(&c->network, 1, sizeof *c->network, "a network");
-    if (status == LS_OK && strcmp(c->which->layers, "[]") == 0) {
-        c->outputs = c->inputs; /* the loss alone */
-        status = ls_calloc(&c->network->layers, 1, sizeof *c->network->layers, "the layers");
-    } else if (status == LS_OK) {
+    ls_status status;
+    if (strcmp(c->which->layers, "[]") == 0) { /* the loss alone */
+        status = ls_calloc(&c->network, 1, sizeof *c->network, "a network");
+        c->outputs = c->inputs;
+    } else {
         status = ls_config_parse("gradcheck", text, (size_t)length, &no_keys, tables, count, &config);
-        if (status == LS_OK)
-            status = ls_calloc(&c->network->layers, (size_t)ls_config_layer_count(config) + 1,
-                               sizeof *c->network->layers, "the layers");
-        if (status == LS_OK) status = create_layers(c, config);
+        if (status == LS_OK) status = ls_network_create_for(config, c->which->dims, c->which->shape, 0, &c->network);
+        c->outputs = 1;
+        for (int i = 0; status == LS_OK && i < c->network->list.out_dims; i++)
+            c->outputs *= c->network->list.out[i];
     }
     ls_config_destroy(&config);
     free(tables);

@@ -37,6 +37,15 @@ const ls_gradcheck_case ls_gradcheck_cases[] = {
     {"flatten", "[flatten]", IMAGE(3, 5, 1), EMPTY_SHARDS, SUM},
     {"flatten", "[flatten, {dense: {units: 3}}]", IMAGE(1, 1, 5), RAGGED_SHARDS, SUM},
 
+    {"residual", "[{residual: {body: [{dense: {units: 5}}, batchnorm, tanh, {dense: {units: 7}}]}}]",
+     VECTOR(7), EMPTY_SHARDS, SUM},
+    {"residual", "[{residual: {body: [{residual: {body: [flatten]}}], shortcut: [tanh]}}]", VECTOR(3), RAGGED_SHARDS, SUM},
+    {"residual", "[{residual: {body: [{conv2d: {channels: 3, stride: 2, pad: 1}}, batchnorm, tanh, {conv2d: {channels: 5, "
+                 "pad: 1, bias: false}}, batchnorm], shortcut: [{conv2d: {channels: 5, kernel: 1, stride: 2}}, batchnorm]}}]",
+     IMAGE(5, 3, 2), RAGGED_SHARDS, SUM},
+    {"sequential", "[{sequential: {layers: [{dense: {units: 5}}, {sequential: {layers: [tanh]}}]}}, {dense: {units: 3}}]",
+     VECTOR(7), EMPTY_SHARDS, SUM},
+
     {"softmax_cross_entropy", "[]", VECTOR(5), EMPTY_SHARDS, .clip = 1e-8},
     {"softmax_cross_entropy", "[]", VECTOR(10), RAGGED_SHARDS, .clip = 1e-8, .damped = true, .scale = 3},
     {"softmax_cross_entropy", "[]", VECTOR(3), RAGGED_SHARDS, .clip = 0.4},

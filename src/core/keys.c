@@ -99,6 +99,7 @@ static void format_expected(const ls_key *key, char *text, size_t size) {
         snprintf(text, size, "text of at most %d bytes without control characters", LS_STRING_MAX);
         return;
     case LS_KEY_CHOICE: snprintf(text, size, "one of %s", key->choices); return;
+    case LS_KEY_LAYERS: snprintf(text, size, "a list of layers"); return;
     case LS_KEY_INT:
     case LS_KEY_REAL:
     case LS_KEY_INT_LIST: break;
@@ -124,6 +125,7 @@ static void format_range(const ls_key *key, char *text, size_t size) {
         snprintf(text, size, "%s%s .. %s%s", above ? ">" : "", min, below ? "<" : "", max);
         break;
     case LS_KEY_INT_LIST: snprintf(text, size, "list of %s .. %s", min, max); break;
+    case LS_KEY_LAYERS: snprintf(text, size, "list of layers"); break;
     }
 }
 
@@ -290,6 +292,7 @@ ls_status ls_key_set(const ls_key *key, void *settings, const char *text) {
     case LS_KEY_STRING: return parse_string(key, text, member(key, settings));
     case LS_KEY_CHOICE: return parse_choice(key, text, member(key, settings));
     case LS_KEY_INT_LIST: return parse_list(key, text, member(key, settings));
+    case LS_KEY_LAYERS: return LS_OK;
     }
     return ls_fail(LS_INTERNAL, "%s: unknown type of key", key->name);
 }
@@ -367,6 +370,7 @@ void ls_key_format(const ls_key *key, const void *settings, char *text, size_t s
         return;
     case LS_KEY_STRING: format_string(*(char *const *)value, text, size); return;
     case LS_KEY_INT_LIST: format_list(value, text, size); return;
+    case LS_KEY_LAYERS: snprintf(text, size, "[..]"); return;
     case LS_KEY_CHOICE: break;
     }
     const char *choice = key->choices;

@@ -11,12 +11,13 @@
 #include "core/status.h"
 
 typedef enum ls_key_type {
-    LS_KEY_BOOL,    /* bool */
-    LS_KEY_INT,     /* int64_t */
-    LS_KEY_REAL,    /* double */
-    LS_KEY_STRING,  /* char *, owned */
-    LS_KEY_CHOICE,  /* int: position in `choices` */
-    LS_KEY_INT_LIST /* ls_int_list */
+    LS_KEY_BOOL,     /* bool */
+    LS_KEY_INT,      /* int64_t */
+    LS_KEY_REAL,     /* double */
+    LS_KEY_STRING,   /* char *, owned */
+    LS_KEY_CHOICE,   /* int: position in `choices` */
+    LS_KEY_INT_LIST, /* ls_int_list */
+    LS_KEY_LAYERS    /* no member: the reader of the configuration keeps the layers (io/config.h) */
 } ls_key_type;
 
 /* Does a key change the numbers that training produces, or only how the run is carried out? */
@@ -40,7 +41,8 @@ typedef struct ls_key {
     ls_key_effect effect;
     size_t offset;       /* of the member in the struct that the table describes */
     const char *initial; /* default, as written in a file; "": empty string; NULL: required */
-    double min, max;     /* inclusive, for LS_KEY_INT, LS_KEY_REAL and the members of LS_KEY_INT_LIST */
+    double min, max; /* inclusive, for LS_KEY_INT, LS_KEY_REAL and the members of LS_KEY_INT_LIST; min: the
+                        fewest LS_KEY_LAYERS */
     const char *choices; /* "sgd|momentum|adam" for LS_KEY_CHOICE */
     const char *help;    /* one line */
 } ls_key;

@@ -25,7 +25,8 @@ void ls_config_destroy(ls_config **config) {
     ls_section_destroy(&old->run);
     for (int i = 0; old->defaults && i < old->type_count; i++) ls_section_destroy(&old->defaults[i]);
     free(old->defaults);
-    ls_layer_settings_destroy(old->layers, old->layer_count);
+    ls_config_list_destroy(&old->network);
+    free(old->flat);
     free(old);
 }
 
@@ -39,8 +40,10 @@ static ls_status config_create(const ls_key_table *run_keys, const ls_layer_keys
                 ls_calloc(&made->defaults, (size_t)type_count, sizeof *made->defaults, "layer defaults"));
     made->types = types;
     made->type_count = type_count;
-    for (int i = 0; i < type_count; i++)
+    for (int i = 0; i < type_count; i++) {
         LS_TRY_GOTO(status, fail, ls_section_create(&made->defaults[i], &types[i].keys));
+        made->defaults[i].defaults = true;
+    }
     *config = made;
     return LS_OK;
 fail:
@@ -120,26 +123,6 @@ done:
     return status;
 }
 
-/* Keys without a default must have been given. */
-static ls_status check_required(const ls_config *config, const char *name) {
-    const ls_key_table *table = config->run.table;
-    for (int i = 0; i < table->count; i++)
-        if (!table->keys[i].initial && !config->run.settings[i].text)
-            return ls_fail(LS_USAGE, "%.500s: %s: not given, and there is no default (%s)", name,
-                           table->keys[i].name, table->keys[i].help);
-    for (int n = 0; n < config->layer_count; n++) {
-        const ls_layer_settings *layer = &config->layers[n];
-        table = layer->own.table;
-        for (int i = 0; i < table->count; i++)
-            if (!table->keys[i].initial && !layer->own.settings[i].text &&
-                !config->defaults[layer->type].settings[i].text)
-                return ls_fail(LS_USAGE, "%s: %s.%s: not given, and there is no default (%s)",
-                               layer->position, config->types[layer->type].name, table->keys[i].name,
-                               table->keys[i].help);
-    }
-    return LS_OK;
-}
-
 ls_status ls_config_load(const char *path, const char *const *overrides, int override_count,
                          const ls_key_table *run_keys, const ls_layer_keys *layers, int layer_count,
                          ls_config **config) {
@@ -149,7 +132,7 @@ ls_status ls_config_load(const char *path, const char *const *overrides, int ove
     if (path) LS_TRY_GOTO(status, fail, load_file(made, path, NULL, NULL, NULL));
     for (int i = 0; i < override_count; i++)
         LS_TRY_GOTO(status, fail, ls_config_apply_override(made, overrides[i]));
-    LS_TRY_GOTO(status, fail, check_required(made, path ? path : "command line"));
+    LS_TRY_GOTO(status, fail, ls_config_complete(made, path ? path : "command line"));
     *config = made;
     return LS_OK;
 fail:
@@ -169,7 +152,7 @@ ls_status ls_config_parse(const char *name, const char *text, size_t length, con
     LS_TRY_GOTO(status, done, ls_config_check_top(&yaml, &base));
     if (base) LS_TRY_GOTO(status, done, ls_yaml_fail(&yaml, base, "base: only a file may name its base"));
     LS_TRY_GOTO(status, done, ls_config_apply_document(made, &yaml));
-    LS_TRY_GOTO(status, done, check_required(made, name));
+    LS_TRY_GOTO(status, done, ls_config_complete(made, name));
     *config = made;
     made = NULL;
 done:
@@ -180,7 +163,7 @@ done:
 
 ls_status ls_config_override(ls_config *config, const char *const *overrides, int override_count) {
     for (int i = 0; i < override_count; i++) LS_TRY(ls_config_apply_override(config, overrides[i]));
-    return check_required(config, "command line");
+    return ls_config_complete(config, "command line");
 }
 
 /* The text of key i: the layer's own, else that of `defaults` (may be NULL), else the key's default. */
@@ -215,28 +198,35 @@ int ls_config_layer_count(const ls_config *config) {
 }
 
 int ls_config_layer_type(const ls_config *config, int i) {
-    return config->layers[i].type;
+    return config->flat[i]->type;
+}
+
+int ls_config_layer_parent(const ls_config *config, int i, int *branch, int *place) {
+    *branch = config->flat[i]->branch;
+    *place = config->flat[i]->place;
+    return config->flat[i]->parent;
 }
 
 ls_status ls_config_layer_settings(const ls_config *config, int i, void *settings) {
-    const ls_layer_settings *layer = &config->layers[i];
+    const ls_config_layer *layer = config->flat[i];
     return fill_settings(&layer->own, &config->defaults[layer->type], settings);
 }
 
 const char *ls_config_layer_position(const ls_config *config, int i) {
-    return config->layers[i].position;
+    return config->flat[i]->position;
 }
 
-/* "key: value" for each key (of the result only, if so), with `separator` between two and `end` after the last. */
-static ls_status write_section(FILE *file, const ls_section *own, const ls_section *defaults, bool result_only,
-                               const char *separator, const char *end) {
+/* "key: value" for each key (of the result only, if so) but lists of layers, with `separator` between two and
+ * `end` after the last. */
+static ls_status write_section(FILE *file, const ls_section *own, const ls_section *defaults,
+                               bool result_only, const char *separator, const char *end) {
     char *text;
     bool first = true;
     LS_TRY(ls_calloc(&text, LS_KEY_TEXT_MAX, 1, "a resolved value"));
     ls_status status = LS_OK;
     for (int i = 0; i < own->table->count && status == LS_OK; i++) {
         const ls_key *key = &own->table->keys[i];
-        if (result_only && key->effect != LS_KEY_RESULT) continue;
+        if ((result_only && key->effect != LS_KEY_RESULT) || key->type == LS_KEY_LAYERS) continue;
         status = ls_key_canonical(key, effective_text(own, defaults, i), text, LS_KEY_TEXT_MAX);
         if (status == LS_OK) fprintf(file, "%s%s: %s", first ? "" : separator, key->name, text);
         first = false;
@@ -246,16 +236,36 @@ static ls_status write_section(FILE *file, const ls_section *own, const ls_secti
     return status;
 }
 
+static ls_status write_layers(FILE *file, const ls_config *config, const ls_config_list *list, int indent);
+
+/* A layer on one line; one with layers in it has a line for each of its keys, and for each of those layers.
+ */
+static ls_status write_layer(FILE *file, const ls_config *config, const ls_config_layer *layer, int indent) {
+    const ls_section *own = &layer->own, *defaults = &config->defaults[layer->type];
+    char separator[8 + 6 * LS_CONFIG_MAX_NESTING];
+    int lists = 0;
+    fprintf(file, "%*s- %s:", indent, "", config->types[layer->type].name);
+    for (int k = 0; k < own->table->count; k++) {
+        const ls_config_list *inner = &own->settings[k].list;
+        if (own->table->keys[k].type != LS_KEY_LAYERS) continue;
+        fprintf(file, "%s%*s%s:%s\n", lists++ ? "" : "\n", indent + 4, "", own->table->keys[k].name,
+                inner->count ? "" : " []");
+        LS_TRY(write_layers(file, config, inner, indent + 6));
+    }
+    fprintf(file, "%*s", lists ? indent + 4 : 2, lists ? "" : " {");
+    snprintf(separator, sizeof separator, "\n%*s", indent + 4, "");
+    return write_section(file, own, defaults, false, lists ? separator : ", ", lists ? "\n" : "}\n");
+}
+
+static ls_status write_layers(FILE *file, const ls_config *config, const ls_config_list *list, int indent) {
+    for (int i = 0; i < list->count; i++) LS_TRY(write_layer(file, config, &list->layers[i], indent));
+    return LS_OK;
+}
+
 static ls_status write_resolved(FILE *file, const ls_config *config, bool result_only) {
     LS_TRY(write_section(file, &config->run, NULL, result_only, "\n", "\n"));
-    fprintf(file, config->layer_count > 0 ? "network:\n" : "network: []\n");
-    for (int i = 0; i < config->layer_count; i++) {
-        const ls_layer_settings *layer = &config->layers[i];
-        fprintf(file, "  - %s: {", config->types[layer->type].name);
-        LS_TRY(write_section(file, &layer->own, &config->defaults[layer->type], false, ", ", ""));
-        fprintf(file, "}\n");
-    }
-    return LS_OK;
+    fprintf(file, config->network.count > 0 ? "network:\n" : "network: []\n");
+    return write_layers(file, config, &config->network, 2);
 }
 
 static ls_status resolve(const ls_config *config, bool result_only, char **yaml) {

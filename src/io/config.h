@@ -9,14 +9,22 @@
  *     defaults: {dense: {init: xavier}, batchnorm: {affine: false}}
  *     network: [batchnorm, {dense: {units: 600}}, relu, {dropout: {rate: 0.3}}, {dense: {units: 10}}]
  *
+ * A layer may hold lists of layers (keys of type LS_KEY_LAYERS), and `repeat` stands for its layers written
+ * out N times:
+ *
+ *     - residual: {body: [{conv2d: {channels: 16, pad: 1}}, batchnorm], shortcut: []}
+ *     - repeat: {times: 3, layers: [{dense: {units: 100}}, relu]}
+ *
  * Merging: a setting given later replaces an earlier one; `defaults` merge setting by setting; a `network`
  * replaces the whole list. Overrides do the same with what they name: network.1=relu replaces layer 1
  * (counted from 0), network.1.dense={units: 300} and network.1.dense.units=300 change settings of the dense
- * layer that stands there. The value of an override is a YAML flow value: milestones=[2000, 4000].
+ * layer that stands there, and network.3.residual.body.0.conv2d.channels=32 those of a layer inside another
+ * (layers of a `repeat` count as written out). The value of an override is a YAML flow value:
+ * milestones=[2000, 4000].
  *
  * Strict: unknown and duplicate keys, wrong types, values out of range, anchors and tags, more than one
- * document, over 1 MiB, over 32 levels or 100,000 nodes are refused with LS_USAGE and a message
- * "FILE:LINE:COLUMN: ..". */
+ * document, over 1 MiB, over 64 levels or 100,000 nodes, over 4096 layers or 16 levels of layers are refused
+ * with LS_USAGE and a message "FILE:LINE:COLUMN: ..". */
 #ifndef LOCKSTEP_IO_CONFIG_H
 #define LOCKSTEP_IO_CONFIG_H
 
@@ -41,7 +49,8 @@ ls_status ls_config_load(const char *path, const char *const *overrides, int ove
 /* The same from text in memory; `name` stands for the file in messages; a `base` is refused. */
 ls_status ls_config_parse(const char *name, const char *text, size_t length, const ls_key_table *run_keys,
                           const ls_layer_keys *layers, int layer_count, ls_config **config);
-/* Applies overrides to what was read, as ls_config_load does; on failure the configuration is of no further use. */
+/* Applies overrides to what was read, as ls_config_load does; on failure the configuration is of no further
+ * use. */
 ls_status ls_config_override(ls_config *config, const char *const *overrides, int override_count);
 void ls_config_destroy(ls_config **config);
 
@@ -51,7 +60,14 @@ ls_status ls_config_settings(const ls_config *config, void *settings);
 /* Where a run key was set: "FILE:LINE:COLUMN", "command line: key=value" or "default". The config's. */
 const char *ls_config_key_position(const ls_config *config, const char *key);
 
+/* The keys of `repeat`, for --keys. */
+extern const ls_key_table ls_config_repeat_keys;
+
+/* All layers at any depth, a layer before those in it. */
 int ls_config_layer_count(const ls_config *config);
+/* The layer that layer i is in, -1: none; in which of its lists, counted over its keys of LS_KEY_LAYERS, and
+ * at which place of that list. */
+int ls_config_layer_parent(const ls_config *config, int i, int *branch, int *place);
 /* The type of layer i: an index into the `layers` that were given. */
 int ls_config_layer_type(const ls_config *config, int i);
 /* Fills a zeroed settings struct of layer i: key defaults, then `defaults`, then the layer's own. */
@@ -63,7 +79,8 @@ const char *ls_config_layer_position(const ls_config *config, int i);
  * setting of every layer (no base, no defaults). Parsing it again gives the same settings. malloc'ed, owned
  * by the caller. */
 ls_status ls_config_resolve(const ls_config *config, char **yaml);
-/* The same without the keys that only say how a run is carried out (LS_KEY_RUN): what its numbers depend on. */
+/* The same without the keys that only say how a run is carried out (LS_KEY_RUN): what its numbers depend on.
+ */
 ls_status ls_config_resolve_result(const ls_config *config, char **yaml);
 
 #endif

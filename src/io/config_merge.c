@@ -14,17 +14,10 @@ void ls_section_destroy(ls_section *old) {
     for (int i = 0; old->settings && i < old->table->count; i++) {
         free(old->settings[i].text);
         free(old->settings[i].position);
+        ls_config_list_destroy(&old->settings[i].list);
     }
     free(old->settings);
     old->settings = NULL;
-}
-
-void ls_layer_settings_destroy(ls_layer_settings *layers, int count) {
-    for (int i = 0; i < count; i++) {
-        ls_section_destroy(&layers[i].own);
-        free(layers[i].position);
-    }
-    free(layers);
 }
 
 /* "; did you mean 'epochs'?", or nothing. */
@@ -41,30 +34,42 @@ static ls_status unknown_key(const ls_yaml *yaml, const yaml_node_t *node, const
     return ls_yaml_fail(yaml, node, "unknown key '%s%s'%s", prefix, excerpt, suggestion(nearest, hint));
 }
 
-/* Sets one key of a section; `key_node` is where its name stands. */
-static ls_status set_key(ls_section *to, ls_yaml *yaml, const char *prefix, const char *name,
-                         const yaml_node_t *key_node, const yaml_node_t *value_node) {
+/* The value of a key of any type, as text or as a list of layers. */
+static ls_status read_value(ls_config *config, const ls_section *to, ls_yaml *yaml, const char *prefix,
+                            const ls_key *key, const yaml_node_t *node, ls_setting *made) {
+    char what[128];
+    if (key->type != LS_KEY_LAYERS) return ls_yaml_value(yaml, node, key, prefix, &made->text);
+    snprintf(what, sizeof what, "%.60s%.60s", prefix, key->name);
+    if (to->defaults)
+        return ls_yaml_fail(yaml, node, "%s: layers belong into the network, not into defaults", what);
+    LS_TRY(ls_config_set_list(config, yaml, what, node, &made->list));
+    if (made->list.count < key->min)
+        return ls_yaml_fail(yaml, node, "%s: found no layers, expected at least %.0f", what, key->min);
+    return ls_strdup(&made->text, "");
+}
+
+ls_status ls_section_set(ls_config *config, ls_section *to, ls_yaml *yaml, const char *prefix,
+                         const char *name, const yaml_node_t *key_node, const yaml_node_t *value_node) {
     const ls_key *key = ls_key_find(to->table, name);
     if (!key) return unknown_key(yaml, key_node, prefix, name, ls_key_nearest(to->table, name));
     ls_setting *kept = &to->settings[key - to->table->keys];
     if (kept->document == yaml->number)
         return ls_yaml_fail(yaml, key_node, "%s%s: given twice; first at %s", prefix, name, kept->position);
-    char *text = NULL, *copy = NULL, position[LS_POSITION_MAX];
-    LS_TRY(ls_yaml_value(yaml, value_node, key, prefix, &text));
+    ls_setting made = {.document = yaml->number};
+    char position[LS_POSITION_MAX];
+    ls_status status = read_value(config, to, yaml, prefix, key, value_node, &made);
     ls_yaml_position(yaml, value_node, position);
-    ls_status status = ls_strdup(&copy, position);
-    if (status != LS_OK) {
-        free(text);
-        return status;
-    }
-    free(kept->text);
-    free(kept->position);
-    *kept = (ls_setting){text, copy, yaml->number};
-    return LS_OK;
+    if (status == LS_OK) status = ls_strdup(&made.position, position);
+    ls_setting old = status == LS_OK ? *kept : made;
+    if (status == LS_OK) *kept = made;
+    free(old.text);
+    free(old.position);
+    ls_config_list_destroy(&old.list);
+    return status;
 }
 
-/* Sets the keys of a map, or nothing for a null. `prefix` is "dense." or "defaults.dense.". */
-static ls_status set_keys(ls_section *to, ls_yaml *yaml, const char *prefix, const yaml_node_t *node) {
+ls_status ls_section_set_all(ls_config *config, ls_section *to, ls_yaml *yaml, const char *prefix,
+                             const yaml_node_t *node) {
     char found[64];
     if (ls_yaml_is_null(node)) return LS_OK;
     if (node->type != YAML_MAPPING_NODE)
@@ -75,13 +80,13 @@ static ls_status set_keys(ls_section *to, ls_yaml *yaml, const char *prefix, con
         const yaml_node_t *key_node = ls_yaml_node(yaml, pair->key);
         const char *name;
         LS_TRY(ls_yaml_name(yaml, key_node, "setting of a layer", &name));
-        LS_TRY(set_key(to, yaml, prefix, name, key_node, ls_yaml_node(yaml, pair->value)));
+        LS_TRY(ls_section_set(config, to, yaml, prefix, name, key_node, ls_yaml_node(yaml, pair->value)));
     }
     return LS_OK;
 }
 
-static ls_status find_type(const ls_config *config, const ls_yaml *yaml, const yaml_node_t *node,
-                           const char *name, int *type) {
+ls_status ls_config_find_type(const ls_config *config, const ls_yaml *yaml, const yaml_node_t *node,
+                              const char *name, int *type) {
     const char *nearest = NULL;
     for (int i = 0; i < config->type_count; i++) {
         if (strcmp(config->types[i].name, name) == 0) {
@@ -95,61 +100,13 @@ static ls_status find_type(const ls_config *config, const ls_yaml *yaml, const y
     return ls_yaml_fail(yaml, node, "unknown layer '%s'%s", excerpt, suggestion(nearest, hint));
 }
 
-/* A layer: its name, or a map from its name to its settings. `made` is zeroed; the caller destroys it on
- * failure. */
-static ls_status read_layer(const ls_config *config, ls_yaml *yaml, const yaml_node_t *node,
-                            ls_layer_settings *made) {
-    const yaml_node_t *name_node = node, *settings = NULL;
-    char found[64], prefix[64], position[LS_POSITION_MAX];
-    const char *name;
-    if (node->type == YAML_MAPPING_NODE) {
-        const yaml_node_pair_t *pair = node->data.mapping.pairs.start;
-        if (node->data.mapping.pairs.top - pair != 1)
-            return ls_yaml_fail(yaml, node, "network: found a map of %d names, expected a layer's name alone",
-                                (int)(node->data.mapping.pairs.top - pair));
-        name_node = ls_yaml_node(yaml, pair->key);
-        settings = ls_yaml_node(yaml, pair->value);
-    } else if (node->type != YAML_SCALAR_NODE || ls_yaml_is_null(node)) {
-        return ls_yaml_fail(yaml, node, "network: found %s, expected a layer: NAME or {NAME: {..}}",
-                            ls_yaml_found(node, found, sizeof found));
-    }
-    LS_TRY(ls_yaml_name(yaml, name_node, "network", &name));
-    LS_TRY(find_type(config, yaml, name_node, name, &made->type));
-    LS_TRY(ls_section_create(&made->own, &config->types[made->type].keys));
-    ls_yaml_position(yaml, node, position);
-    LS_TRY(ls_strdup(&made->position, position));
-    snprintf(prefix, sizeof prefix, "%.60s.", config->types[made->type].name);
-    return settings ? set_keys(&made->own, yaml, prefix, settings) : LS_OK;
-}
-
-static ls_status set_network(ls_config *config, ls_yaml *yaml, const yaml_node_t *node) {
-    char found[64];
-    if (node->type != YAML_SEQUENCE_NODE)
-        return ls_yaml_fail(yaml, node, "network: found %s, expected a list of layers",
-                            ls_yaml_found(node, found, sizeof found));
-    const yaml_node_item_t *items = node->data.sequence.items.start;
-    int count = (int)(node->data.sequence.items.top - items);
-    ls_layer_settings *layers;
-    LS_TRY(ls_calloc(&layers, (size_t)count, sizeof *layers, "the layers of a configuration"));
-    for (int i = 0; i < count; i++) {
-        ls_status status = read_layer(config, yaml, ls_yaml_node(yaml, items[i]), &layers[i]);
-        if (status == LS_OK) continue;
-        ls_layer_settings_destroy(layers, count);
-        return status;
-    }
-    ls_layer_settings_destroy(config->layers, config->layer_count);
-    config->layers = layers;
-    config->layer_count = count;
-    return LS_OK;
-}
-
 static ls_status merge_defaults_of(ls_config *config, ls_yaml *yaml, const char *name,
                                    const yaml_node_t *name_node, const yaml_node_t *settings) {
     int type;
     char prefix[80];
-    LS_TRY(find_type(config, yaml, name_node, name, &type));
+    LS_TRY(ls_config_find_type(config, yaml, name_node, name, &type));
     snprintf(prefix, sizeof prefix, "defaults.%.60s.", config->types[type].name);
-    return set_keys(&config->defaults[type], yaml, prefix, settings);
+    return ls_section_set_all(config, &config->defaults[type], yaml, prefix, settings);
 }
 
 static ls_status merge_defaults(ls_config *config, ls_yaml *yaml, const yaml_node_t *node) {
@@ -174,10 +131,11 @@ static ls_status merge_defaults(ls_config *config, ls_yaml *yaml, const yaml_nod
 /* An entry of the top level other than `base`. */
 static ls_status set_entry(ls_config *config, ls_yaml *yaml, const char *name, const yaml_node_t *key_node,
                            const yaml_node_t *value_node) {
-    if (strcmp(name, "network") == 0) return set_network(config, yaml, value_node);
+    if (strcmp(name, "network") == 0)
+        return ls_config_set_list(config, yaml, "network", value_node, &config->network);
     if (strcmp(name, "defaults") == 0) return merge_defaults(config, yaml, value_node);
     if (ls_key_find(config->run.table, name))
-        return set_key(&config->run, yaml, "", name, key_node, value_node);
+        return ls_section_set(config, &config->run, yaml, "", name, key_node, value_node);
     const char *nearest = ls_key_nearest(config->run.table, name);
     nearest = ls_name_nearer(name, nearest, "network");
     nearest = ls_name_nearer(name, nearest, "defaults");
@@ -213,6 +171,7 @@ ls_status ls_config_check_top(ls_yaml *yaml, const yaml_node_t **base) {
 
 ls_status ls_config_apply_document(ls_config *config, ls_yaml *yaml) {
     const yaml_node_t *root = ls_yaml_root(yaml);
+    config->layers_read = config->depth = 0;
     for (yaml_node_pair_t *pair = root->data.mapping.pairs.start; pair < root->data.mapping.pairs.top;
          pair++) {
         const yaml_node_t *key_node = ls_yaml_node(yaml, pair->key);
@@ -224,61 +183,18 @@ ls_status ls_config_apply_document(ls_config *config, ls_yaml *yaml) {
     return LS_OK;
 }
 
-/* The layer that "network.N" names. */
-static ls_status find_layer(ls_config *config, const ls_yaml *yaml, const yaml_node_t *at, const char *index,
-                            ls_layer_settings **layer) {
-    char *end;
-    errno = 0;
-    long i = strtol(index, &end, 10);
-    if (index[0] < '0' || index[0] > '9' || *end != '\0' || errno != 0 || i >= config->layer_count) {
-        char excerpt[40];
-        ls_key_excerpt(index, excerpt, sizeof excerpt);
-        return ls_yaml_fail(yaml, at, "network: no layer '%s': there are %d, counted from 0", excerpt,
-                            config->layer_count);
-    }
-    *layer = &config->layers[i];
-    return LS_OK;
-}
-
-/* network.INDEX, network.INDEX.TYPE or network.INDEX.TYPE.KEY; type and key NULL where not given. */
-static ls_status override_layer(ls_config *config, ls_yaml *yaml, const char *index, const char *type,
-                                const char *key) {
-    const yaml_node_t *value = ls_yaml_root(yaml);
-    ls_layer_settings *layer = NULL;
-    LS_TRY(find_layer(config, yaml, value, index, &layer));
-    if (!type) {
-        ls_layer_settings made = {0};
-        ls_status status = read_layer(config, yaml, value, &made);
-        ls_layer_settings old = *layer;
-        if (status == LS_OK) *layer = made;
-        ls_layer_settings *unused = status == LS_OK ? &old : &made;
-        ls_section_destroy(&unused->own);
-        free(unused->position);
-        return status;
-    }
-    int found;
-    char prefix[64];
-    LS_TRY(find_type(config, yaml, value, type, &found));
-    const char *name = config->types[layer->type].name;
-    if (found != layer->type)
-        return ls_yaml_fail(yaml, value, "network: layer %s is a '%s', not a '%s'", index, name, type);
-    snprintf(prefix, sizeof prefix, "%.60s.", name);
-    return key ? set_key(&layer->own, yaml, prefix, key, value, value)
-               : set_keys(&layer->own, yaml, prefix, value);
-}
-
 /* defaults.TYPE or defaults.TYPE.KEY */
 static ls_status override_defaults(ls_config *config, ls_yaml *yaml, const char *name, const char *key) {
     const yaml_node_t *value = ls_yaml_root(yaml);
     if (!key) return merge_defaults_of(config, yaml, name, value, value);
     int type;
     char prefix[80];
-    LS_TRY(find_type(config, yaml, value, name, &type));
+    LS_TRY(ls_config_find_type(config, yaml, value, name, &type));
     snprintf(prefix, sizeof prefix, "defaults.%.60s.", config->types[type].name);
-    return set_key(&config->defaults[type], yaml, prefix, key, value, value);
+    return ls_section_set(config, &config->defaults[type], yaml, prefix, key, value, value);
 }
 
-/* `path` is cut at its dots. The last part keeps further dots, which no key has. */
+/* `path` is cut at its dots. */
 static ls_status apply_path(ls_config *config, ls_yaml *yaml, char *path) {
     const yaml_node_t *value = ls_yaml_root(yaml);
     bool block =
@@ -286,20 +202,16 @@ static ls_status apply_path(ls_config *config, ls_yaml *yaml, char *path) {
         (value->type == YAML_SEQUENCE_NODE && value->data.sequence.style == YAML_BLOCK_SEQUENCE_STYLE);
     if (block)
         return ls_yaml_fail(yaml, value, "write a list as [a, b], a map as {a: b}, text with ': ' in quotes");
-    char *part[4] = {path, NULL, NULL, NULL};
-    for (int i = 0; i < 3 && part[i]; i++) {
-        char *dot = strchr(part[i], '.');
-        if (!dot) break;
-        *dot = '\0';
-        part[i + 1] = dot + 1;
-    }
-    if (strcmp(part[0], "base") == 0) return ls_yaml_fail(yaml, value, "base: only a file may name its base");
-    if (!part[1]) return set_entry(config, yaml, part[0], value, value);
-    if (strcmp(part[0], "network") == 0) return override_layer(config, yaml, part[1], part[2], part[3]);
-    if (strcmp(part[0], "defaults") != 0)
+    char *rest = strchr(path, '.');
+    if (rest) *rest++ = '\0';
+    if (strcmp(path, "base") == 0) return ls_yaml_fail(yaml, value, "base: only a file may name its base");
+    if (!rest) return set_entry(config, yaml, path, value, value);
+    if (strcmp(path, "network") == 0) return ls_config_override_network(config, yaml, rest);
+    if (strcmp(path, "defaults") != 0)
         return ls_yaml_fail(yaml, value, "only network and defaults have parts: network.1.dense.units=300");
-    if (part[3]) part[3][-1] = '.';
-    return override_defaults(config, yaml, part[1], part[2]);
+    char *key = strchr(rest, '.');
+    if (key) *key++ = '\0';
+    return override_defaults(config, yaml, rest, key);
 }
 
 ls_status ls_config_apply_override(ls_config *config, const char *override) {
@@ -315,6 +227,7 @@ ls_status ls_config_apply_override(ls_config *config, const char *override) {
     char *path;
     LS_TRY(ls_strdup(&path, override));
     path[equals - override] = '\0';
+    config->layers_read = config->depth = 0;
     ls_status status = ls_yaml_load(&yaml, value, strlen(value));
     if (status == LS_OK) status = apply_path(config, &yaml, path);
     ls_yaml_destroy(&yaml);

@@ -127,12 +127,12 @@ static const char *check_event(const yaml_event_t *event, ls_yaml_tally *tally) 
     }
     if (anchor) return "anchors (&name) are not allowed: write the value out where it is needed";
     if (tag) return "tags (!type) are not allowed: the key decides the type";
-    if (opens && ++tally->depth > LS_CONFIG_MAX_DEPTH) return "nested deeper than 32 levels";
+    if (opens && ++tally->depth > LS_CONFIG_MAX_DEPTH) return "nested deeper than 64 levels";
     if (++tally->nodes > LS_CONFIG_MAX_NODES) return "more than 100000 values";
     return NULL;
 }
 
-_Static_assert(LS_CONFIG_MAX_DEPTH == 32 && LS_CONFIG_MAX_NODES == 100000, "the messages name the limits");
+_Static_assert(LS_CONFIG_MAX_DEPTH == 64 && LS_CONFIG_MAX_NODES == 100000, "the messages name the limits");
 
 static ls_status check_events(const ls_yaml *yaml, const char *text, size_t length) {
     yaml_parser_t parser;

@@ -12,7 +12,7 @@
 
 enum {
     LS_CONFIG_MAX_BYTES = 1 << 20,
-    LS_CONFIG_MAX_DEPTH = 32,
+    LS_CONFIG_MAX_DEPTH = 64,
     LS_CONFIG_MAX_NODES = 100000,
     LS_CONFIG_MAX_BASES = 8,
     LS_POSITION_MAX = 1024 /* bytes of a position in a message, with its end */

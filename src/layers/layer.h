@@ -12,25 +12,35 @@ typedef struct ls_layer_class {
     const char *name;
     ls_key_table keys;
     size_t settings_size;
-    /* Checks the input's shape, sets the output's and declares parameters and statistics. LS_USAGE: the message says what
-     * is wrong and names shapes; the caller puts the layer's position in front. */
+    /* Checks the input's shape, sets the output's and declares parameters and statistics; the layers in it are declared
+     * already. LS_USAGE: the message says what is wrong and names shapes; the caller puts the layer's position in front. */
     ls_status (*declare)(ls_layer *layer, ls_parameters *parameters);
-    /* Sets the initial parameters; NULL: none, or zeros do. */
+    /* Sets the initial parameters, but not those of the layers in it; NULL: none, or zeros do. */
     ls_status (*initialise)(const ls_layer *layer, ls_parameters *parameters, uint64_t seed);
     /* Puts the layer's ops on the graph. */
     ls_tensor *(*apply)(const ls_layer *layer, ls_graph *graph, ls_tensor *x);
 } ls_layer_class;
 
-enum { LS_LAYER_PARAMETERS = 2 };
+enum { LS_LAYER_PARAMETERS = 2, LS_LAYER_BRANCHES = 2 };
+
+/* Layers one after the other: a network, or one of the lists in a layer. */
+typedef struct ls_layer_list {
+    ls_layer *layers;
+    int count, capacity;
+    int out_dims; /* of the last layer, or of the input where there is none */
+    int64_t out[LS_MAX_DIMS];
+} ls_layer_list;
 
 struct ls_layer {
     const ls_layer_class *class;
     void *settings;         /* the class's own struct, filled from the configuration */
-    char name[LS_NAME_MAX]; /* "1" or what `name` says: the prefix of its parameters */
+    char *position;         /* "FILE:LINE:COLUMN", NULL for one that was made in C; owned */
+    char name[LS_NAME_MAX]; /* "1", "3.body.0", or with what `name` says: the prefix of its parameters */
     int in_dims, out_dims;
     int64_t in[LS_MAX_DIMS], out[LS_MAX_DIMS];
     int parameter[LS_LAYER_PARAMETERS]; /* indices of what it declared */
     int statistics;
+    ls_layer_list branch[LS_LAYER_BRANCHES]; /* for each key of LS_KEY_LAYERS, in the order of the table */
 };
 
 enum { LS_LAYER_CLASSES_MAX = 64 };
@@ -38,6 +48,14 @@ enum { LS_LAYER_CLASSES_MAX = 64 };
 /* Every layer type, at most LS_LAYER_CLASSES_MAX, in the order of --help. */
 extern const ls_layer_class *const ls_layer_classes[];
 extern const int ls_layer_class_count;
+
+/* The keys of a class that hold layers: LS_LAYER_BRANCHES at most. */
+int ls_layer_branches(const ls_layer_class *class);
+/* The branch-th of them. */
+const ls_key *ls_layer_branch_key(const ls_layer_class *class, int branch);
+
+/* Puts the layers on a graph; returns the last one's output, x if there are none. */
+ls_tensor *ls_layers_apply(const ls_layer_list *list, ls_graph *graph, ls_tensor *x);
 
 /* For layers whose output has the shape of their input. */
 void ls_layer_same_shape(ls_layer *layer);

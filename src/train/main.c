@@ -87,6 +87,8 @@ static void print_keys(void) {
         printf("\nKeys of a %s layer:\n", ls_layer_classes[i]->name);
         ls_keys_print_help(&ls_layer_classes[i]->keys, stdout);
     }
+    printf("\nKeys of a repeat, which stands for its layers written out:\n");
+    ls_keys_print_help(&ls_config_repeat_keys, stdout);
     printf("\nExit codes:\n");
 #define X(name, code, text) printf("  %3d  %s\n", code, text);
     LS_STATUS_LIST(X)

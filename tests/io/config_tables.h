@@ -87,10 +87,22 @@ static const ls_key dropout_rows[] = {
 
 static const ls_key named_rows[] = {NAME(named_settings)};
 
-enum { BATCHNORM, DENSE, RELU, TANH, DROPOUT, FLATTEN, LAYER_TYPES };
+static const ls_key residual_rows[] = {
+    {.name = "body", .type = LS_KEY_LAYERS, .min = 1, .help = "the layers"},
+    {.name = "shortcut", .type = LS_KEY_LAYERS, .initial = "[]"},
+    NAME(named_settings),
+};
+
+static const ls_key sequential_rows[] = {
+    {.name = "layers", .type = LS_KEY_LAYERS, .min = 1, .help = "the layers"},
+    NAME(named_settings),
+};
+
+enum { BATCHNORM, DENSE, RELU, TANH, DROPOUT, FLATTEN, RESIDUAL, SEQUENTIAL, LAYER_TYPES };
 static const ls_layer_keys layer_types[LAYER_TYPES] = {
-    {"batchnorm", {batchnorm_rows, 5}}, {"dense", {dense_rows, 4}},     {"relu", {named_rows, 1}},
-    {"tanh", {named_rows, 1}},          {"dropout", {dropout_rows, 2}}, {"flatten", {named_rows, 1}},
+    {"batchnorm", {batchnorm_rows, 5}}, {"dense", {dense_rows, 4}},           {"relu", {named_rows, 1}},
+    {"tanh", {named_rows, 1}},          {"dropout", {dropout_rows, 2}},       {"flatten", {named_rows, 1}},
+    {"residual", {residual_rows, 3}},   {"sequential", {sequential_rows, 2}},
 };
 
 #endif

@@ -183,9 +183,9 @@ static void limits(void **state) {
         const char *start, *repeated, *message;
         size_t size;
     } large[] = {
-        {"lr: ", "[", "FILE:1:36: nested deeper than 32 levels", SIZE},
-        {"", "{a: ", "FILE:1:129: nested deeper than 32 levels", SIZE},
-        {"", "- ", "FILE:1:65: nested deeper than 32 levels", SIZE},
+        {"lr: ", "[", "FILE:1:68: nested deeper than 64 levels", SIZE},
+        {"", "{a: ", "FILE:1:257: nested deeper than 64 levels", SIZE},
+        {"", "- ", "FILE:1:129: nested deeper than 64 levels", SIZE},
         {"milestones: [", "1,", "more than 100000 values", SIZE},
         {"network:\n", "- relu\n", "more than 100000 values", SIZE},
         {"milestones: [", "1,", "not valid YAML", 200000},

@@ -1,5 +1,6 @@
-/* Addition of two tensors of the same shape, the join of a residual block (He et al., 2016): y = a + b, and both inputs
- * get the gradient of y. */
+/* A residual block (He et al., 2016): y = body(x) + shortcut(x), with layers in two lists; an empty shortcut
+ * is the identity. Its join is an op, the addition of two tensors of the same shape: y = a + b, and both
+ * inputs get the gradient of y. */
 #ifndef LOCKSTEP_LAYERS_RESIDUAL_H
 #define LOCKSTEP_LAYERS_RESIDUAL_H
 
@@ -11,6 +12,8 @@ typedef struct ls_add_kernels {
     /* dx = dy, or dx += dy */
     void (*backward)(const void *dy, bool accumulate, int64_t first, int64_t last, void *dx);
 } ls_add_kernels;
+
+extern const ls_layer_class ls_residual_layer;
 
 extern const ls_add_kernels ls_add_ref_f32, ls_add_ref_f64;
 
