@@ -36,6 +36,9 @@ const ls_gradcheck_case ls_gradcheck_cases[] = {
     {"dropout", "[{dropout: {rate: 0.3}}]", IMAGE(3, 5, 3), RAGGED_SHARDS, SUM},
     {"flatten", "[flatten]", IMAGE(3, 5, 1), EMPTY_SHARDS, SUM},
     {"flatten", "[flatten, {dense: {units: 3}}]", IMAGE(1, 1, 5), RAGGED_SHARDS, SUM},
+    {"flatten", "[flatten]", IMAGE(3, 5, 3), EMPTY_SHARDS, SUM},
+    {"flatten", "[flatten, {dense: {units: 3}}]", IMAGE(2, 1, 5), RAGGED_SHARDS, SUM},
+    {"flatten", "[{conv2d: {channels: 3}}, flatten, {dense: {units: 3}}]", IMAGE(5, 4, 2), EMPTY_SHARDS, SUM},
 
     {"residual", "[{residual: {body: [{dense: {units: 5}}, batchnorm, tanh, {dense: {units: 7}}]}}]",
      VECTOR(7), EMPTY_SHARDS, SUM},

@@ -1,11 +1,30 @@
 #include "layers/flatten/flatten.h"
 
-static const ls_op_class flatten_class = {.name = "flatten", .view = true};
+static const ls_flatten_kernels *kernels_for(const ls_op *op) {
+    return ls_graph_backend(op->graph)->dtype == LS_FP64 ? &ls_flatten_ref_f64 : &ls_flatten_ref_f32;
+}
+
+static void forward(ls_op *op, const ls_run *run, int first, int last, void *scratch) {
+    const ls_tensor *x = op->in[0];
+    (void)scratch;
+    kernels_for(op)->forward(x->value, ls_tensor_pixels(x), ls_tensor_channels(x), run->shards->start[first],
+                             run->shards->start[last], op->out->value);
+}
+
+static void backward(ls_op *op, const ls_run *run, int first, int last, void *scratch) {
+    const ls_tensor *x = op->in[0];
+    (void)scratch;
+    kernels_for(op)->backward(op->out->grad, ls_tensor_pixels(x), ls_tensor_channels(x), op->accumulate[0],
+                              run->shards->start[first], run->shards->start[last], x->grad);
+}
+
+static const ls_op_class view_class = {.name = "flatten", .view = true};
+static const ls_op_class permute_class = {.name = "flatten", .forward = forward, .backward = backward};
 
 ls_tensor *ls_flatten(ls_graph *graph, ls_tensor *x) {
     if (!x) return NULL;
-    int64_t count = ls_tensor_pixels(x) * ls_tensor_channels(x);
-    ls_op op = {.class = &flatten_class, .in = {x}};
+    const int64_t pixels = ls_tensor_pixels(x), channels = ls_tensor_channels(x), count = pixels * channels;
+    ls_op op = {.class = pixels > 1 && channels > 1 ? &permute_class : &view_class, .in = {x}};
     return ls_graph_add(graph, &op, 1, &count);
 }
 
@@ -14,20 +33,15 @@ typedef struct ls_flatten_settings {
 } ls_flatten_settings;
 
 static const ls_key keys[] = {
-    {"name", LS_KEY_STRING, LS_KEY_RESULT, offsetof(ls_flatten_settings, name), "", 0, 0, NULL, "name of the layer"},
+    {"name", LS_KEY_STRING, LS_KEY_RESULT, offsetof(ls_flatten_settings, name), "", 0, 0, NULL,
+     "name of the layer"},
 };
 
 static ls_status declare(ls_layer *layer, ls_parameters *parameters) {
     (void)parameters;
-    int64_t channels = layer->in[layer->in_dims - 1], count = 1;
-    for (int i = 0; i < layer->in_dims; i++) count *= layer->in[i];
-    if (channels != 1 && count != channels) {
-        char shape[64];
-        return ls_fail(LS_USAGE, "flatten of %s: expected one channel or one pixel",
-                       ls_shape_text(layer->in_dims, layer->in, shape, sizeof shape));
-    }
     layer->out_dims = 1;
-    layer->out[0] = count;
+    layer->out[0] = 1;
+    for (int i = 0; i < layer->in_dims; i++) layer->out[0] *= layer->in[i];
     return LS_OK;
 }
 
