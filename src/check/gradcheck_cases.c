@@ -40,6 +40,17 @@ const ls_gradcheck_case ls_gradcheck_cases[] = {
     {"flatten", "[flatten, {dense: {units: 3}}]", IMAGE(2, 1, 5), RAGGED_SHARDS, SUM},
     {"flatten", "[{conv2d: {channels: 3}}, flatten, {dense: {units: 3}}]", IMAGE(5, 4, 2), EMPTY_SHARDS, SUM},
 
+    {"max_pool", "[{max_pool: {kernel: 2}}]", IMAGE(5, 7, 3), EMPTY_SHARDS, SUM},
+    {"max_pool", "[{max_pool: {kernel: 3, stride: 1, pad: 1}}]", IMAGE(3, 5, 1), RAGGED_SHARDS, SUM},
+    {"max_pool", "[{max_pool: {kernel: 3, stride: 2, pad: 1, ties: all}}]", IMAGE(5, 4, 2), RAGGED_SHARDS, SUM},
+    {"max_pool", "[{max_pool: {kernel: 2, stride: 3, pad: 1}}]", IMAGE(7, 1, 2), EMPTY_SHARDS, SUM},
+    {"max_pool", "[{conv2d: {channels: 2}}, {max_pool: {kernel: 2, ties: all}}, flatten]", IMAGE(5, 6, 1), EMPTY_SHARDS, SUM},
+    {"average_pool", "[{average_pool: {kernel: 2}}]", IMAGE(5, 7, 3), EMPTY_SHARDS, SUM},
+    {"average_pool", "[{average_pool: {kernel: 3, stride: 1, pad: 1}}]", IMAGE(3, 5, 1), RAGGED_SHARDS, SUM},
+    {"average_pool", "[{average_pool: {kernel: 4, stride: 3, pad: 2}}]", IMAGE(7, 1, 5), RAGGED_SHARDS, SUM},
+    {"global_average_pool", "[global_average_pool]", IMAGE(3, 5, 3), EMPTY_SHARDS, SUM},
+    {"global_average_pool", "[{conv2d: {channels: 5}}, global_average_pool, {dense: {units: 3}}]", IMAGE(5, 3, 1), RAGGED_SHARDS, SUM},
+
     {"residual", "[{residual: {body: [{dense: {units: 5}}, batchnorm, tanh, {dense: {units: 7}}]}}]",
      VECTOR(7), EMPTY_SHARDS, SUM},
     {"residual", "[{residual: {body: [{residual: {body: [flatten]}}], shortcut: [tanh]}}]", VECTOR(3), RAGGED_SHARDS, SUM},

@@ -1,20 +1,33 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "layers/average_pool/average_pool.h"
 #include "layers/batchnorm/batchnorm.h"
 #include "layers/conv2d/conv2d.h"
 #include "layers/dense/dense.h"
 #include "layers/dropout/dropout.h"
 #include "layers/flatten/flatten.h"
+#include "layers/global_average_pool/global_average_pool.h"
 #include "layers/layer.h"
+#include "layers/max_pool/max_pool.h"
 #include "layers/relu/relu.h"
 #include "layers/residual/residual.h"
 #include "layers/sequential/sequential.h"
 #include "layers/tanh/tanh.h"
 
 const ls_layer_class *const ls_layer_classes[] = {
-    &ls_batchnorm_layer, &ls_conv2d_layer, &ls_dense_layer, &ls_dropout_layer, &ls_flatten_layer,
-    &ls_relu_layer, &ls_residual_layer, &ls_sequential_layer, &ls_tanh_layer,
+    &ls_average_pool_layer,
+    &ls_batchnorm_layer,
+    &ls_conv2d_layer,
+    &ls_dense_layer,
+    &ls_dropout_layer,
+    &ls_flatten_layer,
+    &ls_global_average_pool_layer,
+    &ls_max_pool_layer,
+    &ls_relu_layer,
+    &ls_residual_layer,
+    &ls_sequential_layer,
+    &ls_tanh_layer,
 };
 const int ls_layer_class_count = sizeof ls_layer_classes / sizeof *ls_layer_classes;
 

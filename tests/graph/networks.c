@@ -92,6 +92,15 @@ const network_case network_cases[] = {
     {"conv, flatten", 6, 5, 4,
      .layers = "[{conv2d: {channels: 3, kernel: 3, pad: 1}}, tanh, {conv2d: {channels: 1, kernel: 2}}, " BN
                ", relu, flatten, " BN ", " FC(4) "]"},
+    {"conv, max_pool", 8, 7, 4,
+     .layers = "[{conv2d: {channels: 3, pad: 1}}, " BN
+               ", relu, {max_pool: {kernel: 2}}, {conv2d: {channels: 2, pad: 1}}, "
+               "{max_pool: {kernel: 3, stride: 2, pad: 1, ties: all}}, " BN ", relu, flatten, " DROP
+               ", " FC(4) "]"},
+    {"conv, average_pool", 7, 9, 4,
+     .layers = "[{average_pool: {kernel: 3, stride: 2, pad: 1}}, {conv2d: {channels: 5, kernel: 2}}, "
+               "{average_pool: {kernel: 2, stride: 1}}, " PLAIN_BN ", tanh, global_average_pool, " BN
+               ", " FC(4) "]"},
     {"residual", 4, 3, 3, .layers = "[" FC(6) ", " BN ", relu, " FC(6) ", " BN ", relu, " DROP ", " FC(3) "]",
      .wire = residual},
     {"residual, no affine", 4, 3, 3,
