@@ -51,6 +51,15 @@ const ls_gradcheck_case ls_gradcheck_cases[] = {
     {"global_average_pool", "[global_average_pool]", IMAGE(3, 5, 3), EMPTY_SHARDS, SUM},
     {"global_average_pool", "[{conv2d: {channels: 5}}, global_average_pool, {dense: {units: 3}}]", IMAGE(5, 3, 1), RAGGED_SHARDS, SUM},
 
+    {"instance_norm", "[instance_norm]", IMAGE(3, 5, 3), EMPTY_SHARDS, SUM},
+    {"instance_norm", "[{instance_norm: {affine: false}}]", IMAGE(7, 1, 1), RAGGED_SHARDS, SUM},
+    {"instance_norm", "[{instance_norm: {eps: 0.5}}]", IMAGE(1, 2, 5), RAGGED_SHARDS, SUM},
+    {"instance_norm", "[{instance_norm: {eps_added: deviation}}]", IMAGE(5, 3, 3), RAGGED_SHARDS, SUM},
+    {"instance_norm", "[{instance_norm: {eps: 0.5, eps_added: deviation}}]", IMAGE(3, 5, 19), EMPTY_SHARDS, SUM},
+    {"instance_norm", "[{instance_norm: {eps: 0.1, eps_added: deviation, affine: false}}]", IMAGE(3, 3, 2), EMPTY_SHARDS, SUM},
+    {"instance_norm", "[{conv2d: {channels: 3}}, {instance_norm: {eps_added: deviation}}, tanh, {conv2d: {channels: 1}}]",
+     IMAGE(6, 7, 1), RAGGED_SHARDS, SUM},
+
     {"residual", "[{residual: {body: [{dense: {units: 5}}, batchnorm, tanh, {dense: {units: 7}}]}}]",
      VECTOR(7), EMPTY_SHARDS, SUM},
     {"residual", "[{residual: {body: [{residual: {body: [flatten]}}], shortcut: [tanh]}}]", VECTOR(3), RAGGED_SHARDS, SUM},
@@ -76,6 +85,10 @@ const ls_gradcheck_case ls_gradcheck_cases[] = {
      IMAGE(5, 4, 1), EMPTY_SHARDS, .clip = 1e-8},
     {"chain", "[{conv2d: {channels: 2, pad: 1}}, batchnorm, relu, {conv2d: {channels: 1}}, tanh, flatten, "
               "{batchnorm: {eps: 0.01}}, {dropout: {rate: 0.3}}, {dense: {units: 3}}]", IMAGE(4, 5, 2), RAGGED_SHARDS, .clip = 1e-8},
+    {"chain", "[{conv2d: {channels: 3}}, {instance_norm: {eps_added: deviation}}, {max_pool: {kernel: 2}}, flatten, {dense: {units: 3}}]",
+     IMAGE(7, 6, 1), RAGGED_SHARDS, .clip = 1e-8},
+    {"chain", "[{conv2d: {channels: 2}}, batchnorm, relu, {average_pool: {kernel: 2}}, {conv2d: {channels: 3, kernel: 1}}, instance_norm, "
+              "global_average_pool, {dense: {units: 3}}]", IMAGE(6, 7, 1), EMPTY_SHARDS, .clip = 1e-8},
 };
 /* clang-format on */
 const int ls_gradcheck_case_count = sizeof ls_gradcheck_cases / sizeof *ls_gradcheck_cases;

@@ -58,3 +58,13 @@ ls_status ls_initialise_bias(ls_parameters *parameters, int index, int weight, l
     if (how != LS_INIT_TORCH) return LS_OK; /* the arenas start zeroed */
     return fill(parameters, index, fans_of(&parameters->list[weight]), how, seed);
 }
+
+ls_status ls_initialise_ones(ls_parameters *parameters, int index) {
+    const ls_parameter *parameter = &parameters->list[index];
+    double *ones;
+    LS_TRY(ls_calloc(&ones, (size_t)parameter->count, sizeof *ones, parameter->name));
+    for (int64_t i = 0; i < parameter->count; i++) ones[i] = 1;
+    ls_status status = ls_parameter_set(parameters, parameter, ones);
+    free(ones);
+    return status;
+}

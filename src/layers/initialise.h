@@ -24,4 +24,7 @@ ls_status ls_initialise_weight(ls_parameters *parameters, int index, ls_initiali
 /* Fills the bias that goes with the weight of index `weight`: zeros, but for LS_INIT_TORCH. */
 ls_status ls_initialise_bias(ls_parameters *parameters, int index, int weight, ls_initialisation how, uint64_t seed);
 
+/* Fills a vector with ones: the scale of a normalisation. */
+ls_status ls_initialise_ones(ls_parameters *parameters, int index);
+
 #endif

@@ -8,6 +8,7 @@
 #include "layers/dropout/dropout.h"
 #include "layers/flatten/flatten.h"
 #include "layers/global_average_pool/global_average_pool.h"
+#include "layers/instance_norm/instance_norm.h"
 #include "layers/layer.h"
 #include "layers/max_pool/max_pool.h"
 #include "layers/relu/relu.h"
@@ -23,6 +24,7 @@ const ls_layer_class *const ls_layer_classes[] = {
     &ls_dropout_layer,
     &ls_flatten_layer,
     &ls_global_average_pool_layer,
+    &ls_instance_norm_layer,
     &ls_max_pool_layer,
     &ls_relu_layer,
     &ls_residual_layer,

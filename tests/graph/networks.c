@@ -101,6 +101,15 @@ const network_case network_cases[] = {
      .layers = "[{average_pool: {kernel: 3, stride: 2, pad: 1}}, {conv2d: {channels: 5, kernel: 2}}, "
                "{average_pool: {kernel: 2, stride: 1}}, " PLAIN_BN ", tanh, global_average_pool, " BN
                ", " FC(4) "]"},
+    {"conv, instance_norm", 8, 7, 4,
+     .layers =
+         "[{conv2d: {channels: 19}}, {instance_norm: {eps_added: deviation}}, relu, {max_pool: {kernel: 2}}, "
+         "{conv2d: {channels: 3, kernel: 2}}, instance_norm, relu, flatten, " FC(4) "]"},
+    {"instance_norm around batchnorm", 6, 5, 4,
+     .layers = "[{instance_norm: {affine: false}}, {conv2d: {channels: 3, pad: 1}}, " BN
+               ", instance_norm, " PLAIN_BN
+               ", tanh, {conv2d: {channels: 2}}, {instance_norm: {affine: false, eps_added: deviation}}, " FC(
+                   4) "]"},
     {"residual", 4, 3, 3, .layers = "[" FC(6) ", " BN ", relu, " FC(6) ", " BN ", relu, " DROP ", " FC(3) "]",
      .wire = residual},
     {"residual, no affine", 4, 3, 3,

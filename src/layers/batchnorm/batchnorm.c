@@ -1,8 +1,7 @@
 #include "layers/batchnorm/batchnorm.h"
 
-#include <stdlib.h>
-
 #include "layers/elementwise.h"
+#include "layers/initialise.h"
 
 /* --- the op ------------------------------------------------------------------------------------------------------- */
 
@@ -163,14 +162,7 @@ static ls_status initialise(const ls_layer *layer, ls_parameters *parameters, ui
     const ls_batchnorm_settings *settings = layer->settings;
     (void)seed;
     ls_statistics_reset(&parameters->statistics[layer->statistics]);
-    if (!settings->affine) return LS_OK;
-    const ls_parameter *scale = &parameters->list[layer->parameter[0]];
-    double *ones;
-    LS_TRY(ls_calloc(&ones, (size_t)scale->count, sizeof *ones, "initial parameters"));
-    for (int64_t i = 0; i < scale->count; i++) ones[i] = 1;
-    ls_status status = ls_parameter_set(parameters, scale, ones);
-    free(ones);
-    return status;
+    return settings->affine ? ls_initialise_ones(parameters, layer->parameter[0]) : LS_OK;
 }
 
 static ls_tensor *apply(const ls_layer *layer, ls_graph *graph, ls_tensor *x) {
