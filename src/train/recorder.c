@@ -52,8 +52,12 @@ ls_status ls_recorder_open(ls_recorder *r, const char *config_path, ls_resumed *
     if (status == LS_OK && checkpoint) status = ls_checkpoints_load(checkpoint, t, r->config_yaml, r->metrics, resumed);
     ls_checkpoint_close(&checkpoint);
     r->best = resumed->best;
-    if (status == LS_OK) status = prepare_folder(r, *from_checkpoint);
-    return status == LS_OK ? write_config(r) : status;
+    return status == LS_OK ? prepare_folder(r, *from_checkpoint) : status;
+}
+
+ls_status ls_recorder_begin(ls_recorder *r) {
+    ls_metrics_clear_test(r->metrics);
+    return write_config(r);
 }
 
 void ls_recorder_close(ls_recorder *r) {

@@ -20,6 +20,9 @@ typedef struct ls_recorder {
  * read into the trainer's records and the metrics, and *resumed says where; otherwise resumed->mark.step is 0 and
  * *from_checkpoint false. Nothing in the folder changes unless all is well. Local; rank 0 calls it. */
 ls_status ls_recorder_open(ls_recorder *recorder, const char *config_path, ls_resumed *resumed, bool *from_checkpoint);
+/* Training begins or goes on: config.yaml is written, and a test result that a longer run will replace is forgotten. Not
+ * called where a run had ended, so that nothing of it changes. Rank 0. */
+ls_status ls_recorder_begin(ls_recorder *recorder);
 void ls_recorder_close(ls_recorder *recorder);
 
 /* The last step: its row, and a fingerprint every trail_interval steps. Rank 0. */

@@ -144,7 +144,7 @@ static ls_status run_all(run *r) {
     LS_TRY(open_run(r, &resumed));
     introduce(r, &resumed);
     if (!finished(t) || !resumed.mark.finished) {
-        if (is_root(r)) ls_metrics_clear_test(r->recorder.metrics);
+        LS_TRY(ls_comm_agree(t->comm, is_root(r) ? ls_recorder_begin(&r->recorder) : LS_OK));
         LS_TRY(train_loop(r));
         LS_TRY(ls_collect_statistics(t));
         LS_TRY(test(r));
