@@ -156,7 +156,7 @@ static ls_status run_forward(checker *c, double clip, ls_tensor **leaf, ls_tenso
     LS_TRY(ls_graph_create(LS_EAGER, LS_TRAINING, parameters->backend, parameters, &c->shards, &c->run,
                            &ls_reducer_local, &c->graph));
     *leaf = ls_leaf(c->graph, c->which->dims, c->which->shape, c->values, true);
-    ls_tensor *y = ls_network_apply(c->network, c->graph, *leaf);
+    ls_tensor *y = (c->which->wire ? c->which->wire : ls_network_apply)(c->network, c->graph, *leaf);
     *loss = c->which->clip < 0 ? ls_weighted_sum(c->graph, y, c->weights)
                                : ls_softmax_cross_entropy(c->graph, y, clip, c->which->damped);
     return ls_graph_status(c->graph);
@@ -261,8 +261,8 @@ static void describe(const ls_gradcheck_case *which, char *text, size_t size) {
     ls_shape_text(which->dims, which->shape, shape, sizeof shape);
     if (which->clip >= 0)
         snprintf(loss, sizeof loss, ", clip %g %s", which->clip, which->damped ? "damped" : "ignored");
-    snprintf(text, size, "%s x %lld in %d shards%s: %s", shape, (long long)which->batch, which->shards, loss,
-             which->layers);
+    snprintf(text, size, "%s x %lld in %d shards%s: %s%s%s", shape, (long long)which->batch, which->shards, loss,
+             which->layers, which->how ? " as " : "", which->how ? which->how : "");
 }
 
 static bool has_case(const char *layer) {

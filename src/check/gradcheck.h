@@ -19,9 +19,11 @@
  * largest error. LS_DIFFERENT: a case is not below the bound, or a layer type has no case. Local. */
 ls_status ls_gradcheck(FILE *out, double *worst);
 
+struct ls_network;
+
 /* One case: layers on an input of some shape, and a loss. */
 typedef struct ls_gradcheck_case {
-    const char *layer;  /* the layer type that it is a case of, or "chain", or the loss */
+    const char *layer;  /* the layer type that it is a case of, or "chain", "add" or the loss */
     const char *layers; /* the YAML list of a configuration */
     int dims;
     int64_t shape[LS_MAX_DIMS]; /* of a sample */
@@ -29,8 +31,11 @@ typedef struct ls_gradcheck_case {
     int64_t batch;
     double clip; /* of the cross entropy; below 0: the loss is a weighted sum instead */
     bool damped;
-    double scale; /* of the input, which is uniform in (-scale, scale); 0: 1 */
-    double gap;   /* no input is nearer to 0 */
+    double scale;    /* of the input, which is uniform in (-scale, scale); 0: 1 */
+    double gap;      /* no input is nearer to 0 */
+    const char *how; /* the expression that `wire` makes of the layers f, g, h, k */
+    ls_tensor *(*wire)(const struct ls_network *network, ls_graph *graph,
+                       ls_tensor *x); /* NULL: one layer after another */
 } ls_gradcheck_case;
 
 extern const ls_gradcheck_case ls_gradcheck_cases[];

@@ -1,4 +1,6 @@
 #include "check/gradcheck.h"
+#include "layers/residual/residual.h"
+#include "model/network.h"
 
 /* Sizes are odd, and batches of 5 in 16 shards and 7 in 4 leave shards empty or uneven. */
 #define EMPTY_SHARDS   .shards = 16, .batch = 5
@@ -6,6 +8,42 @@
 #define VECTOR(n)      .dims = 1, .shape = {n}
 #define IMAGE(h, w, c) .dims = 3, .shape = {h, w, c}
 #define SUM            .clip = -1
+
+/* --- graphs with branches; layers are f, g, h, k in the order of the list ------------------------------------ */
+
+static ls_tensor *layer(const ls_network *network, int index, ls_graph *graph, ls_tensor *x) {
+    const ls_layer *at = &network->list.layers[index];
+    return at->class->apply(at, graph, x);
+}
+
+static ls_tensor *twice(const ls_network *n, ls_graph *graph, ls_tensor *x) {
+    return layer(n, 0, graph, ls_add(graph, x, x));
+}
+
+static ls_tensor *uneven(const ls_network *n, ls_graph *graph, ls_tensor *x) {
+    ls_tensor *deep = layer(n, 2, graph, layer(n, 1, graph, layer(n, 0, graph, x)));
+    return ls_add(graph, deep, layer(n, 3, graph, x));
+}
+
+static ls_tensor *around_two(const ls_network *n, ls_graph *graph, ls_tensor *x) {
+    ls_tensor *y = layer(n, 0, graph, x);
+    return ls_add(graph, layer(n, 2, graph, layer(n, 1, graph, y)), y);
+}
+
+static ls_tensor *around_last(const ls_network *n, ls_graph *graph, ls_tensor *x) {
+    ls_tensor *y = layer(n, 1, graph, layer(n, 0, graph, x));
+    return ls_add(graph, y, layer(n, 2, graph, y));
+}
+
+static ls_tensor *read_twice(const ls_network *n, ls_graph *graph, ls_tensor *x) {
+    ls_tensor *sum = ls_add(graph, layer(n, 0, graph, x), x);
+    return ls_add(graph, layer(n, 1, graph, sum), layer(n, 2, graph, sum));
+}
+
+static ls_tensor *read_thrice(const ls_network *n, ls_graph *graph, ls_tensor *x) {
+    ls_tensor *y = layer(n, 0, graph, x), *left = layer(n, 1, graph, y), *right = layer(n, 2, graph, y);
+    return ls_add(graph, ls_add(graph, left, y), right);
+}
 
 /* clang-format off */
 const ls_gradcheck_case ls_gradcheck_cases[] = {
@@ -68,6 +106,24 @@ const ls_gradcheck_case ls_gradcheck_cases[] = {
      IMAGE(5, 3, 2), RAGGED_SHARDS, SUM},
     {"sequential", "[{sequential: {layers: [{dense: {units: 5}}, {sequential: {layers: [tanh]}}]}}, {dense: {units: 3}}]",
      VECTOR(7), EMPTY_SHARDS, SUM},
+
+    {"add", "[tanh]", VECTOR(7), EMPTY_SHARDS, SUM, .how = "f(x + x)", .wire = twice},
+    {"add", "[{dense: {units: 5}}, tanh, {dense: {units: 5}}, {dense: {units: 5}}]", VECTOR(5), RAGGED_SHARDS, SUM,
+     .how = "h(g(f(x))) + k(x)", .wire = uneven},
+    {"add", "[{conv2d: {channels: 3}}, batchnorm, relu]", IMAGE(4, 5, 1), EMPTY_SHARDS, SUM,
+     .how = "y = f(x), h(g(y)) + y", .wire = around_two},
+    {"add", "[{dense: {units: 5}}, {batchnorm: {eps: 0.01}}, tanh]", VECTOR(3), RAGGED_SHARDS, SUM,
+     .how = "y = g(f(x)), y + h(y)", .wire = around_last},
+    {"add", "[batchnorm, relu, {conv2d: {channels: 2, pad: 1}}]", IMAGE(3, 4, 2), EMPTY_SHARDS, SUM,
+     .how = "y = g(f(x)), y + h(y)", .wire = around_last},
+    {"add", "[{dense: {units: 3}}, {dense: {units: 3}}, tanh]", VECTOR(3), RAGGED_SHARDS, SUM,
+     .how = "y = f(x) + x, g(y) + h(y)", .wire = read_twice},
+    {"add", "[batchnorm, batchnorm, {dense: {units: 3}}]", VECTOR(3), EMPTY_SHARDS, SUM,
+     .how = "y = f(x) + x, g(y) + h(y)", .wire = read_twice},
+    {"add", "[flatten, tanh, {dense: {units: 6}}]", IMAGE(3, 2, 1), RAGGED_SHARDS, SUM,
+     .how = "y = f(x), g(y) + y + h(y)", .wire = read_thrice},
+    {"add", "[flatten, {batchnorm: {eps: 0.01}}, {dense: {units: 12}}]", IMAGE(2, 2, 3), EMPTY_SHARDS, SUM,
+     .how = "y = f(x), g(y) + y + h(y)", .wire = read_thrice},
 
     {"softmax_cross_entropy", "[]", VECTOR(5), EMPTY_SHARDS, .clip = 1e-8},
     {"softmax_cross_entropy", "[]", VECTOR(10), RAGGED_SHARDS, .clip = 1e-8, .damped = true, .scale = 3},
