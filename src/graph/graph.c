@@ -153,7 +153,10 @@ ls_tensor *ls_graph_parameter(ls_graph *graph, int index) {
     graph->status = ls_calloc(&tensor, 1, sizeof *tensor, "a tensor");
     if (graph->status != LS_OK) return NULL;
     const ls_parameter *parameter = &graph->parameters->list[index];
-    *tensor = (ls_tensor){.graph = graph, .dims = parameter->dims, .requires_grad = true, .parameter = index};
+    *tensor = (ls_tensor){.graph = graph,
+                          .dims = parameter->dims,
+                          .requires_grad = graph->purpose != LS_ATTACKING,
+                          .parameter = index};
     memcpy(tensor->shape, parameter->shape, sizeof parameter->shape);
     tensor->value = ls_arena_at(graph->parameters, graph->parameters->value, parameter->offset);
     tensor->grad = ls_parameter_gradient(graph->parameters, parameter);
@@ -261,7 +264,8 @@ static ls_status run_backward(ls_op *op) {
     }
     LS_TRY(open_input_gradients(op));
     if (op->class->backward && ls_op_has_gradient(op)) op->class->backward(op, run, 0, count, scratch);
-    if (op->class->weight_grad) op->class->weight_grad(op, run, 0, op->class->parts(op), scratch);
+    if (op->class->weight_grad && op->graph->purpose != LS_ATTACKING)
+        op->class->weight_grad(op, run, 0, op->class->parts(op), scratch);
     return LS_OK;
 }
 

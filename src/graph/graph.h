@@ -127,8 +127,13 @@ extern const ls_reducer ls_reducer_local;
 typedef enum ls_graph_mode { LS_EAGER, LS_RECORD } ls_graph_mode;
 
 /* What a graph is run for. Collecting is a forward pass over the training set that normalises by batch statistics, without
- * dropout or augmentation, and adds up the statistics of the whole set (`statistics: dataset`). */
-typedef enum ls_purpose { LS_TRAINING, LS_EVALUATING, LS_COLLECTING } ls_purpose;
+ * dropout or augmentation, and adds up the statistics of the whole set (`statistics: dataset`). Attacking is evaluation
+ * with a backward pass for the gradient of the input; parameters have none. */
+typedef enum ls_purpose { LS_TRAINING, LS_EVALUATING, LS_COLLECTING, LS_ATTACKING } ls_purpose;
+
+/* Does BatchNorm take the statistics of training as they are? Is there a backward pass? */
+static inline bool ls_purpose_evaluates(ls_purpose p) { return p == LS_EVALUATING || p == LS_ATTACKING; }
+static inline bool ls_purpose_goes_back(ls_purpose p) { return p == LS_TRAINING || p == LS_ATTACKING; }
 
 /* Starts an empty graph for up to shards->batch samples; shards, parameters and backend must outlive it. An eager graph
  * runs on `run` (NULL for a recording one). Ops called on a failed graph do nothing; ls_graph_status() tells. Local. */

@@ -50,7 +50,7 @@ static void decide_fusion(ls_plan *plan, bool fuse) {
         ls_op *producer = op->in[0]->producer;
         if (op->sum_length > 0 && producer->class->stores_sums && !producer->fusion.sums_for)
             producer->fusion.sums_for = op;
-        if (graph->purpose == LS_TRAINING && op->in[0]->requires_grad && producer->class->loads_prologue &&
+        if (ls_purpose_goes_back(graph->purpose) && op->in[0]->requires_grad && producer->class->loads_prologue &&
             sole_consumer(op->in[0])) {
             producer->fusion.grad_norm = op;
             plan_of(plan, op)->absorbed = true;
@@ -198,7 +198,10 @@ static bool schedule_norm_backward(ls_plan *plan, ls_op *op) {
     ls_op_plan *p = plan_of(plan, op);
     if (!p->grad_sums_done) {
         if (!gradient_ready(plan, op)) return false;
-        if (!p->folded) emit(plan, op, LS_PIECE_GRAD_SUMS); /* else the reader's store has taken them */
+        if (op->grad_sum_length == 0)
+            p->grad_cut_done = true; /* attacking: a fixed map, nothing to add over samples */
+        else if (!p->folded)
+            emit(plan, op, LS_PIECE_GRAD_SUMS); /* else the reader's store has taken them */
         p->grad_sums_done = true;
         return true;
     }
@@ -217,7 +220,7 @@ static bool schedule_backward(ls_plan *plan, ls_op *op) {
         return false;
     if (!all_in_turn(plan, op)) return false;
     if (writes_gradient(op) || op->fusion.grad_norm) emit(plan, op, LS_PIECE_BACKWARD);
-    if (op->class->weight_grad) emit(plan, op, LS_PIECE_WEIGHT_GRAD);
+    if (op->class->weight_grad && plan->graph->purpose != LS_ATTACKING) emit(plan, op, LS_PIECE_WEIGHT_GRAD);
     return p->backward_done = true;
 }
 
@@ -244,7 +247,7 @@ static void schedule(ls_plan *plan) {
         for (int i = 0; i < graph->op_count; i++) progress |= schedule_forward(plan, graph->ops[i]);
         more = progress || cut_here(plan, false);
     }
-    if (graph->purpose != LS_TRAINING) return;
+    if (!ls_purpose_goes_back(graph->purpose)) return;
     mark_needed(plan);
     for (bool more = true; more;) {
         bool progress = false;
@@ -277,7 +280,7 @@ static ls_status check_complete(const ls_plan *plan) {
     const ls_graph *graph = plan->graph;
     for (int i = 0; i < graph->op_count; i++) {
         const ls_op_plan *p = &plan->ops[i];
-        if ((!p->forward_done && !p->folded) || (graph->purpose == LS_TRAINING && !p->backward_done))
+        if ((!p->forward_done && !p->folded) || (ls_purpose_goes_back(graph->purpose) && !p->backward_done))
             return ls_fail(LS_INTERNAL, "operation %d (%s) cannot be scheduled", i, graph->ops[i]->class->name);
     }
     return LS_OK;

@@ -36,9 +36,9 @@ static bool has_prologue(const ls_op *op) {
     return op->fusion.norm || op->fusion.act != LS_ACT_NONE || op->fusion.dropout;
 }
 
-/* x' of a fused load is kept for the weight gradient and the masks; evaluation keeps nothing. */
+/* x' of a fused load is kept for the weight gradient and the masks; without a backward pass nothing is. */
 static void touch_stored(ls_plan *plan, int stage, ls_op *op) {
-    if (has_prologue(op) && plan->graph->purpose == LS_TRAINING)
+    if (has_prologue(op) && ls_purpose_goes_back(plan->graph->purpose))
         touch(plan, stage, &op->fusion.stored, ls_tensor_bytes(op->in[0]));
 }
 

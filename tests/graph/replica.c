@@ -154,7 +154,7 @@ ls_status replica_try_run_eager(replica *r, ls_purpose purpose, int64_t batch, u
     ls_shards shards;
     ls_run run = make_run(r, &shards, batch, step);
     LS_TRY(build(r, LS_EAGER, purpose, &shards, &run));
-    return purpose == LS_TRAINING ? ls_backward(replica_loss(r)->out) : LS_OK;
+    return ls_purpose_goes_back(purpose) ? ls_backward(replica_loss(r)->out) : LS_OK;
 }
 
 void replica_run(replica *r, int64_t batch, uint32_t step) {

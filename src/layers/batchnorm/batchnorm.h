@@ -2,7 +2,8 @@
  *   y = gamma (x - mean) / sqrt(variance + eps) + beta, variance biased.
  * With s1 = sum dz, s2 = sum dz (x - mean) over the M elements of a channel and a = gamma / sqrt(variance + eps):
  *   dx = a dz + b (x - mean) + c,  b = -a s2 / ((variance + eps) M),  c = -a s1 / M,
- *   dgamma = s2 / sqrt(variance + eps),  dbeta = s1. */
+ *   dgamma = s2 / sqrt(variance + eps),  dbeta = s1.
+ * With statistics that do not depend on the batch (LS_ATTACKING) dx = a dz. */
 #ifndef LOCKSTEP_LAYERS_BATCHNORM_H
 #define LOCKSTEP_LAYERS_BATCHNORM_H
 

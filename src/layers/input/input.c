@@ -4,13 +4,18 @@ typedef struct input_state {
     int height, width;
     bool unit;
     ls_augmentation augmentation;
+    const ls_perturbation *perturbation; /* NULL: none */
 } input_state;
+
+const ls_input_kernels *ls_input_kernels_for(const ls_backend *backend) {
+    return backend->dtype == LS_FP64 ? &ls_input_ref_f64 : &ls_input_ref_f32;
+}
 
 static void forward(ls_op *op, const ls_run *run, int first, int last, void *scratch) {
     const input_state *state = op->state;
     int64_t count = (int64_t)state->height * state->width;
-    const ls_input_kernels *kernels =
-        ls_graph_backend(op->graph)->dtype == LS_FP64 ? &ls_input_ref_f64 : &ls_input_ref_f32;
+    const ls_input_kernels *kernels = ls_input_kernels_for(ls_graph_backend(op->graph));
+    const ls_perturbation *p = state->perturbation;
     uint8_t *augmented = scratch;
     for (int64_t row = run->shards->start[first]; row < run->shards->start[last]; row++) {
         uint32_t sample = run->sample[row];
@@ -21,6 +26,7 @@ static void forward(ls_op *op, const ls_run *run, int first, int last, void *scr
             image = augmented;
         }
         kernels->convert(image, count, state->unit, op->out->value, row * count);
+        if (p) kernels->perturb(p->sign + row * count, p->epsilon, count, state->unit, op->out->value, row * count);
     }
 }
 
@@ -33,12 +39,23 @@ static size_t scratch_bytes(const ls_op *op, int64_t rows_per_shard) {
 
 static const ls_op_class input_class = {.name = "input", .forward = forward, .scratch = scratch_bytes};
 
-ls_tensor *ls_input(ls_graph *graph, int height, int width, bool unit, const ls_augmentation *augmentation) {
+static ls_tensor *add(ls_graph *graph, input_state like) {
     input_state *state;
     ls_status status = ls_calloc(&state, 1, sizeof *state, "the input");
     if (status != LS_OK) return ls_graph_give_up(graph, status);
-    *state = (input_state){.height = height, .width = width, .unit = unit};
-    if (augmentation && ls_graph_purpose(graph) == LS_TRAINING) state->augmentation = *augmentation;
+    *state = like;
     ls_op op = {.class = &input_class, .state = state};
-    return ls_graph_add(graph, &op, 3, (const int64_t[]){height, width, 1});
+    ls_tensor *x = ls_graph_add(graph, &op, 3, (const int64_t[]){like.height, like.width, 1});
+    if (x) x->requires_grad = ls_graph_purpose(graph) == LS_ATTACKING;
+    return x;
+}
+
+ls_tensor *ls_input(ls_graph *graph, int height, int width, bool unit, const ls_augmentation *augmentation) {
+    input_state state = {.height = height, .width = width, .unit = unit};
+    if (augmentation && ls_graph_purpose(graph) == LS_TRAINING) state.augmentation = *augmentation;
+    return add(graph, state);
+}
+
+ls_tensor *ls_perturbed_input(ls_graph *graph, int height, int width, bool unit, const ls_perturbation *perturbation) {
+    return add(graph, (input_state){.height = height, .width = width, .unit = unit, .perturbation = perturbation});
 }

@@ -6,14 +6,29 @@
 #include "layers/input/augment.h"
 
 typedef struct ls_input_kernels {
-    /* out[i] = image[i], or image[i] / 255 */
+    /* out[at + i] = image[i], or image[i] / 255 */
     void (*convert)(const uint8_t *image, int64_t count, bool unit, void *out, int64_t at);
+    /* out[at + i] += epsilon sign[i], then clipped to 0..1 or 0..255; epsilon is that of the 0..1 image */
+    void (*perturb)(const int8_t *sign, double epsilon, int64_t count, bool unit, void *out, int64_t at);
+    /* sign[i] of gradient[i]: -1, 0 or 1 */
+    void (*signs)(const void *gradient, int64_t count, int8_t *sign);
 } ls_input_kernels;
 
+/* What a sign attack adds to images (Goodfellow, Shlens, Szegedy, 2015, section 4): x' = clip(x + epsilon sign). Read at
+ * every run. */
+typedef struct ls_perturbation {
+    int8_t *sign;   /* [local rows of the batch at hand][height][width] */
+    double epsilon; /* in units of the 0..1 image, whatever the network is given */
+} ls_perturbation;
+
 extern const ls_input_kernels ls_input_ref_f32, ls_input_ref_f64;
+const ls_input_kernels *ls_input_kernels_for(const ls_backend *backend);
 
 /* The op: images [height][width][1] of the run's data set; unit: 0..1 instead of 0..255. Augmentation (may be NULL)
- * happens in training only, in stream (seed, LS_RNG_AUGMENT, epoch, sample). */
+ * happens in training only, in stream (seed, LS_RNG_AUGMENT, epoch, sample). A graph for attacking computes its gradient. */
 ls_tensor *ls_input(ls_graph *graph, int height, int width, bool unit, const ls_augmentation *augmentation);
+
+/* The same images, perturbed, not augmented; the perturbation must outlive the graph. */
+ls_tensor *ls_perturbed_input(ls_graph *graph, int height, int width, bool unit, const ls_perturbation *perturbation);
 
 #endif

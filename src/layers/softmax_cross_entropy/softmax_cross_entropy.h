@@ -33,4 +33,7 @@ enum { LS_LOSS_SUM, LS_CORRECT_SUM, LS_LOSS_SUMS };
 /* The op; its output is the loss of each sample, [rows], and its sums the batch's. Labels are the run's data set's. */
 ls_tensor *ls_softmax_cross_entropy(ls_graph *graph, ls_tensor *x, double clip, bool damped);
 
+/* p of the last run, [rows][classes], of such an op. */
+const void *ls_softmax_probabilities(const ls_op *op);
+
 #endif
