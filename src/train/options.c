@@ -37,7 +37,9 @@ static const ls_key rows[] = {
     REAL(RESULT, contrast_probability, "1", 0, 1, "probability that an augmented sample's contrast changes")
 
     INT(RESULT, seed, "1", 0, 0x1p53, "seed of all random numbers")
-    INT(RUN, epochs, "30", 1, 1e6, "passes over the training samples")
+    INT(RUN, epochs, "30", 1, 1e6, "passes over the training samples, or parts of it: samples_per_epoch")
+    INT(RESULT, samples_per_epoch, "0", 0, 1e9,
+        "training samples of an epoch, fresh ones until all have had their turn; 0: all")
     INT(RUN, steps, "0", 0, 4294967295.0, "stop after this many optimizer steps; 0: no limit")
     INT(RESULT, batch, "256", 1, 0x1p20, "samples per optimizer step, over all ranks")
     INT(RESULT, shards, "16", 1, 256, "parts a batch is cut into; at most so many ranks")

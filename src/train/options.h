@@ -29,7 +29,7 @@ typedef struct ls_options {
     double contrast;             /* factor uniform in [1-c, 1+c] .. */
     double contrast_probability; /* .. with this probability */
     /* training */
-    int64_t seed, epochs, steps, batch, shards;
+    int64_t seed, epochs, samples_per_epoch, steps, batch, shards;
     int precision;     /* ls_precision */
     double loss_clip;  /* probabilities below count as this in the loss */
     int clip_gradient; /* ls_clip_gradient */

@@ -100,11 +100,17 @@ static ls_status create_model(ls_trainer *t) {
 }
 
 static ls_status create_rest(ls_trainer *t) {
+    if (t->options.samples_per_epoch > t->data.training)
+        return ls_fail(LS_USAGE, "%s: samples_per_epoch: found %lld, expected at most the %lld training samples",
+                       ls_config_key_position(t->config, "samples_per_epoch"), (long long)t->options.samples_per_epoch,
+                       (long long)t->data.training);
     LS_TRY(create_model(t));
     LS_TRY(ls_team_create((int)t->options.threads, &t->team));
     LS_TRY(create_programs(t));
     LS_TRY(ls_calloc(&t->words, (size_t)t->training.shards.node_count * LS_STEP_WORDS, sizeof *t->words, "the step's sum"));
-    return ls_calloc(&t->order, (size_t)t->data.training, sizeof *t->order, "the order of samples");
+    LS_TRY(ls_calloc(&t->order, (size_t)ls_trainer_epoch_samples(t), sizeof *t->order, "the order of samples"));
+    t->permutation_index = -1;
+    return ls_calloc(&t->permutation, (size_t)t->data.training, sizeof *t->permutation, "the order of samples");
 }
 
 ls_status ls_trainer_create(ls_comm *comm, ls_config *config, ls_trainer **out) {
@@ -148,6 +154,7 @@ void ls_trainer_destroy(ls_trainer **out) {
     ls_trainer *t = *out;
     if (!t) return;
     free(t->order);
+    free(t->permutation);
     free(t->words);
     ls_tree_sum_destroy(&t->sum);
     destroy_program(&t->training);

@@ -9,8 +9,12 @@
 #include "layers/softmax_cross_entropy/softmax_cross_entropy.h"
 #include "train/trainer.h"
 
+int64_t ls_trainer_epoch_samples(const ls_trainer *t) {
+    return t->options.samples_per_epoch > 0 ? t->options.samples_per_epoch : t->data.training;
+}
+
 int64_t ls_trainer_batches_per_epoch(const ls_trainer *t) {
-    return (t->data.training + t->options.batch - 1) / t->options.batch;
+    return (ls_trainer_epoch_samples(t) + t->options.batch - 1) / t->options.batch;
 }
 
 double ls_trainer_learning_rate(const ls_trainer *t) {
@@ -26,17 +30,27 @@ double ls_trainer_learning_rate(const ls_trainer *t) {
     return o->lr * ls_pow_int(o->gamma, falls);
 }
 
-/* The order of an epoch is a function of (seed, epoch): there is nothing to remember and nothing to forget. */
+static void permute(ls_trainer *t, int64_t index) {
+    memcpy(t->permutation, t->data.split, (size_t)t->data.training * sizeof *t->permutation);
+    ls_shuffle((uint64_t)t->options.seed, LS_RNG_ORDER, (uint32_t)index, t->permutation, t->data.training);
+    t->permutation_index = index;
+}
+
+/* Permutations of the training samples follow one another without end, and an epoch is the next piece of that row: as a
+ * rule one of them. It is a function of (seed, epoch): there is nothing to remember and nothing to forget. */
 void ls_trainer_order_epoch(ls_trainer *t) {
-    memcpy(t->order, t->data.split, (size_t)t->data.training * sizeof *t->order);
-    ls_shuffle((uint64_t)t->options.seed, LS_RNG_ORDER, (uint32_t)t->epoch, t->order, t->data.training);
+    int64_t count = ls_trainer_epoch_samples(t), at = t->epoch * count;
+    for (int64_t i = 0; i < count; i++, at++) {
+        if (at / t->data.training != t->permutation_index) permute(t, at / t->data.training);
+        t->order[i] = t->permutation[at % t->data.training];
+    }
 }
 
 /* The next batch: B global samples, of which this rank sees those of its shards. The last batch of an epoch is smaller. */
 static ls_run select_batch(ls_trainer *t) {
     ls_program *p = &t->training;
     int64_t begin = t->batch_in_epoch * t->options.batch;
-    int64_t count = t->data.training - begin < t->options.batch ? t->data.training - begin : t->options.batch;
+    int64_t left = ls_trainer_epoch_samples(t) - begin, count = left < t->options.batch ? left : t->options.batch;
     ls_shards_set_batch(&p->shards, count);
     memcpy(p->sample, t->order + begin + p->shards.offset, (size_t)ls_shards_rows(&p->shards) * sizeof *p->sample);
     return (ls_run){.shards = &p->shards,

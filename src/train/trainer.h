@@ -44,7 +44,9 @@ typedef struct ls_trainer {
     ls_program training, evaluating, collecting; /* collecting only with `statistics: dataset` */
     ls_tree_sum *sum;
     ls_state state;   /* the state as records: fingerprints, checkpoints */
-    uint32_t *order;  /* [data.training] samples of the epoch at hand, in order */
+    uint32_t *order;  /* [ls_trainer_epoch_samples()] samples of the epoch at hand, in order */
+    uint32_t *permutation;     /* [data.training] the one that these come from .. */
+    int64_t permutation_index; /* .. which is this of the endless row of them; -1: none yet */
     int64_t step, epoch, batch_in_epoch; /* done so far; epoch counts finished ones */
     ls_score epoch_score;                /* of the epoch at hand */
     ls_score batch_score;                /* of the last batch */
@@ -59,6 +61,7 @@ typedef struct ls_trainer {
 ls_status ls_trainer_create(ls_comm *comm, ls_config *config, ls_trainer **trainer);
 void ls_trainer_destroy(ls_trainer **trainer);
 
+int64_t ls_trainer_epoch_samples(const ls_trainer *trainer);
 int64_t ls_trainer_batches_per_epoch(const ls_trainer *trainer);
 
 /* Learning rate of the next step. */
