@@ -1,0 +1,347 @@
+/* Communication, the tree sum and the comparison of replicas, on as many ranks as mpirun starts. Every rank
+ * runs the same tests and knows what has to come out: the expected sums come from a recursion over the
+ * complete binary tree that shares nothing with the library. */
+#include <stdarg.h>
+#include <stddef.h>
+#include <setjmp.h>
+#include <stdint.h>
+#include <cmocka.h>
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <time.h>
+
+#include "core/rng.h"
+#include "dist/replica.h"
+#include "dist/tree_sum.h"
+
+static ls_comm *comm;
+
+#define EXPECT_OK(call)                                                                                      \
+    do {                                                                                                     \
+        if ((call) != LS_OK) fail_msg("%s: %s", #call, ls_error_message());                                  \
+    } while (0)
+
+static void pause_for(double seconds) {
+    struct timespec time = {(time_t)seconds, (long)((seconds - (double)(time_t)seconds) * 1e9)};
+    nanosleep(&time, NULL);
+}
+
+static uint32_t random_word(uint32_t a, uint32_t b, uint32_t c) {
+    ls_rng rng = ls_rng_stream(4711, LS_RNG_TEST, a, b, 0);
+    uint32_t words[4];
+    ls_rng_block(&rng, c, words);
+    return words[0];
+}
+
+/* --- messages
+ * ------------------------------------------------------------------------------------------------------- */
+
+static void broadcasts(void **state) {
+    (void)state;
+    static const size_t sizes[] = {0, 1, 7, 4096, 1000003};
+    for (int root = 0; root < comm->size; root++)
+        for (size_t s = 0; s < sizeof sizes / sizeof *sizes; s++) {
+            uint8_t *data = calloc(sizes[s] + 1, 1);
+            assert_non_null(data);
+            for (size_t i = 0; comm->rank == root && i < sizes[s]; i++)
+                data[i] = (uint8_t)(i * 7 + (size_t)root);
+            EXPECT_OK(ls_comm_broadcast(comm, data, sizes[s], root));
+            for (size_t i = 0; i < sizes[s]; i++)
+                if (data[i] != (uint8_t)(i * 7 + (size_t)root)) fail_msg("byte %zu from rank %d", i, root);
+            assert_int_equal(data[sizes[s]], 0);
+            free(data);
+        }
+}
+
+static void gathers(void **state) {
+    (void)state;
+    uint64_t own = 1000 + (uint64_t)comm->rank, *all = calloc((size_t)comm->size, sizeof *all);
+    assert_non_null(all);
+    EXPECT_OK(ls_comm_allgather_equal(comm, &own, sizeof own, all));
+    for (int r = 0; r < comm->size; r++) assert_int_equal(all[r], 1000 + r);
+    free(all);
+}
+
+/* A rank that is late by less than the time-out is waited for, and what the waiting ranks tell one another
+ * meanwhile does not get between the messages. */
+static void late_rank(void **state) {
+    (void)state;
+    double timeout = comm->timeout;
+    comm->timeout = 4;
+    for (int round = 0; round < 2; round++) {
+        int late = round % comm->size;
+        if (comm->rank == late) pause_for(1.2);
+        gathers(NULL);
+        gathers(NULL);
+    }
+    comm->timeout = timeout;
+}
+
+/* --- agreement
+ * ------------------------------------------------------------------------------------------------------ */
+
+/* The ranks in the mask fail, each with its own text; rank r's status is one of two. */
+static void check_agreement(unsigned mask) {
+    char text[64], expected[64] = "";
+    ls_status status = LS_OK, should = LS_OK;
+    for (int r = comm->size - 1; r >= 0; r--) {
+        if (!(mask >> r & 1)) continue;
+        should = r % 2 ? LS_BAD_DATA : LS_OUTPUT;
+        if (r == 0) snprintf(expected, sizeof expected, "file 0 is gone");
+        if (r > 0) snprintf(expected, sizeof expected, "rank %d: file %d is gone", r, r);
+    }
+    snprintf(text, sizeof text, "file %d is gone", comm->rank);
+    if (mask >> comm->rank & 1) status = ls_fail(comm->rank % 2 ? LS_BAD_DATA : LS_OUTPUT, "%s", text);
+    comm->agreed = false;
+    assert_int_equal(ls_comm_agree(comm, status), should);
+    assert_int_equal(comm->agreed, should != LS_OK || (comm->size == 1 && comm->agreed));
+    if (should != LS_OK) assert_string_equal(ls_error_message(), expected);
+}
+
+static void agreement(void **state) {
+    (void)state;
+    unsigned all = (1u << comm->size) - 1;
+    check_agreement(0);
+    for (int r = 0; r < comm->size; r++) check_agreement(1u << r);
+    for (int r = 0; r < comm->size; r++) check_agreement(all & ~((1u << r) - 1)); /* r and all above */
+    check_agreement(0);
+    /* a text longer than a message is cut, not lost */
+    char text[2000];
+    memset(text, 'x', sizeof text - 1);
+    text[sizeof text - 1] = '\0';
+    assert_int_equal(ls_comm_agree(comm, ls_fail(LS_USAGE, "%s", text)), LS_USAGE);
+    assert_in_range(strlen(ls_error_message()), 1000, sizeof text);
+    comm->agreed = false;
+}
+
+/* --- replicas
+ * ------------------------------------------------------------------------------------------------------- */
+
+/* Ranks of the mask hold something else, each something of its own or all the same. */
+static void check_replicas(unsigned mask, bool same, const char *named) {
+    uint64_t hash = 0xabcdef;
+    char expected[96];
+    if (mask >> comm->rank & 1) hash = same ? 5 : 100 + (uint64_t)comm->rank;
+    comm->agreed = false;
+    comm->step = 12;
+    ls_status status = ls_replica_check(comm, hash);
+    if (!named) {
+        assert_int_equal(status, LS_OK);
+        return;
+    }
+    assert_int_equal(status, LS_REPLICAS_DIFFER);
+    assert_true(comm->agreed);
+    snprintf(expected, sizeof expected, "step 12: the replicas differ: rank %s does not hold", named);
+    if (strncmp(ls_error_message(), expected, strlen(expected)) != 0)
+        fail_msg("found '%s', expected '%s..'", ls_error_message(), expected);
+    assert_int_equal(strstr(ls_error_message(), "either may be at fault") != NULL, comm->size == 2);
+    comm->agreed = false;
+}
+
+static void replicas(void **state) {
+    (void)state;
+    check_replicas(0, false, NULL);
+    if (comm->size < 2) return; /* one rank has nobody to compare with */
+    if (comm->size == 2) {
+        check_replicas(2, false, "1");
+        return;
+    }
+    for (int r = 0; r < comm->size; r++) {
+        char name[16];
+        snprintf(name, sizeof name, "%d", r);
+        check_replicas(1u << r, false, name);
+    }
+    if (comm->size >= 5) {
+        check_replicas(1u << 1 | 1u << 4, false, "1, 4");
+        check_replicas(1u << 0 | 1u << 3, true, "0, 3");
+    }
+    check_replicas(0, false, NULL);
+}
+
+/* --- the tree sum
+ * --------------------------------------------------------------------------------------------------- */
+
+typedef struct sum_case {
+    int total; /* shards */
+    int threads;
+    ls_dtype dtype;
+    int64_t elements;
+    uint32_t vector; /* which of several vectors; vectors of doubles are never rounded to fp32 */
+} sum_case;
+
+/* What the owner of shards first .. first+count-1 holds for them: numbers of every size, so that every
+ * addition rounds. */
+static double node_value(const sum_case *c, int first, int count, int64_t element) {
+    uint32_t word = random_word((uint32_t)(first * 1000 + count), c->vector, (uint32_t)element);
+    double value = ((double)(word >> 8) - 8388608.0) / 8388608.0 * (double)(1u << word % 20);
+    value += (double)(word & 0xff) * 1e-9;
+    return c->vector == 0 && c->dtype == LS_FP32 ? (double)(float)value : value;
+}
+
+static bool one_rank_has(const sum_case *c, int first, int count) {
+    for (int64_t r = 0; r < comm->size; r++)
+        if (first >= r * c->total / comm->size && first + count <= (r + 1) * c->total / comm->size)
+            return true;
+    return false;
+}
+
+/* The sum by halves, down to what one rank has. */
+static double tree(const sum_case *c, int first, int count, int64_t element) {
+    if (one_rank_has(c, first, count)) return node_value(c, first, count, element);
+    double left = tree(c, first, count / 2, element), right = tree(c, first + count / 2, count / 2, element);
+    return c->vector == 0 && c->dtype == LS_FP32 ? (double)((float)left + (float)right) : left + right;
+}
+
+static void put(const sum_case *c, void *vector, int64_t i, double value) {
+    if (c->dtype == LS_FP64)
+        ((double *)vector)[i] = value;
+    else
+        ((float *)vector)[i] = (float)value;
+}
+
+static double get(const sum_case *c, const void *vector, int64_t i) {
+    return c->dtype == LS_FP64 ? ((const double *)vector)[i] : (double)((const float *)vector)[i];
+}
+
+static void fill(const sum_case *c, const ls_shards *shards, double *nodes, int64_t length) {
+    for (int n = 0; n < shards->node_count; n++)
+        for (int64_t i = 0; i < length; i++)
+            nodes[n * length + i] = node_value(c, shards->node[n].first, shards->node[n].count, i);
+}
+
+static void expect_sum(const sum_case *c, const char *what, int64_t i, double found) {
+    double expected = tree(c, 0, c->total, i);
+    if (memcmp(&found, &expected, sizeof found) != 0)
+        fail_msg("%s %lld of %lld, %d shards, %d threads, %s: found %.17g, expected %.17g", what,
+                 (long long)i, (long long)c->elements, c->total, c->threads,
+                 c->dtype == LS_FP64 ? "fp64" : "fp32", found, expected);
+}
+
+enum { TAIL = 3, FIRST = 5, SECOND = 0, THIRD = 40 };
+
+/* The gradient with its tail of doubles, and vectors of several lengths through the reducer. */
+static void check_gradient(const sum_case *c, ls_tree_sum *sum, const ls_shards *shards) {
+    sum_case doubles = *c;
+    double tail_nodes[LS_MAX_NODES * TAIL], tail[TAIL] = {0};
+    size_t size = (size_t)(shards->node_count * c->elements) * ls_dtype_size(c->dtype);
+    void *gradient = aligned_alloc(64, (size + 64) / 64 * 64);
+    assert_non_null(gradient);
+    for (int n = 0; n < shards->node_count; n++)
+        for (int64_t i = 0; i < c->elements; i++)
+            put(c, gradient, n * c->elements + i,
+                node_value(c, shards->node[n].first, shards->node[n].count, i));
+    doubles.vector = 1;
+    fill(&doubles, shards, tail_nodes, TAIL);
+    EXPECT_OK(ls_tree_sum_gradient(sum, gradient, &(ls_partial){tail_nodes, tail, TAIL}));
+    /* on one rank all shards are one node, which is the sum */
+    for (int64_t i = 0; i < c->elements; i++) expect_sum(c, "gradient", i, get(c, gradient, i));
+    for (int64_t i = 0; i < TAIL; i++) expect_sum(&doubles, "tail", i, tail[i]);
+    free(gradient);
+}
+
+static void check_reducer(const sum_case *c, ls_tree_sum *sum, const ls_shards *shards) {
+    static const int64_t lengths[] = {FIRST, SECOND, THIRD};
+    double nodes[3][LS_MAX_NODES * THIRD], out[3][THIRD];
+    ls_partial partials[3];
+    sum_case vector = *c;
+    for (int p = 0; p < 3; p++) {
+        vector.vector = 2 + (uint32_t)p;
+        fill(&vector, shards, nodes[p], lengths[p]);
+        partials[p] = (ls_partial){nodes[p], out[p], lengths[p]};
+    }
+    ls_reducer reducer = ls_tree_sum_reducer(sum);
+    EXPECT_OK(reducer.sum(reducer.self, partials, 3));
+    for (int p = 0; p < 3; p++) {
+        vector.vector = 2 + (uint32_t)p;
+        for (int64_t i = 0; i < lengths[p]; i++) expect_sum(&vector, "vector", i, out[p][i]);
+    }
+    double more[1] = {0};
+    ls_partial large = {more, more, FIRST + SECOND + THIRD + 1};
+    assert_int_equal(reducer.sum(reducer.self, &large, 1), LS_INTERNAL);
+}
+
+static void check_sums(const sum_case *c) {
+    ls_shards shards;
+    ls_team *team;
+    ls_tree_sum *sum;
+    EXPECT_OK(ls_shards_create(&shards, c->total, comm->rank, comm->size, c->total));
+    EXPECT_OK(ls_team_create(c->threads, &team));
+    EXPECT_OK(ls_tree_sum_create(comm, &shards, team, FIRST + SECOND + THIRD, c->elements, c->dtype, &sum));
+    for (int again = 0; again < 2; again++) { /* buffers are used again */
+        check_gradient(c, sum, &shards);
+        check_reducer(c, sum, &shards);
+    }
+    ls_tree_sum_destroy(&sum);
+    ls_tree_sum_destroy(&sum);
+    ls_team_destroy(&team);
+}
+
+/* Lengths around the slices' alignment and the blocks of the adding loop; fewer elements than ranks, which
+ * leaves some ranks with an empty slice. */
+static void sums(void **state) {
+    (void)state;
+    static const int totals[] = {8, 16, 64};
+    static const int64_t lengths[] = {1, 3, 15, 16, 17, 33, 127, 1000, 2500};
+    for (size_t t = 0; t < sizeof totals / sizeof *totals; t++)
+        for (size_t l = 0; l < sizeof lengths / sizeof *lengths; l++)
+            for (int threads = 1; threads <= 5; threads += 2) {
+                check_sums(&(sum_case){totals[t], threads, LS_FP32, lengths[l], 0});
+                check_sums(&(sum_case){totals[t], threads, LS_FP64, lengths[l], 0});
+            }
+}
+
+/* --- a rank that is stuck
+ * ------------------------------------------------------------------------------------------- */
+
+/* The last test: rank 1 comes only when the others have given up on it. The message that it then sends finds
+ * its place in `all`, so that MPI can be left in order. */
+static void stuck_rank(void **state) {
+    (void)state;
+    static int own, all[64], counts[64], places[64];
+    char expected[96];
+    if (comm->size < 2) return;
+    for (int r = 0; r < comm->size; r++) {
+        counts[r] = sizeof own;
+        places[r] = r * (int)sizeof own;
+    }
+    comm->timeout = 0.8;
+    comm->step = 77;
+    comm->phase = "being tested";
+    if (comm->rank == 1) pause_for(6);
+    double began = ls_clock();
+    ls_status status = comm->class->allgather(comm, &own, all, counts, places);
+    double waited = ls_clock() - began;
+    if (comm->rank == 1) {
+        assert_int_equal(status, LS_OK); /* the others' messages have long been there */
+        return;
+    }
+    assert_int_equal(status, LS_STUCK);
+    assert_true(waited > 0.7 && waited < 5);
+    snprintf(expected, sizeof expected, "rank %d has waited ", comm->rank);
+    assert_int_equal(strncmp(ls_error_message(), expected, strlen(expected)), 0);
+    if (!strstr(ls_error_message(), "in step 77, being tested")) fail_msg("%s", ls_error_message());
+    /* Rank 0 gives up first, and speaks for all; to those after it, it is silent, too. */
+    if (comm->rank == 0 && !strstr(ls_error_message(), "for rank 1, which is silent"))
+        fail_msg("%s", ls_error_message());
+    if (!strstr(ls_error_message(), "1, ")) fail_msg("%s", ls_error_message());
+}
+
+int main(int argc, char **argv) {
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(broadcasts), cmocka_unit_test(gathers),  cmocka_unit_test(late_rank),
+        cmocka_unit_test(agreement),  cmocka_unit_test(replicas), cmocka_unit_test(sums),
+        cmocka_unit_test(stuck_rank),
+    };
+    if (argc != 2 || ls_comm_create(argv[1], &comm) != LS_OK) {
+        fprintf(stderr, "usage: test_dist self|mpi; %s\n", ls_error_message());
+        return 2;
+    }
+    comm->timeout = 60; /* a rank that failed an assertion is missed at last */
+    int failures = cmocka_run_group_tests(tests, NULL, NULL);
+    if (failures > 0 && comm->size > 1) comm->class->abort(comm, failures);
+    ls_comm_destroy(&comm);
+    ls_comm_destroy(&comm);
+    return failures;
+}
