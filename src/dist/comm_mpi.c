@@ -3,9 +3,11 @@
 #include <limits.h>
 #include <mpi.h>
 #include <sched.h>
+#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 #include "core/log.h"
 #include "core/team.h"
@@ -147,6 +149,26 @@ static double deadline(const ls_comm *comm) {
     return comm->timeout + stagger * comm->rank + (knows ? 0 : patience);
 }
 
+/* MPI's own start and end wait for all ranks too, where nobody can look at a clock: an alarm does. */
+static void out_of_time(int number) {
+    static const char text[] = "lockstep: error: waited longer than the time-out in MPI_Init or MPI_Finalize: a rank is stuck\n";
+    ssize_t told = write(STDERR_FILENO, text, sizeof text - 1);
+    (void)told;
+    (void)number;
+    _exit(LS_STUCK);
+}
+
+static void watch(double timeout) {
+    static const double most = 1e6;
+    signal(SIGALRM, out_of_time);
+    alarm((unsigned)(timeout < most ? timeout : most) + 1);
+}
+
+static void watch_no_more(void) {
+    alarm(0);
+    signal(SIGALRM, SIG_DFL);
+}
+
 /* --- collectives ---------------------------------------------------------------------------------------------------- */
 
 /* Waits for all requests. */
@@ -249,7 +271,11 @@ static void mpi_destroy(ls_comm *comm) {
     for (int r = 0; state->beats && r < comm->size; r++)
         if (state->beats->peers[r].send != MPI_REQUEST_NULL) MPI_Request_free(&state->beats->peers[r].send);
     if (state->beats && listen(comm) != LS_OK) ls_log(LS_LOG_WARNING, "%s", ls_error_message());
-    if (state->initialised_here && MPI_Finalize() != MPI_SUCCESS) ls_log(LS_LOG_WARNING, "MPI_Finalize failed");
+    if (state->initialised_here) {
+        watch(comm->timeout);
+        if (MPI_Finalize() != MPI_SUCCESS) ls_log(LS_LOG_WARNING, "MPI_Finalize failed");
+        watch_no_more();
+    }
     free(state->beats);
     free(state->requests);
     free(state);
@@ -282,7 +308,9 @@ static ls_status initialise(ls_comm *comm, mpi_state *state) {
     MPI_Comm node;
     LS_MPI(MPI_Initialized(&initialised));
     if (!initialised) {
+        watch(comm->timeout);
         LS_MPI(MPI_Init_thread(NULL, NULL, MPI_THREAD_FUNNELED, &provided));
+        watch_no_more();
         state->initialised_here = true;
     }
     LS_MPI(MPI_Comm_set_errhandler(MPI_COMM_WORLD, MPI_ERRORS_RETURN));

@@ -141,6 +141,7 @@ static ls_status create_comm(const ls_config *config, ls_comm **comm) {
     if (!config) return ls_comm_create("auto", comm);
     ls_status status = ls_config_settings(config, &o);
     if (status == LS_OK) status = ls_comm_create(names[o.comm], comm);
+    if (status == LS_OK) (*comm)->timeout = o.timeout;
     ls_keys_free(&ls_option_keys, &o);
     return status;
 }

@@ -51,7 +51,8 @@ static ls_status end_epoch(run *r) {
 /* All ranks stop after the same step; the checkpoint makes it as if nothing had happened. */
 static ls_status stop(run *r) {
     ls_trainer *t = r->trainer;
-    LS_TRY(ls_comm_agree(t->comm, is_root(r) ? ls_recorder_save(&r->recorder, false) : LS_OK));
+    if (is_root(r)) note(t, ls_recorder_save(&r->recorder, false));
+    LS_TRY(ls_comm_agree(t->comm, t->trouble));
     return ls_comm_everywhere(t->comm, ls_fail(LS_STOPPED, "stopped on request after step %lld, checkpoint written; "
                                                            "resume=auto goes on", (long long)t->step));
 }
@@ -128,7 +129,6 @@ static ls_status open_run(run *r, ls_resumed *resumed) {
     ls_status status = *t->options.output ? ls_strdup(&r->recorder.folder, t->options.output)
                                           : ls_run_folder_default(r->config_path, &r->recorder.folder);
     if (status == LS_OK) status = ls_config_resolve_result(t->config, &r->recorder.config_yaml);
-    if (status == LS_OK) status = ls_signals_install();
     if (status == LS_OK && is_root(r))
         status = ls_recorder_open(&r->recorder, r->config_path, resumed, &from_checkpoint);
     LS_TRY(ls_comm_agree(t->comm, status));
@@ -156,8 +156,8 @@ static ls_status run_all(run *r) {
 
 ls_status ls_train(ls_comm *comm, ls_config *config, const char *config_path) {
     run r = {.config_path = config_path, .recorder = {.lock = -1}};
+    LS_TRY(ls_comm_agree(comm, ls_signals_install())); /* first: reading the data may take a while */
     LS_TRY(ls_trainer_create(comm, config, &r.trainer));
-    comm->timeout = r.trainer->options.timeout;
     r.recorder.trainer = r.trainer;
     ls_status status = run_all(&r);
     ls_recorder_close(&r.recorder);

@@ -6,7 +6,7 @@
 #include "io/config.h"
 
 /* Trains as the configuration says and leaves config.yaml, metrics.h5 and a checkpoint in the run folder. config_path is
- * for the record. The last line printed is `fingerprint <16 hex digits>`. */
+ * for the record; comm has the time-out of the configuration. The last line printed is `fingerprint <16 hex digits>`. */
 ls_status ls_train(ls_comm *comm, ls_config *config, const char *config_path);
 
 /* Loads a checkpoint and prints loss and accuracy on the validation and test samples; `overrides` may change keys of the
