@@ -1,0 +1,116 @@
+/* The real program with faults put between its parts by the linker (-Wl,--wrap); the program itself has no hooks. FAULTY
+ * says which rank does what, and when, "WHAT:RANK:STEP[:ARENA:BIT]", where STEP counts this process's steps from 1:
+ *   die          SIGKILL to itself before the step
+ *   signal       SIGUSR1 to itself before the step
+ *   evaluation   SIGUSR1 to itself in the STEP-th evaluation
+ *   load, end    SIGSTOP to itself before the data are read, or before MPI is left (STEP 0)
+ *   skip         leaves out the comparison of the replicas after the step, a collective
+ *   flip         turns a bit of the model's state after the step's update; ARENA: value, moment1, moment2, statistics
+ * With FAULTY_ONCE=FILE only the process that makes this file does it. */
+#include <fcntl.h>
+#include <signal.h>
+#include <stdbool.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "dist/replica.h"
+#include "train/trainer.h"
+
+static int own_rank = -1;
+static long steps, evaluations;
+
+static bool once(void) {
+    const char *path = getenv("FAULTY_ONCE");
+    if (!path) return true;
+    int fd = open(path, O_CREAT | O_EXCL | O_WRONLY, 0666);
+    if (fd >= 0) close(fd);
+    return fd >= 0;
+}
+
+/* Is it this rank's turn to do WHAT? */
+static bool turn(const char *what, long now, char arena[16], unsigned long *bit) {
+    const char *text = getenv("FAULTY");
+    char asked[16];
+    int rank;
+    long step;
+    if (!text) return false;
+    if (sscanf(text, "%15[a-z]:%d:%ld:%15[a-z0-9]:%lu", asked, &rank, &step, arena, bit) < 3) abort();
+    return strcmp(what, asked) == 0 && rank == own_rank && step == now && once();
+}
+
+static bool simple_turn(const char *what, long now) {
+    char arena[16];
+    unsigned long bit;
+    return turn(what, now, arena, &bit);
+}
+
+ls_status __real_ls_data_load(ls_comm *comm, const char *folder, int64_t split, uint64_t seed, ls_data *data);
+ls_status __wrap_ls_data_load(ls_comm *comm, const char *folder, int64_t split, uint64_t seed, ls_data *data);
+ls_status __wrap_ls_data_load(ls_comm *comm, const char *folder, int64_t split, uint64_t seed, ls_data *data) {
+    own_rank = comm->rank;
+    if (simple_turn("load", 0)) raise(SIGSTOP);
+    return __real_ls_data_load(comm, folder, split, seed, data);
+}
+
+void __real_ls_comm_destroy(ls_comm **comm);
+void __wrap_ls_comm_destroy(ls_comm **comm);
+void __wrap_ls_comm_destroy(ls_comm **comm) {
+    if (simple_turn("end", 0)) raise(SIGSTOP);
+    __real_ls_comm_destroy(comm);
+}
+
+ls_status __real_ls_train_step(ls_trainer *t);
+ls_status __wrap_ls_train_step(ls_trainer *t);
+ls_status __wrap_ls_train_step(ls_trainer *t) {
+    steps++;
+    if (simple_turn("die", steps)) raise(SIGKILL);
+    if (simple_turn("signal", steps)) raise(SIGUSR1);
+    return __real_ls_train_step(t);
+}
+
+ls_status __real_ls_evaluate(ls_trainer *t, const ls_dataset *set, const uint32_t *samples, int64_t count, ls_score *score);
+ls_status __wrap_ls_evaluate(ls_trainer *t, const ls_dataset *set, const uint32_t *samples, int64_t count, ls_score *score);
+ls_status __wrap_ls_evaluate(ls_trainer *t, const ls_dataset *set, const uint32_t *samples, int64_t count, ls_score *score) {
+    if (simple_turn("evaluation", ++evaluations)) raise(SIGUSR1);
+    return __real_ls_evaluate(t, set, samples, count, score);
+}
+
+ls_status __real_ls_replica_check(ls_comm *comm, uint64_t hash);
+ls_status __wrap_ls_replica_check(ls_comm *comm, uint64_t hash);
+ls_status __wrap_ls_replica_check(ls_comm *comm, uint64_t hash) {
+    return simple_turn("skip", steps) ? LS_OK : __real_ls_replica_check(comm, hash);
+}
+
+/* Bits are counted through the parameters' values, without the arena's padding, or through all statistics. */
+static void flip(ls_parameters *p, const char *arena, unsigned long bit) {
+    size_t size = p->backend->dtype == LS_FP64 ? 8 : 4;
+    if (strcmp(arena, "statistics") == 0) {
+        const ls_statistics *s = &p->statistics[bit % (unsigned long)p->statistics_count];
+        bit /= (unsigned long)p->statistics_count;
+        bit %= 64 * (unsigned long)(1 + 3 * s->channels);
+        ((unsigned char *)s->values)[bit / 8] ^= (unsigned char)(1u << bit % 8);
+        return;
+    }
+    void *base = strcmp(arena, "value") == 0 ? p->value : strcmp(arena, "moment1") == 0 ? p->moment1 : p->moment2;
+    if (!base) abort();
+    bit %= 8 * size * (unsigned long)p->elements;
+    for (int i = 0; i < p->count; i++) {
+        unsigned long bits = 8 * size * (unsigned long)p->list[i].count;
+        if (bit < bits) {
+            ((unsigned char *)base)[(size_t)p->list[i].offset * size + bit / 8] ^= (unsigned char)(1u << bit % 8);
+            return;
+        }
+        bit -= bits;
+    }
+}
+
+void __real_ls_optimizer_apply(const ls_update *update, ls_parameters *p, int64_t first, int64_t last);
+void __wrap_ls_optimizer_apply(const ls_update *update, ls_parameters *p, int64_t first, int64_t last);
+void __wrap_ls_optimizer_apply(const ls_update *update, ls_parameters *p, int64_t first, int64_t last) {
+    char arena[16] = "";
+    unsigned long bit = 0;
+    __real_ls_optimizer_apply(update, p, first, last);
+    if (turn("flip", steps, arena, &bit)) flip(p, arena, bit);
+}

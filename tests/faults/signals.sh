@@ -1,0 +1,104 @@
+#!/usr/bin/env bash
+# A run that is asked to stop, at any moment and whoever of it is asked, writes a checkpoint of the same step on all ranks,
+# ends with 75, and goes on to the bits of one that was left alone.
+set -euo pipefail
+# shellcheck source-path=SCRIPTDIR source=common.sh
+source "$(dirname "${BASH_SOURCE[0]}")/common.sh"
+
+RUN=(steps=400 eval_batch=100)
+LAUNCHER=() # as users run it
+CASES=$((9 * SCALE))
+
+# The run was stopped, or had come to its end.
+expect_stopped() { # FOLDER WHAT
+  if ((CODE == 0)); then
+    ended=$((ended + 1))
+    return 0
+  fi
+  ((CODE == 75)) || fail "$2: exit $CODE, expected 75" "$1"
+  (($(grep -c 'error:' "$1.err") == 1)) || fail "$2: expected one message" "$1"
+  grep -q "error: stopped on request after step [0-9]*, checkpoint written" "$1.err" || fail "$2: not said" "$1"
+  has_checkpoint "$1" || fail "$2: no checkpoint" "$1"
+  all_gone 5 || fail "$2: processes are left" "$1"
+  stopped=$((stopped + 1))
+}
+
+make_reference "${RUN[@]}"
+stopped=0 ended=0
+for ((i = 0; i < CASES; i++)); do
+  ranks=$((1 + RANDOM % 4)) folder=$WORK/run
+  start "$folder" "$ranks" "$LOCKSTEP" -- "${RUN[@]}"
+  find_ranks "$ranks" || fail "no ranks" "$folder"
+  # From the lock on a run can be stopped; before, there is nothing to keep.
+  until [[ -e $folder/config.yaml ]]; do
+    kill -0 "$MPIRUN" 2>/dev/null || fail "ended by itself" "$folder"
+    sleep 0.005
+  done
+  sleep "0.$(printf %03d $((RANDOM % 600)))"
+  victim=$((RANDOM % ranks))
+  case $((i % 3)) in
+    0) what="SIGUSR1 at mpirun" signals=(USR1) target=$MPIRUN ;;
+    1) what="two SIGUSR1 at rank $victim" signals=(USR1 USR1) target=${RANK_PIDS[victim]} ;;
+    2) what="SIGTERM at rank $victim" signals=(TERM) target=${RANK_PIDS[victim]} ;;
+  esac
+  for signal in "${signals[@]}"; do
+    kill -"$signal" "$target" 2>/dev/null || true # the run may be over
+    sleep 0.01
+  done
+  finish
+  expect_stopped "$folder" "$what of $ranks"
+  run "$folder" $((1 + RANDOM % 4)) "$LOCKSTEP" -- "${RUN[@]}" resume=auto
+  expect_equal "$folder" "$what of $ranks"
+  rm -rf "$folder"
+done
+((stopped * 2 > CASES)) || fail "only $stopped of $CASES runs were stopped before their end"
+echo "$CASES signals: $stopped runs stopped, $ended had come to their end; all equal to the bit"
+
+# At moments that are hard to hit: WHAT:RANK:WHEN, see faulty.c.
+make_reference steps=51
+for what in signal:0:1 signal:2:1 evaluation:1:1 evaluation:0:3 evaluation:1:4 signal:1:51 signal:2:17; do
+  folder=$WORK/run
+  run "$folder" 3 env "FAULTY=$what" "$LOCKSTEP_FAULTY" -- steps=51
+  case $what in
+    evaluation:0:3 | evaluation:1:4 | signal:1:51) expected=0 ;; # in or after the last step: the run is done
+    *) expected=75 ;;
+  esac
+  ((CODE == expected)) || fail "$what: exit $CODE, expected $expected" "$folder"
+  if ((expected == 0)); then grep '^fingerprint' "$folder.out" >/dev/null || fail "$what: no result" "$folder"; fi
+  run "$folder" 2 "$LOCKSTEP" -- steps=51 resume=auto
+  expect_equal "$folder" "$what"
+  rm -rf "$folder"
+done
+
+# The first SIGINT stops as the others do; a second ends the process where it stands, here in a slow fsync.
+folder=$WORK/interrupted
+export ASAN_OPTIONS=${ASAN_OPTIONS:-}:verify_asan_link_order=0
+run_alone "$folder" "$LOCKSTEP" -- steps=3
+for interrupts in 1 2; do
+  rm -rf "$folder"
+  env LD_PRELOAD="$LOCKSTEP_FAILING_FILES" FAILING_FILES_FOLDER="$folder/checkpoint" FAILING_FILES_DELAY=2000 \
+    "$LOCKSTEP" train "${SETTINGS[@]}" comm=self "output=$folder" epochs=100000 checkpoint_interval=1 \
+    >"$folder.out" 2>"$folder.err" </dev/null &
+  MPIRUN=$!
+  STARTED=("$MPIRUN")
+  until has_temporary "$folder"; do
+    kill -0 "$MPIRUN" 2>/dev/null || fail "ended by itself" "$folder"
+    sleep 0.01
+  done
+  since=$(date +%s%N)
+  kill -INT "$MPIRUN"
+  if ((interrupts == 2)); then
+    sleep 0.1
+    kill -INT "$MPIRUN"
+  fi
+  finish
+  took=$((($(date +%s%N) - since) / 1000000))
+  if ((interrupts == 1)); then
+    ((CODE == 75)) || fail "SIGINT: exit $CODE, expected 75" "$folder"
+    has_checkpoint "$folder" || fail "SIGINT: no checkpoint" "$folder"
+  else
+    ((CODE == 130)) || fail "a second SIGINT: exit $CODE, expected 130" "$folder"
+    ((took < 1500)) || fail "a second SIGINT: took $took ms" "$folder"
+  fi
+done
+echo "first and last steps, evaluations, a second SIGINT: as expected"
