@@ -130,6 +130,27 @@ const network_case network_cases[] = {
 };
 const int network_case_count = sizeof network_cases / sizeof *network_cases;
 
+const network_case random_vectors = {"random graph of vectors",
+                                     4,
+                                     3,
+                                     3,
+                                     .layers = "[" FC(6) ", " FC(6) ", " FC(6) ", " BN ", " BN ", " PLAIN_BN
+                                                                               ", " BN ", relu, tanh, " DROP
+                                                                               ", flatten, " FC(3) "]",
+                                     .seed = 1};
+
+#define CONV "{conv2d: {channels: 3, pad: 1}}"
+const network_case random_images = {
+    "random graph of images",
+    4,
+    3,
+    3,
+    .layers = "[" CONV ", " CONV ", " CONV ", " BN ", " PLAIN_BN ", " BN ", relu, tanh, " DROP
+              ", {instance_norm: {eps_added: deviation}}, {instance_norm: {affine: false}}, "
+              "{max_pool: {kernel: 3, stride: 1, pad: 1, ties: all}}, {average_pool: {kernel: 3, stride: 1, "
+              "pad: 1}}, " FC(3) "]",
+    .seed = 1};
+
 const network_case *network_case_named(const char *name) {
     for (int i = 0; i < network_case_count; i++)
         if (strcmp(network_cases[i].name, name) == 0) return &network_cases[i];

@@ -112,7 +112,10 @@ static ls_status build(replica *r, ls_graph_mode mode, ls_purpose purpose, const
     LS_TRY(ls_graph_create(mode, purpose, r->backend, &r->network->parameters, shards, run, &r->reducer,
                            &r->graph));
     ls_tensor *x = ls_input(r->graph, r->data.height, r->data.width, true, NULL);
-    x = (r->which->wire ? r->which->wire : ls_network_apply)(r->network, r->graph, x);
+    if (r->which->seed > 0)
+        x = random_graph(r->which->seed, r->network, r->graph, x);
+    else
+        x = (r->which->wire ? r->which->wire : ls_network_apply)(r->network, r->graph, x);
     ls_softmax_cross_entropy(r->graph, x, 1e-8, false);
     return ls_graph_status(r->graph);
 }

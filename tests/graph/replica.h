@@ -14,7 +14,16 @@ typedef struct network_case {
     const char *layers;
     ls_tensor *(*wire)(const ls_network *network, ls_graph *graph,
                        ls_tensor *x); /* NULL: one layer after another */
+    uint32_t seed;                    /* above 0: random_graph() instead */
 } network_case;
+
+/* Wires layers that keep the shape they get at random: tensors with any number of readers, sums of tensors,
+ * chains, dead ends. The first layer reads x, the last one gives the result; those between come in any order,
+ * or not at all. */
+ls_tensor *random_graph(uint32_t seed, const ls_network *network, ls_graph *graph, ls_tensor *x);
+
+/* The layers of random graphs: of vectors, and of images. */
+extern const network_case random_vectors, random_images;
 
 /* MLPs and small convolution nets: complete chains of BatchNorm, activation and dropout, and such with links
  * missing. */

@@ -11,7 +11,7 @@
 #include "graph/replica.h"
 #include "layers/elementwise.h"
 
-enum { STEPS = 4 };
+enum { STEPS = 4, RANDOM_GRAPHS = 100 };
 
 /* Batch sizes of the steps: a full one, a shorter one as at the end of an epoch, a full one again. */
 static const int64_t batches[][STEPS] = {{32, 32, 7, 32}, {33, 18, 33, 33}, {5, 5, 3, 5}};
@@ -71,6 +71,21 @@ static void test_fp64(void **state) {
     check_all(LS_FP64, 16);
 }
 
+static void test_random_graphs(void **state) {
+    (void)state;
+    for (uint32_t seed = 1; seed <= RANDOM_GRAPHS; seed++) {
+        const network_case *const kinds[] = {&random_vectors, &random_images};
+        for (int k = 0; k < 2; k++) {
+            char name[64];
+            network_case network = *kinds[k];
+            snprintf(name, sizeof name, "%s %u", network.name, (unsigned)seed);
+            network.name = name;
+            network.seed = seed;
+            check_case(&network, seed % 4 == 0 ? LS_FP64 : LS_FP32, 16, batches[seed % BATCH_KINDS]);
+        }
+    }
+}
+
 /* Each dropout of a graph has a mask of its own, and another one at every step. */
 static void test_dropout_masks(void **state) {
     enum { ELEMENTS = 1000 };
@@ -110,9 +125,8 @@ static void test_dropout_masks(void **state) {
 
 int main(void) {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_fp32),
-        cmocka_unit_test(test_fp32_one_shard),
-        cmocka_unit_test(test_fp64),
+        cmocka_unit_test(test_fp32),          cmocka_unit_test(test_fp32_one_shard),
+        cmocka_unit_test(test_fp64),          cmocka_unit_test(test_random_graphs),
         cmocka_unit_test(test_dropout_masks),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -16,7 +16,7 @@
 #include "layers/input/input.h"
 #include "layers/softmax_cross_entropy/softmax_cross_entropy.h"
 
-enum { SHARDS = 16, BATCH = 33 };
+enum { SHARDS = 16, BATCH = 33, RANDOM_GRAPHS = 40 };
 
 static void start(replica *r, const char *network, ls_purpose purpose, bool fuse) {
     replica_create(r, network_case_named(network), cpu_backend(LS_FP32), SHARDS, 0, 1, BATCH);
@@ -92,7 +92,8 @@ static void check_buffers(const ls_plan *plan) {
 static size_t check_memory(const network_case *network, ls_purpose purpose, bool fuse) {
     size_t planned, unshared;
     replica r;
-    start(&r, network->name, purpose, fuse);
+    replica_create(&r, network, cpu_backend(LS_FP32), SHARDS, 0, 1, BATCH);
+    replica_plan(&r, purpose, fuse, 2);
     check_buffers(r.plan);
     ls_plan_memory(r.plan, &planned, &unshared);
     assert_true(planned <= unshared);
@@ -105,15 +106,23 @@ static size_t check_memory(const network_case *network, ls_purpose purpose, bool
     return planned;
 }
 
+static void check_memory_of_all(const network_case *network) {
+    for (int fuse = 0; fuse < 2; fuse++) {
+        size_t training = check_memory(network, LS_TRAINING, fuse);
+        size_t evaluating = check_memory(network, LS_EVALUATING, fuse);
+        assert_true(evaluating < training);
+        check_memory(network, LS_COLLECTING, fuse);
+    }
+}
+
 static void test_memory(void **state) {
     (void)state;
-    for (int i = 0; i < network_case_count; i++)
-        for (int fuse = 0; fuse < 2; fuse++) {
-            size_t training = check_memory(&network_cases[i], LS_TRAINING, fuse);
-            size_t evaluating = check_memory(&network_cases[i], LS_EVALUATING, fuse);
-            assert_true(evaluating < training);
-            check_memory(&network_cases[i], LS_COLLECTING, fuse);
-        }
+    for (int i = 0; i < network_case_count; i++) check_memory_of_all(&network_cases[i]);
+    for (uint32_t seed = 1; seed <= RANDOM_GRAPHS; seed++) {
+        network_case network = seed % 2 ? random_vectors : random_images;
+        network.seed = seed;
+        check_memory_of_all(&network);
+    }
 }
 
 /* --- odd graphs

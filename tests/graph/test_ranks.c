@@ -10,7 +10,7 @@
 #include "graph/exchange.h"
 #include "graph/replica.h"
 
-enum { SHARDS = 16, STEPS = 3 };
+enum { SHARDS = 16, STEPS = 3, RANDOM_GRAPHS = 24 };
 
 typedef struct world {
     exchange exchange;
@@ -129,6 +129,15 @@ static void test_planned(void **state) {
     check_case(network_case_named("conv"), LS_FP32, batches[1], false);
 }
 
+static void test_random_graphs(void **state) {
+    (void)state;
+    for (uint32_t seed = 1; seed <= RANDOM_GRAPHS; seed++) {
+        network_case network = seed % 2 ? random_vectors : random_images;
+        network.seed = seed;
+        check_case(&network, LS_FP32, batches[seed / 2 % 2], seed % 8 == 0);
+    }
+}
+
 static void test_planned_fp64(void **state) {
     (void)state;
     check_case(network_case_named("mlp"), LS_FP64, batches[0], false);
@@ -145,6 +154,7 @@ static void test_eager(void **state) {
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_planned),
+        cmocka_unit_test(test_random_graphs),
         cmocka_unit_test(test_planned_fp64),
         cmocka_unit_test(test_eager),
     };
