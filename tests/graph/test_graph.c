@@ -17,6 +17,23 @@ enum { STEPS = 4, RANDOM_GRAPHS = 100 };
 static const int64_t batches[][STEPS] = {{32, 32, 7, 32}, {33, 18, 33, 33}, {5, 5, 3, 5}};
 enum { BATCH_KINDS = sizeof batches / sizeof *batches };
 
+/* Runs without a backward pass leave the gradients as they are, and here the statistics too. */
+static void check_forward(replica *r, const network_case *network, ls_purpose purpose, int64_t batch) {
+    replica_run_eager(r, purpose, batch, 1);
+    outcome want = replica_outcome(r);
+    for (int fuse = 0; fuse < 2; fuse++) {
+        char what[256];
+        snprintf(what, sizeof what, "%s, %s, %s", network->name, fuse ? "fused" : "planned",
+                 purpose == LS_EVALUATING ? "evaluating" : "collecting");
+        replica_plan(r, purpose, fuse, 2);
+        replica_run(r, batch, 1);
+        outcome got = replica_outcome(r);
+        expect_same_outcome(what, r, &got, &want);
+        outcome_free(&got);
+    }
+    outcome_free(&want);
+}
+
 static void check_case(const network_case *network, ls_dtype dtype, int total, const int64_t *batch) {
     static const struct {
         const char *name;
@@ -47,6 +64,8 @@ static void check_case(const network_case *network, ls_dtype dtype, int total, c
             outcome_free(&got);
         }
     }
+    check_forward(&r, network, LS_EVALUATING, batch[0]);
+    check_forward(&r, network, LS_COLLECTING, batch[0]);
     replica_destroy(&r);
     for (int step = 0; step < STEPS; step++) outcome_free(&want[step]);
 }
