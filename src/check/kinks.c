@@ -16,7 +16,7 @@ static bool relu_near_kink(const ls_op *op, int64_t rows, double margin) {
 /* The two largest of a window, whose first line and column may lie outside the image. */
 static void find_largest(const ls_pool_args *a, const double *image, int64_t line, int64_t column,
                          int64_t channel, double largest[2]) {
-    largest[0] = largest[1] = -INFINITY;
+    largest[0] = largest[1] = -HUGE_VAL;
     for (int64_t h = line; h < line + a->window.kernel; h++)
         for (int64_t w = column; w < column + a->window.kernel; w++) {
             if (h < 0 || h >= a->height || w < 0 || w >= a->width) continue;

@@ -59,7 +59,7 @@ static void add_to_dx(const geometry *g, int64_t n, int64_t c, int64_t h, int64_
 static void max_window(const geometry *g, bool all, int64_t n, int64_t c, int64_t i, int64_t j,
                        double padded[PADDED][PADDED]) {
     int64_t at = ((n * g->out_height + i) * g->out_width + j) * g->channels + c;
-    double largest = -INFINITY;
+    double largest = -HUGE_VAL;
     int given = 0;
     for (int64_t u = 0; u < g->kernel; u++)
         for (int64_t v = 0; v < g->kernel; v++)
@@ -89,7 +89,7 @@ static void naive(const geometry *g, pool_kind kind, int64_t batch) {
     static double padded[PADDED][PADDED];
     for (int64_t n = 0; n < batch; n++)
         for (int64_t c = 0; c < g->channels; c++) {
-            pad_image(g, n, c, kind == AVERAGE ? 0 : -INFINITY, padded);
+            pad_image(g, n, c, kind == AVERAGE ? 0 : -HUGE_VAL, padded);
             for (int64_t i = 0; i < g->out_height; i++)
                 for (int64_t j = 0; j < g->out_width; j++)
                     if (kind == AVERAGE)
@@ -190,11 +190,11 @@ static void test_extremes(void **state) {
     (void)state;
     const pool_case p = {{2, 2, 1, LS_TIES_FIRST}, false};
     op_case c = {.dims = 3, .shape = {2, 2, 1}, .batch = 1, .shards = 1, .apply = apply_pool, .which = &p};
-    const double lowest[4] = {-INFINITY, -INFINITY, -INFINITY, -INFINITY};
+    const double lowest[4] = {-HUGE_VAL, -HUGE_VAL, -HUGE_VAL, -HUGE_VAL};
     op_run(&c, 1, lowest, gradient, NULL, &got);
     for (int i = 0; i < 4; i++) assert_true(isinf(got.y[i]) && got.y[i] < 0);
     op_expect("dx", &c, 1, got.dx, gradient, NULL, 4);
-    const double not_a_number[4] = {1, NAN, 2, 3};
+    const double not_a_number[4] = {1, (double)NAN, 2, 3};
     op_run(&c, 1, not_a_number, gradient, NULL, &got);
     assert_true(got.y[0] == 1 && isnan(got.y[1]) && got.y[2] == 2 && got.y[3] == 3);
 }
