@@ -3,11 +3,10 @@
 
 #include "layers/batchnorm/statistics.h"
 #include "layers/softmax_cross_entropy/softmax_cross_entropy.h"
-#include "train/trainer.h"
+#include "train/outcomes.h"
 
-/* One replay on samples [begin, begin + count) of the list; the sums of all shards go to *score. */
-static ls_status replay(ls_trainer *t, ls_program *p, const ls_dataset *set, const uint32_t *samples, int64_t begin,
-                        int64_t count, ls_score *score) {
+ls_status ls_run_batch(ls_trainer *t, ls_program *p, const ls_dataset *set, const uint32_t *samples, int64_t begin,
+                       int64_t count, ls_score *score) {
     double sums[LS_LOSS_SUMS];
     ls_shards_set_batch(&p->shards, count);
     memcpy(p->sample, samples + begin + p->shards.offset, (size_t)ls_shards_rows(&p->shards) * sizeof *p->sample);
@@ -21,17 +20,25 @@ static ls_status replay(ls_trainer *t, ls_program *p, const ls_dataset *set, con
     return LS_OK;
 }
 
+/* All samples, batch by batch; outcomes may be NULL. */
 static ls_status pass(ls_trainer *t, ls_program *p, int64_t batch, const ls_dataset *set, const uint32_t *samples,
-                      int64_t count, ls_score *score) {
+                      int64_t count, ls_score *score, ls_outcome *outcomes) {
     *score = (ls_score){0};
-    for (int64_t begin = 0; begin < count; begin += batch)
-        LS_TRY(replay(t, p, set, samples, begin, count - begin < batch ? count - begin : batch, score));
+    for (int64_t begin = 0; begin < count; begin += batch) {
+        LS_TRY(ls_run_batch(t, p, set, samples, begin, count - begin < batch ? count - begin : batch, score));
+        if (outcomes) LS_TRY(ls_gather_outcomes(t, p, outcomes + begin));
+    }
     return LS_OK;
 }
 
-ls_status ls_evaluate(ls_trainer *t, const ls_dataset *set, const uint32_t *samples, int64_t count, ls_score *score) {
+ls_status ls_evaluate_each(ls_trainer *t, const ls_dataset *set, const uint32_t *samples, int64_t count,
+                           ls_score *score, ls_outcome *outcomes) {
     t->comm->phase = "evaluation";
-    return pass(t, &t->evaluating, t->options.eval_batch, set, samples, count, score);
+    return pass(t, &t->evaluating, t->options.eval_batch, set, samples, count, score, outcomes);
+}
+
+ls_status ls_evaluate(ls_trainer *t, const ls_dataset *set, const uint32_t *samples, int64_t count, ls_score *score) {
+    return ls_evaluate_each(t, set, samples, count, score, NULL);
 }
 
 ls_status ls_collect_statistics(ls_trainer *t) {
@@ -41,5 +48,5 @@ ls_status ls_collect_statistics(ls_trainer *t) {
     for (int i = 0; i < p->statistics_count; i++)
         if (p->statistics[i].kind == LS_STATISTICS_DATASET) ls_statistics_reset(&p->statistics[i]);
     t->comm->phase = "collecting statistics";
-    return pass(t, &t->collecting, t->options.batch, &t->data.train, t->data.split, t->data.training, &unused);
+    return pass(t, &t->collecting, t->options.batch, &t->data.train, t->data.split, t->data.training, &unused, NULL);
 }

@@ -4,9 +4,7 @@
 
 #include "core/log.h"
 #include "layers/batchnorm/statistics.h"
-#include "layers/input/input.h"
-#include "layers/softmax_cross_entropy/softmax_cross_entropy.h"
-#include "train/trainer.h"
+#include "train/program.h"
 
 /* One warning for all ranks, about the one with the fewest cores. Collective. */
 static ls_status warn_about_cores(const ls_trainer *t) {
@@ -20,35 +18,6 @@ static ls_status warn_about_cores(const ls_trainer *t) {
         ls_log(LS_LOG_WARNING, "threads=%lld, but rank %d may use %d core%s; mpirun binds ranks to cores unless told "
                "--bind-to none", (long long)wanted, least, cores[least], cores[least] == 1 ? "" : "s");
     return LS_OK;
-}
-
-/* The network and its loss on a graph for batches of up to `batch`, planned. */
-static ls_status create_program(ls_trainer *t, ls_purpose purpose, int64_t batch, ls_program *program) {
-    const ls_options *o = &t->options;
-    ls_augmentation augmentation = {.probability = o->augment,
-                                    .rotation = o->rotation,
-                                    .brightness = o->brightness,
-                                    .contrast = o->contrast,
-                                    .contrast_probability = o->contrast_probability};
-    ls_reducer reducer = ls_reducer_local; /* until the tree sum exists */
-    LS_TRY(ls_shards_create(&program->shards, (int)o->shards, t->comm->rank, t->comm->size, batch));
-    LS_TRY(ls_graph_create(LS_RECORD, purpose, t->backend, &t->network->parameters, &program->shards, NULL, &reducer,
-                           &program->graph));
-    LS_TRY(ls_calloc(&program->sample, (size_t)ls_graph_rows(program->graph), sizeof *program->sample,
-                     "the samples of a batch"));
-    ls_tensor *x = ls_input(program->graph, t->data.train.height, t->data.train.width, o->pixels == LS_PIXELS_UNIT,
-                            &augmentation);
-    x = ls_network_apply(t->network, program->graph, x);
-    x = ls_softmax_cross_entropy(program->graph, x, o->loss_clip, o->clip_gradient == LS_CLIP_DAMPED);
-    LS_TRY(ls_graph_status(program->graph));
-    program->loss = x->producer;
-    return ls_plan_create(program->graph, o->fuse, (int)o->threads, &program->plan);
-}
-
-static void destroy_program(ls_program *program) {
-    ls_plan_destroy(&program->plan);
-    ls_graph_destroy(&program->graph);
-    free(program->sample);
 }
 
 static bool collects(const ls_network *network) {
@@ -67,9 +36,9 @@ static int64_t most_doubles(const ls_graph *graph) {
 
 static ls_status create_programs(ls_trainer *t) {
     ls_program *programs[] = {&t->training, &t->evaluating, &t->collecting};
-    LS_TRY(create_program(t, LS_TRAINING, t->options.batch, &t->training));
-    LS_TRY(create_program(t, LS_EVALUATING, t->options.eval_batch, &t->evaluating));
-    if (collects(t->network)) LS_TRY(create_program(t, LS_COLLECTING, t->options.batch, &t->collecting));
+    LS_TRY(ls_program_create(t, LS_TRAINING, t->options.batch, NULL, &t->training));
+    LS_TRY(ls_program_create(t, LS_EVALUATING, t->options.eval_batch, NULL, &t->evaluating));
+    if (collects(t->network)) LS_TRY(ls_program_create(t, LS_COLLECTING, t->options.batch, NULL, &t->collecting));
     LS_TRY(ls_tree_sum_create(t->comm, &t->training.shards, t->team, most_doubles(t->training.graph),
                               t->network->parameters.summed, t->backend->dtype, &t->sum));
     for (int i = 0; i < 3; i++)
@@ -157,9 +126,9 @@ void ls_trainer_destroy(ls_trainer **out) {
     free(t->permutation);
     free(t->words);
     ls_tree_sum_destroy(&t->sum);
-    destroy_program(&t->training);
-    destroy_program(&t->evaluating);
-    destroy_program(&t->collecting);
+    ls_program_destroy(&t->training);
+    ls_program_destroy(&t->evaluating);
+    ls_program_destroy(&t->collecting);
     ls_state_destroy(&t->state);
     ls_team_destroy(&t->team);
     ls_network_destroy(&t->network);

@@ -1,0 +1,41 @@
+#include "train/program.h"
+
+#include <stdlib.h>
+
+#include "layers/softmax_cross_entropy/softmax_cross_entropy.h"
+
+static ls_tensor *put_input(ls_trainer *t, ls_graph *graph, const ls_perturbation *perturbation) {
+    const ls_options *o = &t->options;
+    int height = t->data.train.height, width = t->data.train.width;
+    ls_augmentation augmentation = {.probability = o->augment,
+                                    .rotation = o->rotation,
+                                    .brightness = o->brightness,
+                                    .contrast = o->contrast,
+                                    .contrast_probability = o->contrast_probability};
+    if (perturbation) return ls_perturbed_input(graph, height, width, o->pixels == LS_PIXELS_UNIT, perturbation);
+    return ls_input(graph, height, width, o->pixels == LS_PIXELS_UNIT, &augmentation);
+}
+
+ls_status ls_program_create(ls_trainer *t, ls_purpose purpose, int64_t batch, const ls_perturbation *perturbation,
+                            ls_program *program) {
+    const ls_options *o = &t->options;
+    ls_reducer reducer = t->sum ? ls_tree_sum_reducer(t->sum) : ls_reducer_local; /* until the tree sum exists */
+    LS_TRY(ls_shards_create(&program->shards, (int)o->shards, t->comm->rank, t->comm->size, batch));
+    LS_TRY(ls_graph_create(LS_RECORD, purpose, t->backend, &t->network->parameters, &program->shards, NULL, &reducer,
+                           &program->graph));
+    LS_TRY(ls_calloc(&program->sample, (size_t)ls_graph_rows(program->graph), sizeof *program->sample,
+                     "the samples of a batch"));
+    ls_tensor *x = put_input(t, program->graph, perturbation);
+    x = ls_network_apply(t->network, program->graph, x);
+    x = ls_softmax_cross_entropy(program->graph, x, o->loss_clip, o->clip_gradient == LS_CLIP_DAMPED);
+    LS_TRY(ls_graph_status(program->graph));
+    program->loss = x->producer;
+    return ls_plan_create(program->graph, o->fuse, (int)o->threads, &program->plan);
+}
+
+void ls_program_destroy(ls_program *program) {
+    ls_plan_destroy(&program->plan);
+    ls_graph_destroy(&program->graph);
+    free(program->sample);
+    *program = (ls_program){0};
+}
