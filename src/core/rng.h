@@ -16,7 +16,8 @@ typedef enum ls_rng_purpose {
     LS_RNG_INIT,      /* initial parameters */
     LS_RNG_DROPOUT,
     LS_RNG_AUGMENT,
-    LS_RNG_TEST
+    LS_RNG_TEST,
+    LS_RNG_TENSOR /* ls_tensor_uniform */
 } ls_rng_purpose;
 
 /* A stream: everything of the key and the counter but the block. op < 2^24. */

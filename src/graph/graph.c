@@ -35,6 +35,32 @@ ls_status ls_graph_create(ls_graph_mode mode, ls_purpose purpose, const ls_backe
     return LS_OK;
 }
 
+/* What an eager graph of its own runs on. */
+typedef struct eager_context {
+    ls_parameters parameters;
+    ls_shards shards;
+    ls_run run;
+} eager_context;
+
+ls_status ls_eager_create(ls_dtype dtype, ls_graph **out) {
+    const ls_backend *backend;
+    eager_context *context;
+    *out = NULL;
+    LS_TRY(ls_backend_find("cpu", dtype, &backend));
+    LS_TRY(ls_calloc(&context, 1, sizeof *context, "a graph"));
+    context->run.shards = &context->shards;
+    ls_status status = ls_shards_create(&context->shards, 1, 0, 1, 1);
+    if (status == LS_OK)
+        status = ls_graph_create(LS_EAGER, LS_TRAINING, backend, &context->parameters, &context->shards, &context->run,
+                                 &ls_reducer_local, out);
+    if (status != LS_OK) {
+        free(context);
+        return status;
+    }
+    (*out)->owned = context;
+    return LS_OK;
+}
+
 static void op_destroy(ls_op *op) {
     if (!op) return;
     free(op->state);
@@ -68,6 +94,7 @@ void ls_graph_destroy(ls_graph **out) {
     for (int i = 0; i < graph->parameters->count; i++) free(graph->parameter_tensors[i]);
     free(graph->parameter_tensors);
     free(graph->scratch);
+    free(graph->owned);
     free(graph);
     *out = NULL;
 }
@@ -79,6 +106,7 @@ const ls_backend *ls_graph_backend(const ls_graph *graph) { return graph->backen
 ls_parameters *ls_graph_parameters(const ls_graph *graph) { return graph->parameters; }
 const ls_shards *ls_graph_shards(const ls_graph *graph) { return graph->shards; }
 int ls_graph_op_count(const ls_graph *graph) { return graph->op_count; }
+int64_t ls_graph_pass(const ls_graph *graph) { return graph->pass; }
 ls_op *ls_graph_op(const ls_graph *graph, int index) { return graph->ops[index]; }
 
 ls_tensor *ls_graph_fail(ls_graph *graph, ls_status status, const char *format, ...) {
@@ -353,7 +381,7 @@ ls_tensor *ls_graph_add(ls_graph *graph, const ls_op *like, int dims, const int6
     graph->status = ls_calloc(&op->out, 1, sizeof *op->out, "a tensor");
     if (graph->status != LS_OK) return NULL;
     *op->out = (ls_tensor){.graph = graph, .batched = !like->class->unbatched, .dims = dims, .producer = op, .parameter = -1};
-    memcpy(op->out->shape, shape, (size_t)dims * sizeof *shape);
+    if (dims > 0) memcpy(op->out->shape, shape, (size_t)dims * sizeof *shape);
     for (int i = 0; i < LS_MAX_INPUTS && op->in[i]; i++) {
         op->in[i]->consumers++;
         if (op->in[i]->requires_grad) op->out->requires_grad = true;

@@ -139,6 +139,9 @@ static inline bool ls_purpose_goes_back(ls_purpose p) { return p == LS_TRAINING 
  * runs on `run` (NULL for a recording one). Ops called on a failed graph do nothing; ls_graph_status() tells. Local. */
 ls_status ls_graph_create(ls_graph_mode mode, ls_purpose purpose, const ls_backend *backend, ls_parameters *parameters,
                           const ls_shards *shards, const ls_run *run, const ls_reducer *reducer, ls_graph **graph);
+/* An empty eager graph of one rank with one shard and no parameters, which owns all that it refers to: for tensors that
+ * are not batched (tensor/tensor.h). LS_INTERNAL: out of memory. Local. */
+ls_status ls_eager_create(ls_dtype dtype, ls_graph **graph);
 void ls_graph_destroy(ls_graph **graph);
 /* Installs another reducer, before the graph is run. */
 void ls_graph_set_reducer(ls_graph *graph, ls_reducer reducer);
@@ -152,6 +155,8 @@ const ls_shards *ls_graph_shards(const ls_graph *graph);
  * none is in shard 5, of 3 samples one. */
 int64_t ls_graph_rows(const ls_graph *graph);
 int ls_graph_op_count(const ls_graph *graph);
+/* How often ls_backward() has been called. */
+int64_t ls_graph_pass(const ls_graph *graph);
 ls_op *ls_graph_op(const ls_graph *graph, int index);
 
 /* The parameter of that index as a tensor of the graph. */

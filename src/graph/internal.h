@@ -19,6 +19,7 @@ struct ls_graph {
     int op_count, op_capacity;
     int64_t pass; /* calls of ls_backward() */
     ls_tensor **parameter_tensors; /* [parameters->count], NULL until used */
+    void *owned; /* what ls_eager_create() made for it */
     struct ls_allocation {
         int op; /* it goes with this op */
         void *memory;
