@@ -3,7 +3,7 @@
 set -euo pipefail
 cd "$1" # top folder of the sources
 
-scripts=(launch/*.sh tests/*/*.sh tests/*/*.bash .ci/run)
+scripts=(launch/*.sh launch/*.sbatch tests/*.sh tests/*/*.sh tests/*/*.bash .ci/run)
 for script in "${scripts[@]}"; do bash -n "$script"; done
 if command -v shellcheck >/dev/null; then
   shellcheck -x "${scripts[@]}"
@@ -11,7 +11,7 @@ else
   echo "shellcheck is not installed: only parsed"
 fi
 
-for script in launch/quickstart.sh launch/test.sh; do
+for script in launch/quickstart.sh launch/test.sh launch/run.sh launch/verify.sh; do
   [[ $("$script" --help) == "usage: $script"* ]]
   status=0
   "$script" --no-such-option >/dev/null 2>&1 || status=$?
