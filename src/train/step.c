@@ -87,18 +87,24 @@ typedef struct update_job {
     atomic_bool not_finite;
 } update_job;
 
-/* An fp number is not finite when its exponent is all ones; integers, so that the loop vectorises. */
+/* An fp number is not finite when its exponent is all ones; on integers, so that the loop vectorises. */
 static bool all_finite(const ls_parameters *p, int64_t first, int64_t last) {
+    const char *gradient = p->gradient;
     if (p->backend->dtype == LS_FP64) {
-        const uint64_t *bits = p->gradient;
         uint64_t bad = 0;
-        for (int64_t i = first; i < last; i++)
-            bad |= (bits[i] & UINT64_C(0x7ff0000000000000)) + UINT64_C(0x0010000000000000);
+        for (int64_t i = first; i < last; i++) {
+            uint64_t bits;
+            memcpy(&bits, gradient + i * (int64_t)sizeof bits, sizeof bits);
+            bad |= (bits & UINT64_C(0x7ff0000000000000)) + UINT64_C(0x0010000000000000);
+        }
         return !(bad >> 63);
     }
-    const uint32_t *bits = p->gradient;
     uint32_t bad = 0;
-    for (int64_t i = first; i < last; i++) bad |= (bits[i] & 0x7f800000u) + 0x00800000u;
+    for (int64_t i = first; i < last; i++) {
+        uint32_t bits;
+        memcpy(&bits, gradient + i * (int64_t)sizeof bits, sizeof bits);
+        bad |= (bits & 0x7f800000u) + 0x00800000u;
+    }
     return !(bad >> 31);
 }
 
