@@ -14,6 +14,7 @@
 #include "inspect/inspect.h"
 #include "layers/layer.h"
 #include "model/network.h"
+#include "train/eval.h"
 #include "train/facts.h"
 #include "train/options.h"
 #include "train/train.h"
@@ -24,6 +25,7 @@ typedef struct command_line {
     const char *word[MOST_WORDS]; /* the verb and what follows it */
     int count;
     bool dry_run, json, verbose;
+    const char *output;  /* file */
     const char *unknown; /* an option that the parser does not know */
 } command_line;
 
@@ -51,11 +53,12 @@ static void exit_after_output(void) {
 
 /* --- options -------------------------------------------------------------------------------------------------------- */
 
-enum { KEY_DRY_RUN = 256, KEY_KEYS, KEY_JSON };
+enum { KEY_DRY_RUN = 256, KEY_KEYS, KEY_JSON, KEY_OUTPUT };
 
 static const struct argp_option options[] = {
     {"dry-run", KEY_DRY_RUN, NULL, 0, "train: print the resolved configuration and stop", 0},
-    {"json", KEY_JSON, NULL, 0, "inspect: print one JSON object", 0},
+    {"json", KEY_JSON, NULL, 0, "inspect, eval, attack: print one JSON object", 0},
+    {"output", KEY_OUTPUT, "FILE", 0, "eval, attack: write what was found into an HDF5 file", 0},
     {"keys", KEY_KEYS, NULL, 0, "print every key of a configuration and of each layer", 0},
     {"verbose", 'v', NULL, 0, "say more on standard error", 0},
     {"version", 'V', NULL, 0, "print versions: git commit, MPI, HDF5, instruction set", 0},
@@ -65,6 +68,7 @@ static const struct argp_option options[] = {
 
 static const char usage[] = "train CONFIG [KEY=VALUE ...]\n"
                             "eval CHECKPOINT [KEY=VALUE ...]\n"
+                            "attack CHECKPOINT [epsilon=0,0.05,..] [KEY=VALUE ...]\n"
                             "inspect FILE|FOLDER\n"
                             "diff A B\n"
                             "gradcheck";
@@ -73,7 +77,8 @@ static const char about[] =
     "Trains neural networks on any number of MPI ranks, to the same bits."
     "\vCONFIG is a YAML file such as experiments/table1/row6-published.yaml; a KEY=VALUE overrides what it says:\n"
     "  mpirun -n 4 lockstep train experiments/table1/row6-published.yaml epochs=2 output=runs/try\n"
-    "  lockstep eval runs/try/checkpoint-392.h5\n"
+    "  lockstep eval runs/try/checkpoint-392.h5 --output runs/try/eval.h5\n"
+    "  lockstep attack runs/try/checkpoint-392.h5 epsilon=0,0.1,0.2 --output runs/try/attack.h5\n"
     "  lockstep inspect runs/try\n"
     "  lockstep diff runs/try runs/again\n"
     "  lockstep --keys lists the keys.\n"
@@ -89,6 +94,8 @@ static void print_keys(void) {
     }
     printf("\nKeys of a repeat, which stands for its layers written out:\n");
     ls_keys_print_help(&ls_config_repeat_keys, stdout);
+    printf("\nKeys of attack:\n");
+    ls_keys_print_help(&ls_attack_keys, stdout);
     printf("\nExit codes:\n");
 #define X(name, code, text) printf("  %3d  %s\n", code, text);
     LS_STATUS_LIST(X)
@@ -104,6 +111,7 @@ static error_t parse_option(int key, char *argument, struct argp_state *state) {
     switch (key) {
     case KEY_DRY_RUN: line->dry_run = true; return 0;
     case KEY_JSON: line->json = true; return 0;
+    case KEY_OUTPUT: line->output = argument; return 0;
     case KEY_KEYS: print_keys(); exit_after_output(); return 0;
     case 'v': line->verbose = true; return 0;
     case 'V': fputs(ls_version_text(), stdout); exit_after_output(); return 0;
@@ -201,14 +209,21 @@ static int train(const command_line *line) {
     return report(&comm, status);
 }
 
-static int eval(const command_line *line) {
+/* A verb that looks at a checkpoint's model. */
+static int look_at(const command_line *line, ls_status (*verb)(ls_comm *comm, const ls_look *look)) {
     ls_comm *comm = NULL;
-    if (line->count < 2) return refuse("eval: no checkpoint given; expected lockstep eval CHECKPOINT [KEY=VALUE ...]");
+    const char *name = line->word[0];
+    if (line->count < 2)
+        return refuse("%s: no checkpoint given; expected lockstep %s CHECKPOINT [KEY=VALUE ...]", name, name);
+    ls_look look = {line->word[1], line->word + 2, line->count - 2, line->json, line->output};
     ls_status status = ls_comm_create("auto", &comm);
-    if (status == LS_OK) status = ls_eval(comm, line->word[1], line->word + 2, line->count - 2);
+    if (status == LS_OK) status = verb(comm, &look);
     if (status == LS_OK) status = ls_comm_agree(comm, flush_output());
     return report(&comm, status);
 }
+
+static int eval(const command_line *line) { return look_at(line, ls_eval); }
+static int attack(const command_line *line) { return look_at(line, ls_attack); }
 
 static int gradcheck(const command_line *line) {
     ls_comm *none = NULL;
@@ -231,7 +246,7 @@ static int diff(const command_line *line) {
     ls_comm *none = NULL;
     if (line->count != 3)
         return report(&none, ls_fail(LS_USAGE, "diff: found %d files; expected lockstep diff A B", line->count - 1));
-    if (line->json) return report(&none, ls_fail(LS_USAGE, "diff: --json is an option of inspect alone"));
+    if (line->json) return report(&none, ls_fail(LS_USAGE, "diff: --json is an option of inspect, eval and attack"));
     ls_status status = ls_diff(line->word[1], line->word[2], stdout);
     if (status != LS_OK && status != LS_DIFFERENT) return report(&none, status);
     ls_status flushed = flush_output();
@@ -241,7 +256,7 @@ static int diff(const command_line *line) {
 static const struct {
     const char *name;
     int (*run)(const command_line *line);
-} verbs[] = {{"train", train}, {"eval", eval}, {"inspect", inspect}, {"diff", diff}, {"gradcheck", gradcheck}};
+} verbs[] = {{"train", train}, {"eval", eval}, {"attack", attack}, {"inspect", inspect}, {"diff", diff}, {"gradcheck", gradcheck}};
 
 /* A standard stream that is closed would be the number of the next file or socket that opens, and text for people would
  * go there. */
@@ -254,7 +269,7 @@ static void open_standard_streams(void) {
 static int run_verb(const command_line *line) {
     for (size_t i = 0; i < sizeof verbs / sizeof *verbs; i++)
         if (strcmp(line->word[0], verbs[i].name) == 0) return verbs[i].run(line);
-    return refuse("unknown verb %s; expected train, eval, inspect, diff or gradcheck (lockstep --help)", line->word[0]);
+    return refuse("unknown verb %s; expected train, eval, attack, inspect, diff or gradcheck (lockstep --help)", line->word[0]);
 }
 
 int main(int argc, char **argv) {
@@ -265,7 +280,7 @@ int main(int argc, char **argv) {
     if (line.unknown) return refuse("command line: %s is no option of lockstep (lockstep --help)", line.unknown);
     if (error == EINVAL) return refuse("command line: more than %d words", MOST_WORDS);
     if (error) return refuse("command line: %s", strerror(error));
-    if (line.count == 0) return refuse("no verb given; expected train, eval, inspect, diff or gradcheck (lockstep --help)");
+    if (line.count == 0) return refuse("no verb given; expected train, eval, attack, inspect, diff or gradcheck (lockstep --help)");
     if (line.verbose) ls_log_set_level(LS_LOG_INFO);
     return run_verb(&line);
 }

@@ -23,7 +23,8 @@ static ls_status download(const ls_backend *backend, void *host, const void *dev
     return LS_OK;
 }
 
-static ls_status download_rows(const ls_backend *backend, const ls_program *p, int64_t rows, host_rows *host) {
+static ls_status download_rows(const ls_backend *backend, const ls_program *p, int64_t rows,
+                               host_rows *host) {
     const ls_tensor *logits = p->loss->in[0];
     size_t row = (size_t)ls_tensor_channels(logits) * ls_dtype_size(backend->dtype);
     LS_TRY(download(backend, &host->logits, logits->value, (size_t)rows * row));

@@ -12,17 +12,19 @@ static ls_tensor *put_input(ls_trainer *t, ls_graph *graph, const ls_perturbatio
                                     .brightness = o->brightness,
                                     .contrast = o->contrast,
                                     .contrast_probability = o->contrast_probability};
-    if (perturbation) return ls_perturbed_input(graph, height, width, o->pixels == LS_PIXELS_UNIT, perturbation);
+    if (perturbation)
+        return ls_perturbed_input(graph, height, width, o->pixels == LS_PIXELS_UNIT, perturbation);
     return ls_input(graph, height, width, o->pixels == LS_PIXELS_UNIT, &augmentation);
 }
 
-ls_status ls_program_create(ls_trainer *t, ls_purpose purpose, int64_t batch, const ls_perturbation *perturbation,
-                            ls_program *program) {
+ls_status ls_program_create(ls_trainer *t, ls_purpose purpose, int64_t batch,
+                            const ls_perturbation *perturbation, ls_program *program) {
     const ls_options *o = &t->options;
-    ls_reducer reducer = t->sum ? ls_tree_sum_reducer(t->sum) : ls_reducer_local; /* until the tree sum exists */
+    ls_reducer reducer =
+        t->sum ? ls_tree_sum_reducer(t->sum) : ls_reducer_local; /* until the tree sum exists */
     LS_TRY(ls_shards_create(&program->shards, (int)o->shards, t->comm->rank, t->comm->size, batch));
-    LS_TRY(ls_graph_create(LS_RECORD, purpose, t->backend, &t->network->parameters, &program->shards, NULL, &reducer,
-                           &program->graph));
+    LS_TRY(ls_graph_create(LS_RECORD, purpose, t->backend, &t->network->parameters, &program->shards, NULL,
+                           &reducer, &program->graph));
     LS_TRY(ls_calloc(&program->sample, (size_t)ls_graph_rows(program->graph), sizeof *program->sample,
                      "the samples of a batch"));
     ls_tensor *x = put_input(t, program->graph, perturbation);

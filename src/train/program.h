@@ -5,10 +5,10 @@
 #include "layers/input/input.h"
 #include "train/trainer.h"
 
-/* For batches of up to `batch` samples. With a perturbation (or NULL), which must outlive the program, the input is that of
- * an attack. The input is the graph's op 0. Local. */
-ls_status ls_program_create(ls_trainer *trainer, ls_purpose purpose, int64_t batch, const ls_perturbation *perturbation,
-                            ls_program *program);
+/* For batches of up to `batch` samples. With a perturbation (or NULL), which must outlive the program, the
+ * input is that of an attack. The input is the graph's op 0. Local. */
+ls_status ls_program_create(ls_trainer *trainer, ls_purpose purpose, int64_t batch,
+                            const ls_perturbation *perturbation, ls_program *program);
 /* Safe twice. */
 void ls_program_destroy(ls_program *program);
 

@@ -38,8 +38,7 @@ static size_t gradient_bytes(const replica *r) {
     return (size_t)(BATCH * elements(r)) * ls_dtype_size(r->backend->dtype);
 }
 
-/* --- eager, planned, fused: the same bits
- * --------------------------------------------------------------------------- */
+/* --- eager, planned, fused: the same bits --------------------------------------------------------------- */
 
 static void check_ways(const network_case *network, ls_dtype dtype) {
     replica r;
@@ -96,8 +95,7 @@ static void test_evaluates(void **state) {
     }
 }
 
-/* --- against differences
- * ------------------------------------------------------------------------------------------- */
+/* --- against differences -------------------------------------------------------------------------------- */
 
 /* A graph of the same network behind a perturbed input. */
 typedef struct probe {
@@ -164,8 +162,7 @@ static void test_differences(void **state) {
     for (int i = 0; i < network_case_count; i++) check_differences(&network_cases[i]);
 }
 
-/* --- the perturbation
- * ----------------------------------------------------------------------------------------------- */
+/* --- the perturbation ----------------------------------------------------------------------------------- */
 
 static void test_perturbation(void **state) {
     static const double epsilons[] = {0, 0.1, 0.3, 1};

@@ -1,0 +1,81 @@
+#include "train/restore.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+/* Rank 0 sends what is in the file besides the state. */
+static ls_status send_header(ls_comm *comm, const ls_checkpoint *checkpoint, ls_restored *r) {
+    uint64_t size = checkpoint ? strlen(ls_checkpoint_config(checkpoint)) : 0;
+    if (checkpoint) r->mark = *ls_checkpoint_mark(checkpoint);
+    LS_TRY(ls_comm_broadcast(comm, &r->mark, sizeof r->mark, 0));
+    LS_TRY(ls_comm_broadcast(comm, &size, sizeof size, 0));
+    LS_TRY(ls_comm_agree(comm, ls_calloc(&r->config_yaml, size + 1, 1, "the configuration")));
+    if (checkpoint) memcpy(r->config_yaml, ls_checkpoint_config(checkpoint), size);
+    return ls_comm_broadcast(comm, r->config_yaml, size, 0);
+}
+
+/* What the checkpoint's model and its split of the samples depend on stays as it is, else the scores would be
+ * of something else. Keys that nobody knows are left to the configuration, which finds the nearest name. */
+static ls_status check_overrides(const char *verb, const char *const *overrides, int count) {
+    for (int i = 0; i < count; i++) {
+        char name[LS_NAME_MAX];
+        int length = (int)strcspn(overrides[i], "=.");
+        snprintf(name, sizeof name, "%.*s", length, overrides[i]);
+        const ls_key *key = ls_key_find(&ls_option_keys, name);
+        bool layers = strcmp(name, "network") == 0 || strcmp(name, "defaults") == 0;
+        if (layers || (key && key->effect == LS_KEY_RESULT && strcmp(name, "eval_batch") != 0))
+            return ls_fail(LS_USAGE,
+                           "command line: %s: %s is the checkpoint's; %s takes data, eval_batch, threads and "
+                           "other keys that say how to run",
+                           overrides[i], name, verb);
+    }
+    return LS_OK;
+}
+
+static ls_status read_config(ls_comm *comm, const char *verb, const char *const *overrides, int count,
+                             ls_restored *r) {
+    ls_network_layer_keys(r->layers);
+    LS_TRY(
+        ls_comm_agree(comm, ls_config_parse(r->path, r->config_yaml, strlen(r->config_yaml), &ls_option_keys,
+                                            r->layers, ls_layer_class_count, &r->config)));
+    LS_TRY(ls_comm_agree(comm, check_overrides(verb, overrides, count)));
+    return ls_comm_agree(comm, ls_config_override(r->config, overrides, count));
+}
+
+/* The state's records from rank 0's file to every rank's model. */
+static ls_status load_state(ls_trainer *t, const ls_checkpoint *checkpoint, const ls_progress_mark *mark) {
+    ls_status status = LS_OK;
+    for (int i = 0; checkpoint && i < t->state.count && status == LS_OK; i++)
+        status = ls_checkpoint_read(checkpoint, &t->state.records[i]);
+    LS_TRY(ls_comm_agree(t->comm, status));
+    return ls_trainer_resume(t, mark, &(ls_score){0});
+}
+
+static ls_status restore(ls_comm *comm, const char *verb, const ls_checkpoint *checkpoint,
+                         const char *const *overrides, int count, ls_restored *r) {
+    LS_TRY(send_header(comm, checkpoint, r));
+    LS_TRY(read_config(comm, verb, overrides, count, r));
+    LS_TRY(ls_trainer_create(comm, r->config, &r->trainer));
+    comm->timeout = r->trainer->options.timeout;
+    r->other_data = r->mark.data_digest != r->trainer->data.digest;
+    return load_state(r->trainer, checkpoint, &r->mark);
+}
+
+ls_status ls_restore(ls_comm *comm, const char *verb, const char *path, const char *const *overrides,
+                     int override_count, ls_restored *r) {
+    ls_checkpoint *checkpoint = NULL;
+    *r = (ls_restored){.path = path};
+    ls_status status = ls_comm_agree(comm, comm->rank == 0 ? ls_checkpoint_open(path, &checkpoint) : LS_OK);
+    if (status == LS_OK) status = restore(comm, verb, checkpoint, overrides, override_count, r);
+    ls_checkpoint_close(&checkpoint);
+    if (status != LS_OK) ls_restored_destroy(r);
+    return status;
+}
+
+void ls_restored_destroy(ls_restored *r) {
+    ls_trainer_destroy(&r->trainer);
+    ls_config_destroy(&r->config);
+    free(r->config_yaml);
+    *r = (ls_restored){0};
+}

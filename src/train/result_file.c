@@ -1,0 +1,39 @@
+#include "train/result_file.h"
+
+#include <stdio.h>
+#include <unistd.h>
+
+enum { FORMAT_VERSION = 1 };
+
+ls_status ls_result_file_check(const char *path, const char *kind) {
+    ls_h5_file *file = NULL;
+    if (access(path, F_OK) != 0) return LS_OK;
+    ls_status status = ls_h5_open(path, kind, FORMAT_VERSION, &file);
+    ls_h5_discard(&file);
+    if (status == LS_BAD_DATA)
+        return ls_fail(LS_USAGE, "--output %s: exists and is no file of kind \"%s\"; it is left alone", path,
+                       kind);
+    return status;
+}
+
+ls_status ls_result_file_create(const char *path, const char *kind, const ls_restored *r, ls_h5_file **file) {
+    char format[64];
+    ls_status status = LS_OK;
+    snprintf(format, sizeof format, "lockstep %s", kind);
+    LS_TRY(ls_h5_create(path, file));
+    LS_TRY_GOTO(status, failed, ls_h5_attribute_text(*file, "", "format", format));
+    LS_TRY_GOTO(status, failed, ls_h5_attribute_u64(*file, "", "format_version", FORMAT_VERSION));
+    LS_TRY_GOTO(status, failed, ls_h5_attribute_u64(*file, "", "step", r->mark.step));
+    LS_TRY_GOTO(status, failed, ls_h5_attribute_u64(*file, "", "fingerprint", r->mark.fingerprint));
+    LS_TRY_GOTO(status, failed, ls_h5_attribute_text(*file, "", "data_set", r->trainer->data.name));
+    LS_TRY_GOTO(status, failed, ls_h5_attribute_u64(*file, "", "data_digest", r->trainer->data.digest));
+    LS_TRY_GOTO(status, failed, ls_h5_write_text(*file, "config/yaml", r->config_yaml));
+    return LS_OK;
+failed:
+    ls_h5_discard(file);
+    return status;
+}
+
+ls_status ls_result_file_commit(ls_h5_file *file, const char *kind) {
+    return ls_h5_commit(file, kind, FORMAT_VERSION);
+}

@@ -1,0 +1,18 @@
+/* HDF5 files of what a verb found out about a checkpoint: sealed and written whole like checkpoints
+ * (io/hdf5.h), with the checkpoint's /config/yaml and, as attributes of the root, format, step, fingerprint,
+ * data_set and data_digest. */
+#ifndef LOCKSTEP_TRAIN_RESULT_FILE_H
+#define LOCKSTEP_TRAIN_RESULT_FILE_H
+
+#include "io/hdf5.h"
+#include "train/restore.h"
+
+/* Begins a file of this kind ("evaluation", "attack"). Local; rank 0 calls it. */
+ls_status ls_result_file_create(const char *path, const char *kind, const ls_restored *restored,
+                                ls_h5_file **file);
+ls_status ls_result_file_commit(ls_h5_file *file, const char *kind);
+
+/* LS_USAGE where the path holds something that is no such file, and would be lost. Local. */
+ls_status ls_result_file_check(const char *path, const char *kind);
+
+#endif
