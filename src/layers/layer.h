@@ -1,5 +1,5 @@
 /* A layer as the configuration knows it: a name, its keys, what it declares and what it puts on a graph. One class per
- * folder; the list of all is in layers.c. */
+ * folder; the list of all is in layers.c, and ls_layer_register() adds others to it. */
 #ifndef LOCKSTEP_LAYERS_LAYER_H
 #define LOCKSTEP_LAYERS_LAYER_H
 
@@ -45,9 +45,14 @@ struct ls_layer {
 
 enum { LS_LAYER_CLASSES_MAX = 64 };
 
-/* Every layer type, at most LS_LAYER_CLASSES_MAX, in the order of --help. */
-extern const ls_layer_class *const ls_layer_classes[];
-extern const int ls_layer_class_count;
+/* Every layer type, at most LS_LAYER_CLASSES_MAX, in the order of --help; those of this library first. */
+extern const ls_layer_class *const *const ls_layer_classes;
+extern int ls_layer_class_count; /* set by ls_layer_register() alone */
+
+/* Adds a layer type from outside: from then on configurations and ls_build() know it. The class, which is not copied, must
+ * live as long as the process; call it at the start, before any other thread. LS_USAGE: there is a type of that name, no
+ * room, or the class lacks something. */
+ls_status ls_layer_register(const ls_layer_class *class);
 
 /* The keys of a class that hold layers: LS_LAYER_BRANCHES at most. */
 int ls_layer_branches(const ls_layer_class *class);

@@ -1,4 +1,4 @@
-#include <stdio.h>
+#include <ctype.h>
 #include <string.h>
 
 #include "layers/average_pool/average_pool.h"
@@ -16,24 +16,51 @@
 #include "layers/sequential/sequential.h"
 #include "layers/tanh/tanh.h"
 
-const ls_layer_class *const ls_layer_classes[] = {
-    &ls_average_pool_layer,
-    &ls_batchnorm_layer,
-    &ls_conv2d_layer,
-    &ls_dense_layer,
-    &ls_dropout_layer,
-    &ls_flatten_layer,
-    &ls_global_average_pool_layer,
-    &ls_instance_norm_layer,
-    &ls_max_pool_layer,
-    &ls_relu_layer,
-    &ls_residual_layer,
-    &ls_sequential_layer,
-    &ls_tanh_layer,
-};
-const int ls_layer_class_count = sizeof ls_layer_classes / sizeof *ls_layer_classes;
+/* The list: a new layer is a line here. */
+#define OWN_LAYERS \
+    &ls_average_pool_layer, \
+    &ls_batchnorm_layer, \
+    &ls_conv2d_layer, \
+    &ls_dense_layer, \
+    &ls_dropout_layer, \
+    &ls_flatten_layer, \
+    &ls_global_average_pool_layer, \
+    &ls_instance_norm_layer, \
+    &ls_max_pool_layer, \
+    &ls_relu_layer, \
+    &ls_residual_layer, \
+    &ls_sequential_layer, \
+    &ls_tanh_layer
 
-_Static_assert(sizeof ls_layer_classes / sizeof *ls_layer_classes <= LS_LAYER_CLASSES_MAX, "too many layer types");
+static const ls_layer_class *classes[LS_LAYER_CLASSES_MAX] = {OWN_LAYERS};
+
+const ls_layer_class *const *const ls_layer_classes = classes;
+int ls_layer_class_count = sizeof((const ls_layer_class *const[]){OWN_LAYERS}) / sizeof *classes;
+
+static bool is_name(const char *text) {
+    if (!text || !*text) return false;
+    for (; *text; text++)
+        if (!isalnum((unsigned char)*text) && *text != '_') return false;
+    return true;
+}
+
+ls_status ls_layer_register(const ls_layer_class *class) {
+    if (!is_name(class->name)) return ls_fail(LS_USAGE, "a layer type's name: expected letters, digits and _");
+    if (!class->declare || !class->apply)
+        return ls_fail(LS_USAGE, "layer type %s: expected functions `declare` and `apply`", class->name);
+    if (class->settings_size == 0) return ls_fail(LS_USAGE, "layer type %s: its settings have no size", class->name);
+    if (ls_layer_branches(class) > LS_LAYER_BRANCHES)
+        return ls_fail(LS_USAGE, "layer type %s: %d lists of layers; expected at most %d", class->name,
+                       ls_layer_branches(class), LS_LAYER_BRANCHES);
+    for (int i = 0; i < ls_layer_class_count; i++)
+        if (strcmp(classes[i]->name, class->name) == 0)
+            return ls_fail(LS_USAGE, "layer type %s: there is one of that name", class->name);
+    if (ls_layer_class_count == LS_LAYER_CLASSES_MAX)
+        return ls_fail(LS_USAGE, "layer type %s: there are %d types, as many as there can be", class->name,
+                       LS_LAYER_CLASSES_MAX);
+    classes[ls_layer_class_count++] = class;
+    return LS_OK;
+}
 
 int ls_layer_branches(const ls_layer_class *class) {
     int count = 0;
@@ -56,4 +83,3 @@ void ls_layer_same_shape(ls_layer *layer) {
     layer->out_dims = layer->in_dims;
     memcpy(layer->out, layer->in, sizeof layer->in);
 }
-

@@ -1,0 +1,38 @@
+# cmake --install: the program, the library, its public headers and what find_package(lockstep) reads.
+#
+# Headers include each other from the root of src/ ("graph/graph.h"), so the installed ones keep those paths under
+# include/lockstep, which is the include directory of lockstep::lockstep; src/lockstep.h includes what programs need.
+include(CMakePackageConfigHelpers)
+include(GNUInstallDirs)
+
+set(public_headers
+  lockstep.h
+  check/gradcheck.h check/probe.h
+  core/backend.h core/dataset.h core/elementary.h core/keys.h core/real.h core/rng.h core/shards.h core/status.h
+  core/team.h
+  graph/graph.h graph/parameters.h
+  io/config.h
+  model/builder.h model/network.h model/optimizer.h
+  tensor/tensor.h)
+# layers: all but the insides of the reference kernels
+file(GLOB layer_headers CONFIGURE_DEPENDS RELATIVE ${PROJECT_SOURCE_DIR}/src
+     ${PROJECT_SOURCE_DIR}/src/layers/*.h ${PROJECT_SOURCE_DIR}/src/layers/*/*.h)
+list(FILTER layer_headers EXCLUDE REGEX "_ref\\.h$")
+list(APPEND public_headers ${layer_headers})
+
+foreach(header ${public_headers})
+  get_filename_component(folder ${header} DIRECTORY)
+  install(FILES ${PROJECT_SOURCE_DIR}/src/${header} DESTINATION ${CMAKE_INSTALL_INCLUDEDIR}/lockstep/${folder})
+endforeach()
+
+set(package_folder ${CMAKE_INSTALL_LIBDIR}/cmake/lockstep)
+set_target_properties(lockstep_lib PROPERTIES EXPORT_NAME lockstep)
+install(TARGETS lockstep RUNTIME DESTINATION ${CMAKE_INSTALL_BINDIR})
+install(TARGETS lockstep_lib EXPORT lockstepTargets ARCHIVE DESTINATION ${CMAKE_INSTALL_LIBDIR}
+        INCLUDES DESTINATION ${CMAKE_INSTALL_INCLUDEDIR}/lockstep)
+install(EXPORT lockstepTargets NAMESPACE lockstep:: DESTINATION ${package_folder})
+configure_package_config_file(${PROJECT_SOURCE_DIR}/cmake/lockstepConfig.cmake.in
+                              ${PROJECT_BINARY_DIR}/lockstepConfig.cmake INSTALL_DESTINATION ${package_folder})
+write_basic_package_version_file(${PROJECT_BINARY_DIR}/lockstepConfigVersion.cmake COMPATIBILITY SameMinorVersion)
+install(FILES ${PROJECT_BINARY_DIR}/lockstepConfig.cmake ${PROJECT_BINARY_DIR}/lockstepConfigVersion.cmake
+        DESTINATION ${package_folder})
