@@ -7,7 +7,7 @@ BUILD_PACKAGES=(gcc libc6-dev cmake ninja-build pkg-config libopenmpi-dev openmp
 # The distribution's Python, not whatever python3 comes first in PATH: only that one has these two packages.
 PYTHON=/usr/bin/python3
 PLOT_PACKAGES=(python3 python3-h5py python3-matplotlib)
-TEST_PACKAGES=(curl hdf5-tools)
+TEST_PACKAGES=(curl hdf5-tools python3-torch)
 
 stop() { # EXIT_CODE LINE...
   local code=$1
