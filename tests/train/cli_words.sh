@@ -52,7 +52,7 @@ WRAP=()
 # --- texts
 
 expect_success "" - --help
-for word in train eval inspect diff gradcheck --dry-run --keys --verbose --version KEY=VALUE; do
+for word in train eval attack inspect diff gradcheck --dry-run --json --output --keys --verbose --version KEY=VALUE; do
   check "--help names $word" grep -q -e "$word" out
 done
 # Every key of the table, by way of the resolved configuration, which is made from the same rows.
