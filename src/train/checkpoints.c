@@ -82,6 +82,7 @@ static ls_status prune(const char *folder, int64_t keep, uint64_t best, uint64_t
     ls_status status = list_steps(folder, &list);
     for (int i = 0, kept = 0; i < list.count && status == LS_OK; i++) {
         char *path;
+        if (list.steps[i] > written) continue; /* passed over when the run was resumed, so it does not count */
         if (list.steps[i] == written || kept < keep || list.steps[i] == best) {
             kept++;
             continue;
