@@ -54,6 +54,26 @@ done
 ((stopped * 2 > CASES)) || fail "only $stopped of $CASES runs were stopped before their end"
 echo "$CASES signals: $stopped runs stopped, $ended had come to their end; all equal to the bit"
 
+# SIGTERM at mpirun: it kills the ranks after its time-out, so that must be long enough for a step and a checkpoint. It says
+# 1 then, whatever the ranks say.
+folder=$WORK/run
+LAUNCHER=(--mca odls_base_sigkill_timeout 4)
+start "$folder" 3 "$LOCKSTEP" -- "${RUN[@]}"
+until [[ -e $folder/config.yaml ]]; do
+  kill -0 "$MPIRUN" 2>/dev/null || fail "ended by itself" "$folder"
+  sleep 0.005
+done
+find_ranks 3 || fail "no ranks" "$folder"
+kill -TERM "$MPIRUN"
+finish
+((CODE != 0)) || fail "SIGTERM at mpirun: exit 0" "$folder"
+all_gone 5 || fail "SIGTERM at mpirun: processes are left" "$folder"
+has_checkpoint "$folder" || fail "SIGTERM at mpirun: no checkpoint" "$folder"
+run "$folder" 2 "$LOCKSTEP" -- "${RUN[@]}" resume=auto
+expect_equal "$folder" "SIGTERM at mpirun"
+rm -rf "$folder"
+LAUNCHER=()
+
 # At moments that are hard to hit: WHAT:RANK:WHEN, see faulty.c.
 make_reference steps=51
 for what in signal:0:1 signal:2:1 evaluation:1:1 evaluation:0:3 evaluation:1:4 signal:1:51 signal:2:17; do
