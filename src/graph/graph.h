@@ -70,12 +70,16 @@ typedef void (*ls_shard_piece)(ls_op *op, const ls_run *run, int first, int last
 typedef void (*ls_part_piece)(ls_op *op, const ls_run *run, int64_t first, int64_t last, void *scratch);
 typedef void (*ls_cut_piece)(ls_op *op, const ls_run *run);
 
+/* Batched values that the backward pieces of an op read, and which a plan keeps for them. */
+typedef enum ls_kept { LS_KEEPS_ALL, LS_KEEPS_INPUTS, LS_KEEPS_NOTHING } ls_kept;
+
 /* One kind of op. A piece that is NULL has nothing to do. */
 typedef struct ls_op_class {
     const char *name;
     bool loads_prologue;      /* forward and backward read in[0] through a prologue, and dy through its twin */
     bool stores_sums;         /* forward can take the sums of a BatchNorm that follows */
     bool view;                /* the output is the input under another shape: no pieces, no memory */
+    ls_kept kept;
     bool norm, elementwise;   /* can be folded into a load: BatchNorm; activation or dropout */
     bool unbatched;           /* the output is not batched: one tensor, cut into no shards (tensor/tensor.h). Pieces over
                                  shards ignore their range; such an op runs eagerly only, on one rank */

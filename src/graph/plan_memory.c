@@ -42,16 +42,26 @@ static void touch_stored(ls_plan *plan, int stage, ls_op *op) {
         touch(plan, stage, &op->fusion.stored, ls_tensor_bytes(op->in[0]));
 }
 
+/* A BatchNorm that is applied while dy is loaded reads the output too. */
+static void touch_values(ls_plan *plan, int stage, const ls_piece *piece) {
+    ls_op *op = piece->op;
+    const bool forward = piece->kind == LS_PIECE_SUMS || piece->kind == LS_PIECE_FORWARD;
+    const ls_kept kept = forward ? LS_KEEPS_ALL : op->class->kept;
+    if (kept != LS_KEEPS_NOTHING) {
+        for (int k = 1; k < LS_MAX_INPUTS; k++) touch_value(plan, stage, op->in[k]);
+        touch_value(plan, stage, op->fusion.source);
+    }
+    if (piece->kind == LS_PIECE_SUMS) return;
+    if (kept == LS_KEEPS_ALL || op->fusion.grad_norm) touch_value(plan, stage, op->out);
+}
+
 static void touch_piece(ls_plan *plan, int stage, const ls_piece *piece) {
     ls_op *op = piece->op;
     const ls_fusion *f = &op->fusion;
-    for (int k = 1; k < LS_MAX_INPUTS; k++) touch_value(plan, stage, op->in[k]);
-    touch_value(plan, stage, f->source);
+    touch_values(plan, stage, piece);
     if (piece->kind == LS_PIECE_SUMS) return;
-    if (piece->kind == LS_PIECE_FORWARD) touch_value(plan, stage, op->out);
     if (piece->kind != LS_PIECE_GRAD_SUMS) touch_stored(plan, stage, op);
     if (piece->kind == LS_PIECE_FORWARD) return;
-    touch_value(plan, stage, op->out);
     touch_grad(plan, stage, f->grad_norm ? f->grad_norm->out : op->out);
     if (piece->kind != LS_PIECE_BACKWARD) return;
     touch_grad(plan, stage, f->norm ? f->norm->out : f->source);

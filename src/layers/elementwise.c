@@ -32,10 +32,20 @@ static void elementwise_backward(ls_op *op, const ls_run *run, int first, int la
 }
 
 static const ls_op_class activation_class = {
-    .name = "activation", .elementwise = true, .forward = elementwise_forward, .backward = elementwise_backward};
+    .name = "activation",
+    .kept = LS_KEEPS_INPUTS,
+    .elementwise = true,
+    .forward = elementwise_forward,
+    .backward = elementwise_backward,
+};
 
 static const ls_op_class dropout_class = {
-    .name = "dropout", .elementwise = true, .forward = elementwise_forward, .backward = elementwise_backward};
+    .name = "dropout",
+    .kept = LS_KEEPS_INPUTS,
+    .elementwise = true,
+    .forward = elementwise_forward,
+    .backward = elementwise_backward,
+};
 
 ls_tensor *ls_activate(ls_graph *graph, ls_tensor *x, ls_activation act) {
     if (!x) return NULL;

@@ -34,6 +34,12 @@ static ls_tensor *pre_activation(const ls_network *network, ls_graph *graph, ls_
     return through(network, 8, network->count, graph, h);
 }
 
+/* A join in front of the only cut. */
+static ls_tensor *join_first(const ls_network *network, ls_graph *graph, ls_tensor *x) {
+    ls_tensor *h = through(network, 0, 1, graph, x);
+    return through(network, 2, network->count, graph, ls_add(graph, through(network, 1, 2, graph, h), h));
+}
+
 /* An image and the same image flattened both have readers; so has the same tensor twice. */
 static ls_tensor *views(const ls_network *network, ls_graph *graph, ls_tensor *x) {
     ls_tensor *image = through(network, 0, 2, graph, x);
@@ -122,6 +128,8 @@ const network_case network_cases[] = {
      .layers = "[{conv2d: {channels: 3, kernel: 3}}, " BN
                ", relu, {conv2d: {channels: 3, kernel: 3, pad: 1}}, " BN ", relu, " FC(3) "]",
      .wire = residual},
+    {"residual, join first", 4, 3, 3, .layers = "[" FC(6) ", " FC(6) ", " BN ", relu, " FC(3) "]",
+     .wire = join_first},
     {"views", 4, 3, 3,
      .layers = "[{conv2d: {channels: 1, kernel: 1}}, tanh, flatten, " BN ", relu, " FC(3) "]", .wire = views},
     {"many readers", 4, 3, 3,

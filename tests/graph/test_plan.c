@@ -89,6 +89,7 @@ static void check_buffers(const ls_plan *plan) {
     }
 }
 
+/* Returns the size of all buffers, shared or not. */
 static size_t check_memory(const network_case *network, ls_purpose purpose, bool fuse) {
     size_t planned, unshared;
     replica r;
@@ -103,7 +104,7 @@ static size_t check_memory(const network_case *network, ls_purpose purpose, bool
         assert_null(ls_graph_op(r.graph, i)->fusion.stored);
     }
     replica_destroy(&r);
-    return planned;
+    return unshared;
 }
 
 static void check_memory_of_all(const network_case *network) {
@@ -123,6 +124,23 @@ static void test_memory(void **state) {
         network.seed = seed;
         check_memory_of_all(&network);
     }
+}
+
+/* What only a sum reads is given up before the backward pass, which begins behind the first cut. */
+static void test_kept(void **state) {
+    replica r;
+    int adds = 0;
+    (void)state;
+    start(&r, "residual, join first", LS_TRAINING, true);
+    for (int i = 0; i < ls_graph_op_count(r.graph); i++) {
+        ls_op *op = ls_graph_op(r.graph, i);
+        if (strcmp(op->class->name, "add") != 0) continue;
+        adds++;
+        for (int b = 0; b < r.plan->buffer_count; b++)
+            if (r.plan->buffers[b].slot == &op->in[0]->value) assert_int_equal(r.plan->buffers[b].death, 0);
+    }
+    assert_int_equal(adds, 1);
+    replica_destroy(&r);
 }
 
 /* --- odd graphs
@@ -282,10 +300,10 @@ static void test_out_of_memory(void **state) {
 
 int main(void) {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_cuts),          cmocka_unit_test(test_pieces),
-        cmocka_unit_test(test_memory),        cmocka_unit_test(test_cycle),
-        cmocka_unit_test(test_failed_graph),  cmocka_unit_test(test_dead_branch),
-        cmocka_unit_test(test_out_of_memory),
+        cmocka_unit_test(test_cuts),        cmocka_unit_test(test_pieces),
+        cmocka_unit_test(test_memory),      cmocka_unit_test(test_kept),
+        cmocka_unit_test(test_cycle),       cmocka_unit_test(test_failed_graph),
+        cmocka_unit_test(test_dead_branch), cmocka_unit_test(test_out_of_memory),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

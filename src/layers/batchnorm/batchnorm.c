@@ -91,6 +91,7 @@ static void backward(ls_op *op, const ls_run *run, int first, int last, void *sc
 
 static const ls_op_class batchnorm_class = {
     .name = "batchnorm",
+    .kept = LS_KEEPS_INPUTS,
     .norm = true,
     .sums = sums,
     .cut = cut,

@@ -59,6 +59,7 @@ static size_t scratch_bytes(const ls_op *op, int64_t rows_per_shard) {
 
 static const ls_op_class dense_class = {
     .name = "dense",
+    .kept = LS_KEEPS_INPUTS,
     .loads_prologue = true,
     .stores_sums = true,
     .forward = forward,

@@ -19,7 +19,8 @@ static void backward(ls_op *op, const ls_run *run, int first, int last, void *sc
 }
 
 static const ls_op_class view_class = {.name = "flatten", .view = true};
-static const ls_op_class permute_class = {.name = "flatten", .forward = forward, .backward = backward};
+static const ls_op_class permute_class = {
+    .name = "flatten", .kept = LS_KEEPS_NOTHING, .forward = forward, .backward = backward};
 
 ls_tensor *ls_flatten(ls_graph *graph, ls_tensor *x) {
     if (!x) return NULL;

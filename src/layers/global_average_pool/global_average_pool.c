@@ -20,7 +20,7 @@ static void backward(ls_op *op, const ls_run *run, int first, int last, void *sc
 }
 
 static const ls_op_class global_average_pool_class = {
-    .name = "global_average_pool", .forward = forward, .backward = backward};
+    .name = "global_average_pool", .kept = LS_KEEPS_NOTHING, .forward = forward, .backward = backward};
 
 static ls_status check_shape(int dims, const int64_t *shape) {
     char text[64];

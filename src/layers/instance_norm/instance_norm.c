@@ -59,8 +59,10 @@ static void weight_grad(ls_op *op, const ls_run *run, int64_t first, int64_t las
     kernels_for(op)->weight_grad(&args, run->shards, first, last);
 }
 
-static const ls_op_class plain_class = {.name = "instance_norm", .forward = forward, .backward = backward};
+static const ls_op_class plain_class = {
+    .name = "instance_norm", .kept = LS_KEEPS_INPUTS, .forward = forward, .backward = backward};
 static const ls_op_class affine_class = {.name = "instance_norm",
+                                         .kept = LS_KEEPS_INPUTS,
                                          .forward = forward,
                                          .backward = backward,
                                          .parts = parts,

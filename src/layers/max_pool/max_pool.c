@@ -15,8 +15,11 @@ static void backward(ls_op *op, const ls_run *run, int first, int last, void *sc
     kernels_for(op)->backward(&args, run->shards, first, last, scratch);
 }
 
-static const ls_op_class max_pool_class = {
-    .name = "max_pool", .forward = forward, .backward = backward, .scratch = ls_pool_scratch};
+static const ls_op_class max_pool_class = {.name = "max_pool",
+                                           .kept = LS_KEEPS_INPUTS,
+                                           .forward = forward,
+                                           .backward = backward,
+                                           .scratch = ls_pool_scratch};
 
 ls_tensor *ls_max_pool(ls_graph *graph, ls_tensor *x, const ls_pool_window *window) {
     return ls_pool(graph, x, &max_pool_class, window);

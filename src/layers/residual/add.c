@@ -30,7 +30,8 @@ static void backward(ls_op *op, const ls_run *run, int first, int last, void *sc
             kernels_for(op)->backward(op->out->grad, op->accumulate[k], begin, end, op->in[k]->grad);
 }
 
-static const ls_op_class add_class = {.name = "add", .forward = forward, .backward = backward};
+static const ls_op_class add_class = {
+    .name = "add", .kept = LS_KEEPS_NOTHING, .forward = forward, .backward = backward};
 
 ls_tensor *ls_add(ls_graph *graph, ls_tensor *a, ls_tensor *b) {
     if (!a || !b) return NULL;
