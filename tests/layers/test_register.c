@@ -87,7 +87,7 @@ static void test_known_from_then_on(void **state) {
 
 static void test_full(void **state) {
     static ls_layer_class classes[LS_LAYER_CLASSES_MAX];
-    static char names[LS_LAYER_CLASSES_MAX][16];
+    static char names[LS_LAYER_CLASSES_MAX][32];
     (void)state;
     for (int i = ls_layer_class_count; i < LS_LAYER_CLASSES_MAX; i++) {
         snprintf(names[i], sizeof names[i], "layer%d", i);
