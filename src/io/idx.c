@@ -311,6 +311,27 @@ ls_status ls_idx_read(const char *folder, const char *part, ls_dataset *set) {
     return status;
 }
 
+ls_status ls_idx_read_sizes(const char *folder, const char *part, ls_dataset *sizes) {
+    source images = {.fd = -1}, labels = {.fd = -1};
+    ls_dataset set = {0};
+    uint32_t shape[MAX_DIMS];
+    int64_t bytes;
+    *sizes = (ls_dataset){0};
+    ls_status status = source_open(&images, folder, part, "images-idx3-ubyte");
+    if (status == LS_OK) status = read_header(&images, MAX_DIMS, shape);
+    if (status == LS_OK) status = count_bytes(&images, shape, &bytes);
+    if (status == LS_OK) status = check_file_size(&images, 4 + 4 * MAX_DIMS + bytes);
+    source_close(&images);
+    LS_TRY(status);
+    set = (ls_dataset){.count = shape[0], .height = (int)shape[1], .width = (int)shape[2]};
+    status = read_labels(&labels, folder, part, &set);
+    source_close(&labels);
+    if (status == LS_OK)
+        *sizes = (ls_dataset){.count = set.count, .height = set.height, .width = set.width, .classes = set.classes};
+    ls_dataset_destroy(&set);
+    return status;
+}
+
 ls_status ls_idx_check_pair(const char *folder, const ls_dataset *train, const ls_dataset *test) {
     if (test->height != train->height || test->width != train->width)
         return ls_fail(

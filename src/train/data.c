@@ -51,6 +51,18 @@ static ls_status read_sets(const char *folder, ls_data *data) {
     return LS_OK;
 }
 
+ls_status ls_data_sizes(const char *folder, ls_dataset *sizes, char **found) {
+    char *path;
+    *found = NULL;
+    LS_TRY(find_folder(folder, &path));
+    ls_status status = ls_idx_read_sizes(path, "train", sizes);
+    if (status == LS_OK)
+        *found = path;
+    else
+        free(path);
+    return status;
+}
+
 /* Sends one set; ranks other than 0 allocate as the header says. */
 static ls_status send_set(ls_comm *comm, ls_dataset *set) {
     ls_dataset header = {.count = set->count, .height = set->height, .width = set->width, .classes = set->classes};

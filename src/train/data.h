@@ -21,6 +21,10 @@ typedef struct ls_data {
 ls_status ls_data_load(ls_comm *comm, const char *folder, int64_t split, uint64_t seed, ls_data *data);
 void ls_data_destroy(ls_data *data);
 
+/* The sizes of the training files in the folder that ls_data_load() would take, and its name, owned by the caller; no image
+ * is read. Local. */
+ls_status ls_data_sizes(const char *folder, ls_dataset *sizes, char **found);
+
 /* Shuffles items by (seed, purpose, time): Fisher and Yates, drawn from the counter alone. */
 void ls_shuffle(uint64_t seed, ls_rng_purpose purpose, uint32_t time, uint32_t *items, int64_t count);
 

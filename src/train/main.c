@@ -12,11 +12,13 @@
 #include "check/gradcheck.h"
 #include "core/log.h"
 #include "inspect/inspect.h"
+#include "inspect/network_report.h"
 #include "layers/layer.h"
 #include "model/network.h"
 #include "train/eval.h"
 #include "train/facts.h"
 #include "train/options.h"
+#include "train/preview.h"
 #include "train/train.h"
 
 enum { MOST_WORDS = 256 };
@@ -70,6 +72,7 @@ static const char usage[] = "train CONFIG [KEY=VALUE ...]\n"
                             "eval CHECKPOINT [KEY=VALUE ...]\n"
                             "attack CHECKPOINT [epsilon=0,0.05,..] [KEY=VALUE ...]\n"
                             "inspect FILE|FOLDER\n"
+                            "inspect CONFIG [KEY=VALUE ...]\n"
                             "diff A B\n"
                             "gradcheck";
 
@@ -201,6 +204,7 @@ static int train(const command_line *line) {
     ls_status status = ls_config_load(line->word[1], line->word + 2, line->count - 2, &ls_option_keys, layers,
                                       ls_layer_class_count, &config);
     status = start(config, status, &comm);
+    if (status == LS_OK) status = ls_comm_agree(comm, comm->rank == 0 ? ls_preview_check(config, line->dry_run) : LS_OK);
     if (status == LS_OK && line->dry_run)
         status = ls_comm_agree(comm, comm->rank == 0 ? print_resolved(config) : LS_OK);
     else if (status == LS_OK)
@@ -235,6 +239,11 @@ static int gradcheck(const command_line *line) {
 
 static int inspect(const command_line *line) {
     ls_comm *none = NULL;
+    if (line->count > 1 && ls_is_config_name(line->word[1])) {
+        if (line->json) return report(&none, ls_fail(LS_USAGE, "inspect: --json is for results, not for a configuration"));
+        ls_status told = ls_report_network(line->word[1], line->word + 2, line->count - 2, stdout);
+        return report(&none, told == LS_OK ? flush_output() : told);
+    }
     if (line->count != 2)
         return report(&none, ls_fail(LS_USAGE, "inspect: found %d files; expected lockstep inspect FILE", line->count - 1));
     ls_status status = ls_inspect(line->word[1], line->json, stdout);

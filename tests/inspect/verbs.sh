@@ -108,9 +108,10 @@ cp one/metrics.h5 bad/
 cp one/checkpoint-25.h5 bad/
 printf x | dd of=bad/checkpoint-25.h5 bs=1 seek=9999 conv=notrunc status=none
 head -c 3000 one/metrics.h5 >cut.h5
+cp tiny.yaml tiny.txt
 head -c 3000 one/checkpoint-25.h5 >cut-checkpoint.h5
 for verb in "inspect" "inspect --json" "diff one" "diff one/checkpoint-25.h5"; do
-  for file in none none/checkpoint-1.h5 empty cut.h5 cut-checkpoint.h5 bad bad/checkpoint-25.h5 tiny.yaml /dev/null; do
+  for file in none none/checkpoint-1.h5 empty cut.h5 cut-checkpoint.h5 bad bad/checkpoint-25.h5 tiny.txt /dev/null; do
     # shellcheck disable=SC2086 # the words of a verb
     expect 78 "lockstep: error: " "$file" -- $verb "$file"
   done

@@ -29,7 +29,7 @@ expect_failure 2 "3 ranks for 2 shards" 3 train "${SMALL[@]}" shards=2
 
 # The last layer's place in the file; a key that is wrong there.
 printf 'seed: 1\nnetwork:\n  - flatten\n  - dense: {units: 9}\n' >nine.yaml
-expect_failure 2 "nine.yaml:4:5: the last layer gives 9; expected 10, the classes of the data" - \
+expect_failure 2 "nine.yaml:4:5: layer 1: the last layer gives 9; expected 10, the classes of the data" - \
   train nine.yaml "data=$DATA" split=1700
 printf 'seed: 1\nbatch: many\n' >many.yaml
 expect_failure 2 "many.yaml:2:8: batch: not an integer: found 'many'" - train many.yaml
@@ -73,8 +73,8 @@ check "--version: instruction set" grep -qE '^kernels: .+' out
 
 # --- the resolved configuration reads back to itself, and is printed once by three ranks
 
-for config in "$TOP"/experiments/table1/*.yaml; do
-  expect_success "" - train "$config" lr=0.125 'milestones=[3, 5]' network.10.dense.units=7 "output=a 'b' \"c\"" --dry-run
+for config in "$TOP"/experiments/{table1/row6,table2/row3,cnn/network4}-*.yaml; do
+  expect_success "" - train "$config" lr=0.125 'milestones=[3, 5]' network.2=tanh "output=a 'b' \"c\"" --dry-run
   mv out first.yaml
   check "it says what the command line said" grep -qx 'lr: 0.125' first.yaml
   expect_success "" - train first.yaml --dry-run

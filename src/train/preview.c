@@ -1,0 +1,50 @@
+#include "train/preview.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+
+#include "train/data.h"
+
+enum { MNIST_SAMPLES = 60000, MNIST_SIZE = 28, MNIST_CLASSES = 10 };
+
+static ls_status create_network(const ls_config *config, ls_preview *p) {
+    ls_status status =
+        ls_network_create(config, p->sizes.height, p->sizes.width, p->sizes.classes, &p->network);
+    if (status != LS_USAGE || p->folder) return status;
+    char why[1024];
+    snprintf(why, sizeof why, "%s", ls_error_message());
+    return ls_fail(LS_USAGE, "%s (for images of %dx%d in %d classes, since no data is found)", why,
+                   p->sizes.height, p->sizes.width, p->sizes.classes);
+}
+
+/* All but the network. */
+static ls_status read_sizes(const ls_config *config, ls_preview *p) {
+    *p = (ls_preview){0};
+    LS_TRY(ls_config_settings(config, &p->options));
+    if (ls_data_sizes(p->options.data, &p->sizes, &p->folder) != LS_OK)
+        p->sizes = (ls_dataset){
+            .count = MNIST_SAMPLES, .height = MNIST_SIZE, .width = MNIST_SIZE, .classes = MNIST_CLASSES};
+    return LS_OK;
+}
+
+ls_status ls_preview_create(const ls_config *config, ls_preview *p) {
+    ls_status status = read_sizes(config, p);
+    if (status == LS_OK) status = create_network(config, p);
+    if (status != LS_OK) ls_preview_destroy(p);
+    return status;
+}
+
+void ls_preview_destroy(ls_preview *p) {
+    ls_network_destroy(&p->network);
+    ls_keys_free(&ls_option_keys, &p->options);
+    free(p->folder);
+    *p = (ls_preview){0};
+}
+
+ls_status ls_preview_check(const ls_config *config, bool assume) {
+    ls_preview p;
+    ls_status status = read_sizes(config, &p);
+    if (status == LS_OK && (assume || p.folder)) status = create_network(config, &p);
+    ls_preview_destroy(&p);
+    return status;
+}

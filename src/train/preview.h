@@ -1,0 +1,29 @@
+/* What a run would be, before anything of size is read or allocated: its options, its network, and the sizes
+ * of its data. So a network that cannot be is refused at once, and `lockstep inspect CONFIG` can tell what it
+ * costs. */
+#ifndef LOCKSTEP_TRAIN_PREVIEW_H
+#define LOCKSTEP_TRAIN_PREVIEW_H
+
+#include "core/dataset.h"
+#include "io/config.h"
+#include "model/network.h"
+#include "train/options.h"
+
+typedef struct ls_preview {
+    ls_options options;
+    ls_network *network; /* declared, not allocated */
+    ls_dataset sizes;    /* of the training files: count, height, width, classes */
+    char *folder; /* that they were read from; NULL: no data can be read, and MNIST's sizes are assumed */
+} ls_preview;
+
+/* LS_USAGE with file and line: a network that does not fit the data, or MNIST's images where no data is
+ * found, which the message then says. Local. */
+ls_status ls_preview_create(const ls_config *config, ls_preview *preview);
+/* Safe twice. */
+void ls_preview_destroy(ls_preview *preview);
+
+/* Only whether it can be; unless sizes may be assumed, anything can where no data is found: that is told when
+ * the data is read. */
+ls_status ls_preview_check(const ls_config *config, bool assume);
+
+#endif
