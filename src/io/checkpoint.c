@@ -69,24 +69,30 @@ static ls_status write_content(ls_h5_file *file, const ls_progress_mark *mark, c
     return LS_OK;
 }
 
+ls_status ls_checkpoint_write_file(const char *path, const ls_progress_mark *mark, const char *config_yaml,
+                                   const ls_record *records, int count) {
+    ls_h5_file *file = NULL;
+    ls_status status = LS_OK;
+    LS_TRY_GOTO(status, done, ls_h5_create(path, &file));
+    LS_TRY_GOTO(status, done, write_content(file, mark, config_yaml, records, count));
+    status = ls_h5_commit(file, KIND, FORMAT_VERSION);
+done:
+    ls_h5_discard(&file);
+    return status;
+}
+
 ls_status ls_checkpoint_write(const char *folder, const ls_progress_mark *mark, const char *config_yaml,
                               const ls_record *records, int count, char **path) {
-    ls_h5_file *file = NULL;
     char *name = NULL;
-    ls_status status = LS_OK;
     size_t length = strlen(folder) + 64;
     if (path) *path = NULL;
     LS_TRY(ls_calloc(&name, length, 1, "the name of a checkpoint"));
     snprintf(name, length, "%s/checkpoint-%" PRIu64 ".h5", folder, mark->step);
-    LS_TRY_GOTO(status, done, ls_h5_create(name, &file));
-    LS_TRY_GOTO(status, done, write_content(file, mark, config_yaml, records, count));
-    LS_TRY_GOTO(status, done, ls_h5_commit(file, KIND, FORMAT_VERSION));
-    if (path) {
+    ls_status status = ls_checkpoint_write_file(name, mark, config_yaml, records, count);
+    if (path && status == LS_OK) {
         *path = name;
         name = NULL;
     }
-done:
-    ls_h5_discard(&file);
     free(name);
     return status;
 }

@@ -11,7 +11,10 @@
  * The file begins with a 512-byte HDF5 user block: magic, kind, format version, length and XXH3-128 of
  * everything behind it (seal.h). hdf5.h says how files are written and what is refused when they are read.
  *
- * PyTorch: m.load_state_dict({k: torch.from_numpy(d[()]) for k, d in h5py.File(path)["model"].items()}) */
+ * PyTorch, where m is the same network:
+ *   with h5py.File(path) as file:
+ *       state = {name: torch.as_tensor(data[()]) for name, data in file["model"].items()}
+ *   m.load_state_dict(state, strict=True) */
 #ifndef LOCKSTEP_IO_CHECKPOINT_H
 #define LOCKSTEP_IO_CHECKPOINT_H
 
@@ -42,6 +45,9 @@ typedef struct ls_progress_mark {
  * calls it. */
 ls_status ls_checkpoint_write(const char *folder, const ls_progress_mark *mark, const char *config_yaml,
                               const ls_record *records, int count, char **path);
+/* The same, as a file of that name. */
+ls_status ls_checkpoint_write_file(const char *path, const ls_progress_mark *mark, const char *config_yaml,
+                                   const ls_record *records, int count);
 
 /* An open checkpoint, verified against its seal before HDF5 parses a byte. */
 typedef struct ls_checkpoint ls_checkpoint;

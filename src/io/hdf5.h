@@ -32,6 +32,9 @@
 /* Longest text (the configuration, a list of names): 1 MiB. */
 #define LS_H5_TEXT_LIMIT ((size_t)1 << 20)
 
+/* Most links of a group that is listed. */
+enum { LS_H5_LINK_LIMIT = 1 << 16 };
+
 /* The bytes of a file in memory, behind HDF5's "core" driver. */
 typedef struct ls_h5_image {
     unsigned char *data;
@@ -122,6 +125,13 @@ ls_status ls_h5_commit(ls_h5_file *file, const char *kind, uint32_t version);
 
 /* Reads the file, verifies its seal, opens it read-only. */
 ls_status ls_h5_open(const char *path, const char *kind, uint32_t version, ls_h5_file **file);
+/* The same for a file without a seal, written by anyone, in any version of the format. What is refused in a
+ * file of ours is refused here; what HDF5's own parser makes of a forged file is the risk that remains. */
+ls_status ls_h5_open_foreign(const char *path, ls_h5_file **file);
+/* Hands over the name of each link of a group ("": the root), LS_H5_LINK_LIMIT at most, of whatever kind. A
+ * failure of `visit` ends the walk and is returned. */
+ls_status ls_h5_visit_names(const ls_h5_file *file, const char *group,
+                            ls_status (*visit)(void *client, const char *name), void *client);
 /* The record says what is expected and has room for it (checkpoint.h). */
 ls_status ls_h5_read_record(const ls_h5_file *file, ls_record *record);
 /* Length of a 1-d record; -1: there is no such record that could be read. */

@@ -32,29 +32,49 @@ static ls_status read_piece(int fd, unsigned char *data, size_t size, const char
     return result == 0 ? LS_OK : ls_fail(LS_BAD_DATA, "%s: became shorter while it was read", path);
 }
 
-/* The whole file; its length is believed only after the seal's head has confirmed it. */
-static ls_status read_sealed(int fd, const char *path, const char *kind, uint32_t version,
-                             ls_h5_image *image) {
+static ls_status size_of(int fd, const char *path, uint64_t *size) {
     struct stat info;
-    unsigned char head[LS_SEAL_SIZE] = {0};
     if (fstat(fd, &info) != 0) return ls_fail(LS_BAD_DATA, "%s: cannot read: %s", path, strerror(errno));
     if (!S_ISREG(info.st_mode)) return ls_fail(LS_BAD_DATA, "%s: not a regular file", path);
-    uint64_t size = (uint64_t)info.st_size;
-    if (size > LS_H5_FILE_LIMIT)
-        return ls_fail(LS_BAD_DATA, "%s: found %" PRIu64 " bytes, expected at most %" PRIu64, path, size,
+    *size = (uint64_t)info.st_size;
+    if (*size > LS_H5_FILE_LIMIT)
+        return ls_fail(LS_BAD_DATA, "%s: found %" PRIu64 " bytes, expected at most %" PRIu64, path, *size,
                        LS_H5_FILE_LIMIT);
-    if (size >= LS_SEAL_SIZE) LS_TRY(read_piece(fd, head, sizeof head, path));
-    LS_TRY(ls_seal_check_head(head, size, kind, version, path));
+    return LS_OK;
+}
 
+static ls_status allocate_image(uint64_t size, const char *path, ls_h5_image *image) {
     image->data = malloc((size_t)size);
     if (!image->data) return ls_fail(LS_INTERNAL, "%s: out of memory: %" PRIu64 " bytes", path, size);
     image->size = image->capacity = (size_t)size;
+    return LS_OK;
+}
+
+/* The whole file; its length is believed only after the seal's head has confirmed it. */
+static ls_status read_sealed(int fd, const char *path, const char *kind, uint32_t version,
+                             ls_h5_image *image) {
+    unsigned char head[LS_SEAL_SIZE] = {0};
+    uint64_t size;
+    LS_TRY(size_of(fd, path, &size));
+    if (size >= LS_SEAL_SIZE) LS_TRY(read_piece(fd, head, sizeof head, path));
+    LS_TRY(ls_seal_check_head(head, size, kind, version, path));
+    LS_TRY(allocate_image(size, path, image));
     memcpy(image->data, head, sizeof head);
     LS_TRY(read_piece(fd, image->data + sizeof head, (size_t)size - sizeof head, path));
     return ls_seal_check_digest(image->data, image->size, path);
 }
 
-ls_status ls_h5_open(const char *path, const char *kind, uint32_t version, ls_h5_file **file) {
+/* The whole file, whatever it holds. */
+static ls_status read_foreign(int fd, const char *path, ls_h5_image *image) {
+    uint64_t size;
+    LS_TRY(size_of(fd, path, &size));
+    if (size == 0) return ls_fail(LS_BAD_DATA, "%s: found an empty file, expected HDF5", path);
+    LS_TRY(allocate_image(size, path, image));
+    return read_piece(fd, image->data, (size_t)size, path);
+}
+
+/* `kind` NULL: a file without a seal. */
+static ls_status open_image(const char *path, const char *kind, uint32_t version, ls_h5_file **file) {
     hid_t access = 0;
     ls_status status = LS_OK;
     *file = NULL;
@@ -64,7 +84,9 @@ ls_status ls_h5_open(const char *path, const char *kind, uint32_t version, ls_h5
     if (fd < 0) return ls_fail(LS_BAD_DATA, "%s: cannot open: %s", path, strerror(errno));
     LS_TRY_GOTO(status, done, ls_calloc(file, 1, sizeof **file, "an HDF5 file"));
     LS_TRY_GOTO(status, done, ls_strdup(&(*file)->path, path));
-    LS_TRY_GOTO(status, done, read_sealed(fd, path, kind, version, &(*file)->image));
+    LS_TRY_GOTO(status, done,
+                kind ? read_sealed(fd, path, kind, version, &(*file)->image)
+                     : read_foreign(fd, path, &(*file)->image));
     LS_TRY_GOTO(status, done, ls_h5_image_access(&(*file)->image, 1, path, &access));
     /* A name of its own: HDF5 takes two open files of one name for the same one. */
     char name[64];
@@ -76,6 +98,14 @@ done:
     ls_h5_close_id(access);
     if (status != LS_OK) ls_h5_discard(file);
     return status;
+}
+
+ls_status ls_h5_open(const char *path, const char *kind, uint32_t version, ls_h5_file **file) {
+    return open_image(path, kind, version, file);
+}
+
+ls_status ls_h5_open_foreign(const char *path, ls_h5_file **file) {
+    return open_image(path, NULL, 0, file);
 }
 
 /* ---- finding an object by name ---- */
@@ -122,6 +152,44 @@ static ls_status open_object(const ls_h5_file *file, const char *path, H5I_type_
         status = ls_fail(LS_BAD_DATA, "%s: %s: found another kind of object, expected a %s", file->path, path,
                          expected);
 done:
+    return status;
+}
+
+typedef struct name_visit {
+    ls_status (*visit)(void *client, const char *name);
+    void *client;
+    ls_status status;
+} name_visit;
+
+static herr_t visit_link(hid_t group, const char *name, const H5L_info_t *info, void *client) {
+    name_visit *v = client;
+    (void)group;
+    (void)info;
+    v->status = v->visit(v->client, name);
+    return v->status == LS_OK ? 0 : 1; /* 1 ends the walk and is no failure of HDF5's */
+}
+
+ls_status ls_h5_visit_names(const ls_h5_file *file, const char *group,
+                            ls_status (*visit)(void *client, const char *name), void *client) {
+    name_visit v = {visit, client, LS_OK};
+    ls_status status = LS_OK;
+    hid_t object = 0;
+    H5G_info_t info;
+    if (*group)
+        LS_TRY_GOTO(status, done, open_object(file, group, H5I_GROUP, "group", &object));
+    else
+        LS_H5(status, done, LS_BAD_DATA, file->path, object = H5Gopen2(file->id, "/", H5P_DEFAULT));
+    LS_H5(status, done, LS_BAD_DATA, file->path, H5Gget_info(object, &info));
+    if (info.nlinks > LS_H5_LINK_LIMIT) {
+        status = ls_fail(LS_BAD_DATA, "%s: found %" PRIu64 " links in a group, expected at most %d",
+                         file->path, (uint64_t)info.nlinks, LS_H5_LINK_LIMIT);
+        goto done;
+    }
+    LS_H5(status, done, LS_BAD_DATA, file->path,
+          H5Literate(object, H5_INDEX_NAME, H5_ITER_INC, NULL, visit_link, &v));
+    status = v.status;
+done:
+    ls_h5_close_id(object);
     return status;
 }
 

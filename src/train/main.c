@@ -11,6 +11,7 @@
 
 #include "check/gradcheck.h"
 #include "core/log.h"
+#include "exchange/exchange.h"
 #include "inspect/inspect.h"
 #include "inspect/network_report.h"
 #include "layers/layer.h"
@@ -28,6 +29,7 @@ typedef struct command_line {
     int count;
     bool dry_run, json, verbose;
     const char *output;  /* file */
+    const char *format;  /* export: of the file */
     const char *unknown; /* an option that the parser does not know */
 } command_line;
 
@@ -55,12 +57,13 @@ static void exit_after_output(void) {
 
 /* --- options -------------------------------------------------------------------------------------------------------- */
 
-enum { KEY_DRY_RUN = 256, KEY_KEYS, KEY_JSON, KEY_OUTPUT };
+enum { KEY_DRY_RUN = 256, KEY_KEYS, KEY_JSON, KEY_OUTPUT, KEY_FORMAT };
 
 static const struct argp_option options[] = {
     {"dry-run", KEY_DRY_RUN, NULL, 0, "train: print the resolved configuration and stop", 0},
     {"json", KEY_JSON, NULL, 0, "inspect, eval, attack: print one JSON object", 0},
     {"output", KEY_OUTPUT, "FILE", 0, "eval, attack: write what was found into an HDF5 file", 0},
+    {"format", KEY_FORMAT, "FORMAT", 0, "export: safetensors, the only one and the default", 0},
     {"keys", KEY_KEYS, NULL, 0, "print every key of a configuration and of each layer", 0},
     {"verbose", 'v', NULL, 0, "say more on standard error", 0},
     {"version", 'V', NULL, 0, "print versions: git commit, MPI, HDF5, instruction set", 0},
@@ -74,6 +77,8 @@ static const char usage[] = "train CONFIG [KEY=VALUE ...]\n"
                             "inspect FILE|FOLDER\n"
                             "inspect CONFIG [KEY=VALUE ...]\n"
                             "diff A B\n"
+                            "export CHECKPOINT FILE\n"
+                            "import CONFIG STATE.h5 FOLDER|FILE [KEY=VALUE ...]\n"
                             "gradcheck";
 
 static const char about[] =
@@ -84,9 +89,12 @@ static const char about[] =
     "  lockstep attack runs/try/checkpoint-392.h5 epsilon=0,0.1,0.2 --output runs/try/attack.h5\n"
     "  lockstep inspect runs/try\n"
     "  lockstep diff runs/try runs/again\n"
+    "  lockstep export runs/try/checkpoint-392.h5 model.safetensors\n"
+    "  lockstep import experiments/table1/row6-published.yaml state_dict.h5 runs/start.h5\n"
     "  lockstep --keys lists the keys.\n"
     "inspect and diff take run folders, metrics.h5 files and checkpoints. diff exits with 0 if all numbers are equal, with 1 "
-    "if not.";
+    "if not. export writes the model for PyTorch; import makes a checkpoint of step 0 of a PyTorch state_dict that was "
+    "saved as HDF5, a dataset a tensor.";
 
 static void print_keys(void) {
     printf("Keys of a run:\n");
@@ -115,6 +123,7 @@ static error_t parse_option(int key, char *argument, struct argp_state *state) {
     case KEY_DRY_RUN: line->dry_run = true; return 0;
     case KEY_JSON: line->json = true; return 0;
     case KEY_OUTPUT: line->output = argument; return 0;
+    case KEY_FORMAT: line->format = argument; return 0;
     case KEY_KEYS: print_keys(); exit_after_output(); return 0;
     case 'v': line->verbose = true; return 0;
     case 'V': fputs(ls_version_text(), stdout); exit_after_output(); return 0;
@@ -262,10 +271,29 @@ static int diff(const command_line *line) {
     return flushed == LS_OK ? (int)status : report(&none, flushed);
 }
 
+static int export_model(const command_line *line) {
+    ls_comm *none = NULL;
+    if (line->count != 3)
+        return report(&none, ls_fail(LS_USAGE, "export: found %d files; expected lockstep export CHECKPOINT FILE",
+                                     line->count - 1));
+    ls_status status = ls_export(line->word[1], line->format, line->word[2], stdout);
+    return report(&none, status == LS_OK ? flush_output() : status);
+}
+
+static int import_state(const command_line *line) {
+    ls_comm *none = NULL;
+    if (line->count < 4)
+        return report(&none, ls_fail(LS_USAGE, "import: found %d files; expected lockstep import CONFIG STATE.h5 "
+                                               "FOLDER|FILE [KEY=VALUE ...]", line->count - 1));
+    ls_status status = ls_import(line->word[1], line->word[2], line->word[3], line->word + 4, line->count - 4, stdout);
+    return report(&none, status == LS_OK ? flush_output() : status);
+}
+
 static const struct {
     const char *name;
     int (*run)(const command_line *line);
-} verbs[] = {{"train", train}, {"eval", eval}, {"attack", attack}, {"inspect", inspect}, {"diff", diff}, {"gradcheck", gradcheck}};
+} verbs[] = {{"train", train}, {"eval", eval}, {"attack", attack}, {"inspect", inspect}, {"diff", diff},
+             {"export", export_model}, {"import", import_state}, {"gradcheck", gradcheck}};
 
 /* A standard stream that is closed would be the number of the next file or socket that opens, and text for people would
  * go there. */
@@ -278,7 +306,8 @@ static void open_standard_streams(void) {
 static int run_verb(const command_line *line) {
     for (size_t i = 0; i < sizeof verbs / sizeof *verbs; i++)
         if (strcmp(line->word[0], verbs[i].name) == 0) return verbs[i].run(line);
-    return refuse("unknown verb %s; expected train, eval, attack, inspect, diff or gradcheck (lockstep --help)", line->word[0]);
+    return refuse("unknown verb %s; expected train, eval, attack, inspect, diff, export, import or gradcheck "
+                  "(lockstep --help)", line->word[0]);
 }
 
 int main(int argc, char **argv) {
@@ -289,7 +318,8 @@ int main(int argc, char **argv) {
     if (line.unknown) return refuse("command line: %s is no option of lockstep (lockstep --help)", line.unknown);
     if (error == EINVAL) return refuse("command line: more than %d words", MOST_WORDS);
     if (error) return refuse("command line: %s", strerror(error));
-    if (line.count == 0) return refuse("no verb given; expected train, eval, attack, inspect, diff or gradcheck (lockstep --help)");
+    if (line.count == 0) return refuse("no verb given; expected train, eval, attack, inspect, diff, export, import or gradcheck "
+                  "(lockstep --help)");
     if (line.verbose) ls_log_set_level(LS_LOG_INFO);
     return run_verb(&line);
 }
