@@ -46,8 +46,8 @@ static int compare_settings(const ls_key_table *table, const char *prefix, const
 static ls_status compare_layer(const side *a, const side *b, int index, int *count, FILE *out) {
     const ls_layer_class *class = ls_layer_classes[ls_config_layer_type(a->config, index)];
     void *settings[2] = {NULL, NULL};
-    char prefix[128];
-    snprintf(prefix, sizeof prefix, "network.%d.%s.", index, class->name);
+    char prefix[1024], path[900];
+    snprintf(prefix, sizeof prefix, "%s.%s.", ls_config_layer_path(a->config, index, path, sizeof path), class->name);
     ls_status status = ls_calloc(&settings[0], 1, class->settings_size, "a layer");
     if (status == LS_OK) status = ls_calloc(&settings[1], 1, class->settings_size, "a layer");
     if (status == LS_OK) status = ls_config_layer_settings(a->config, index, settings[0]);
@@ -74,7 +74,9 @@ static ls_status compare_all(const side *a, const side *b, FILE *out) {
         if (strcmp(name_a, name_b) == 0) {
             LS_TRY(compare_layer(a, b, i, &count, out));
         } else {
-            fprintf(out, "  network.%d: %s | %s\n", i, name_a, name_b);
+            char path[900];
+            const ls_config *longer = i < ls_config_layer_count(a->config) ? a->config : b->config;
+            fprintf(out, "  %s: %s | %s\n", ls_config_layer_path(longer, i, path, sizeof path), name_a, name_b);
             count++;
         }
     }

@@ -207,6 +207,20 @@ int ls_config_layer_parent(const ls_config *config, int i, int *branch, int *pla
     return config->flat[i]->parent;
 }
 
+const char *ls_config_layer_path(const ls_config *config, int i, char *text, size_t size) {
+    const ls_config_layer *layer = config->flat[i];
+    if (layer->parent < 0) {
+        snprintf(text, size, "network.%d", layer->place);
+        return text;
+    }
+    const ls_layer_keys *type = &config->types[config->flat[layer->parent]->type];
+    int key = 0;
+    for (int branch = layer->branch; type->keys.keys[key].type != LS_KEY_LAYERS || branch-- > 0;) key++;
+    size_t used = strlen(ls_config_layer_path(config, layer->parent, text, size));
+    snprintf(text + used, size - used, ".%s.%s.%d", type->name, type->keys.keys[key].name, layer->place);
+    return text;
+}
+
 ls_status ls_config_layer_settings(const ls_config *config, int i, void *settings) {
     const ls_config_layer *layer = config->flat[i];
     return fill_settings(&layer->own, &config->defaults[layer->type], settings);

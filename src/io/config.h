@@ -68,6 +68,8 @@ int ls_config_layer_count(const ls_config *config);
 /* The layer that layer i is in, -1: none; in which of its lists, counted over its keys of LS_KEY_LAYERS, and
  * at which place of that list. */
 int ls_config_layer_parent(const ls_config *config, int i, int *branch, int *place);
+/* Where layer i is, as overrides say it: "network.3.residual.body.0". Returns text. */
+const char *ls_config_layer_path(const ls_config *config, int i, char *text, size_t size);
 /* The type of layer i: an index into the `layers` that were given. */
 int ls_config_layer_type(const ls_config *config, int i);
 /* Fills a zeroed settings struct of layer i: key defaults, then `defaults`, then the layer's own. */

@@ -43,6 +43,7 @@ static ls_status set_keys(const ls_layer *layer, char *text, uint64_t *given) {
     const ls_key_table *table = &layer->class->keys;
     char *rest = NULL;
     *given = 0;
+    if (table->count > 64) return ls_fail(LS_USAGE, "%s: more than 64 keys", layer->class->name);
     for (char *word = strtok_r(text, " ", &rest); word; word = strtok_r(NULL, " ", &rest)) {
         char *value = strchr(word, '=');
         if (value) *value++ = '\0';

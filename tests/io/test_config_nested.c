@@ -128,6 +128,12 @@ static void tree(void **state) {
     assert_string_equal(ls_config_layer_position(config, 5), "F:9:39");
     assert_string_equal(ls_config_layer_position(config, 8), "F:12:22");
     assert_string_equal(ls_config_layer_position(config, 11), "F:12:22");
+    char path[128];
+    assert_string_equal(ls_config_layer_path(config, 0, path, sizeof path), "network.0");
+    assert_string_equal(ls_config_layer_path(config, 5, path, sizeof path),
+                        "network.1.residual.body.1.sequential.layers.1");
+    assert_string_equal(ls_config_layer_path(config, 6, path, sizeof path), "network.1.residual.shortcut.0");
+    assert_string_equal(ls_config_layer_path(config, 6, path, 12), "network.1.r");
     named_settings named = {0};
     assert_int_equal(ls_config_layer_settings(config, 1, &named), LS_OK);
     assert_string_equal(named.name, "block");
