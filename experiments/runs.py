@@ -3,6 +3,7 @@
 import csv
 import re
 import sys
+from collections import namedtuple
 from pathlib import Path
 
 import h5py
@@ -18,14 +19,24 @@ MEASURES = {
 }
 PAPER_EPOCHS = 30
 
+# A layer of the network's list: type, name as in the names of its tensors, and its keys as text.
+Layer = namedtuple("Layer", "type name keys")
+
+
+class Missing(Exception):
+    """The run does not hold what is asked for; the text says what is missing and how to get it."""
+
 
 class Run:
-    """One run. epoch: column name -> array; test: "loss", "accuracy", or empty; facts: name -> text."""
+    """One run. epoch, step: column name -> array; test: "loss", "accuracy", or empty; facts: name -> text; config: the
+    resolved configuration as text, or empty. What checkpoints and the files of eval and attack hold is read when asked for."""
 
     def __init__(self, folder):
         self.folder = Path(folder)
         with h5py.File(self.folder / "metrics.h5", "r") as file:
             self.epoch = {name: data[()] for name, data in file["epoch"].items()}
+            self.step = {name: data[()] for name, data in file.get("step", {}).items()}
+            self.config = file["config/yaml"].asstr()[()] if "config/yaml" in file else ""
             test = file["test"].attrs
             self.test = {name: float(test[name]) for name in ("loss", "accuracy") if name in test}
             self.facts = {name: data.asstr()[()] for name, data in file["provenance"].items() if data.shape == ()}
@@ -34,6 +45,7 @@ class Run:
         self.table, self.row = (int(name[1]), int(name[2])) if name else (None, None)
         self.reading = name[3] if name else None
         self.data_set = self.facts.get("data_set", "unknown")
+        self.chosen_checkpoint = None
 
     @property
     def epochs(self):
@@ -63,6 +75,113 @@ class Run:
                 if (int(line["table"]), int(line["row"])) == (self.table, self.row):
                     return {name: float(line[name]) for name in MEASURES if line[name]}
         return {}
+
+
+    # --- the configuration
+
+    def key(self, name, default=None):
+        """A key of the resolved configuration, as text."""
+        line = re.search(rf"^{name}: (.*)$", self.config, re.MULTILINE)
+        return line[1].strip('"') if line else default
+
+    @property
+    def steps_per_epoch(self):
+        samples, batch = int(self.key("samples_per_epoch", 0)) or int(self.key("split", 0)), int(self.key("batch", 0))
+        if samples and batch:
+            return -(-samples // batch)
+        return len(self.step["step"]) // max(self.epochs, 1)
+
+    @property
+    def pixel_scale(self):
+        """What the network is given for white."""
+        return 255.0 if self.key("pixels") == "bytes" else 1.0
+
+    def layers(self):
+        """The layers at the beginning of the network, as far as they are no blocks of others."""
+        network = re.search(r"^network:\n((?: .*\n?)*)", self.config, re.MULTILINE)
+        layers = []
+        for line in network[1].splitlines() if network else []:
+            item = re.match(r"  - (\w+)(?:: \{(.*)\})?$", line)
+            if not item:
+                break
+            keys = {name: value.strip('"') for name, value in re.findall(r"(\w+): ([^,]*)", item[2] or "")}
+            layers.append(Layer(item[1], keys.get("name") or str(len(layers)), keys))
+        return layers
+
+    def normalises_input(self):
+        """Does BatchNorm come before the first dense layer?"""
+        types = [layer.type for layer in self.layers()]
+        return "batchnorm" in types and "dense" in types and types.index("batchnorm") < types.index("dense")
+
+    # --- checkpoints
+
+    @property
+    def checkpoint(self):
+        """The checkpoint's path: the one that was asked for, or the newest."""
+        if self.chosen_checkpoint:
+            return self.chosen_checkpoint
+        steps = {int(path.stem.split("-")[1]): path for path in self.folder.glob("checkpoint-*.h5")
+                 if path.stem.split("-")[1].isdigit()}
+        if not steps:
+            raise Missing(f"no checkpoint in {self.folder}")
+        return steps[max(steps)]
+
+    @property
+    def model_title(self):
+        """The model that a figure is of, in one line."""
+        what = self.title.split(":")[0]
+        return f"{what}: {self.data_set if self.data_set != 'unknown' else 'data set unknown'}"
+
+    def tensors(self, layer):
+        """The tensors of one layer, by their names in it: weight, bias, running_mean, .."""
+        with h5py.File(self.checkpoint, "r") as file:
+            return {name[len(layer) + 1:]: data[()] for name, data in file["model"].items()
+                    if name.startswith(f"{layer}.") and "." not in name[len(layer) + 1:]}
+
+    def first_weight(self):
+        """Name and values of the first weight of a dense layer [units, inputs] or a convolution [channels, inputs, h, w]."""
+        for layer in self.layers():
+            if layer.type in ("dense", "conv2d"):
+                return f"{layer.name}.weight", self.tensors(layer.name)["weight"]
+        raise Missing("the network does not begin with a dense layer or a convolution")
+
+    def image_shape(self):
+        with h5py.File(self.checkpoint, "r") as file:
+            return int(file["progress"].attrs["height"]), int(file["progress"].attrs["width"])
+
+    # --- what eval and attack found
+
+    def result(self, verb):
+        path = self.folder / f"{verb}.h5"
+        if not path.exists():
+            raise Missing(f"no {path.name}: lockstep {verb} {self.checkpoint} --output {path}")
+        return h5py.File(path, "r")
+
+    def evaluation(self, part):
+        """Arrays (those of the worst mistakes as a dictionary) and attributes of the validation or test samples."""
+        with self.result("eval") as file:
+            if part not in file:
+                raise Missing(f"eval.h5 has no {part} samples")
+            arrays = {name: {inner: array[()] for inner, array in data.items()} if name == "worst" else data[()]
+                      for name, data in file[part].items()}
+            return arrays, dict(file[part].attrs)
+
+    def attack(self):
+        """The curve's columns, the number of samples, the examples' arrays."""
+        with self.result("attack") as file:
+            return ({name: data[()] for name, data in file["curve"].items()}, int(file["curve"].attrs["samples"]),
+                    {name: data[()] for name, data in file["examples"].items()})
+
+    def sample_image(self):
+        """An image of the test set and its class, from the files of attack or eval."""
+        for verb, group, image in (("attack", "examples", "original"), ("eval", "test/worst", "image")):
+            path = self.folder / f"{verb}.h5"
+            if not path.exists():
+                continue
+            with h5py.File(path, "r") as file:
+                if group in file and len(file[group]["class"]):
+                    return file[group][image][0], int(file[group]["class"][0])
+        raise Missing(f"no image: lockstep attack {self.checkpoint} --output {self.folder / 'attack.h5'}")
 
 
 def read_runs(folders):

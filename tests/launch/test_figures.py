@@ -1,4 +1,5 @@
-"""report.py and figures.py on a history written here in the layout of metrics.h: test_figures.py EXPERIMENTS FOLDER"""
+"""report.py and figures.py on files written here in the layouts of metrics.h, checkpoint.h and eval.h, and on a run of the
+program: test_figures.py EXPERIMENTS FOLDER [BINARY DATA]"""
 
 import subprocess
 import sys
@@ -40,8 +41,81 @@ def write_run(name, epochs, data_set="MNIST", validation=True, test=None, offset
     return folder
 
 
+MLP = """pixels: bytes
+split: 1000
+batch: 64
+network:
+  - flatten: {name: ""}
+  - batchnorm: {eps: 1.0e-08, affine: false, statistics: cumulative, momentum: 0.1, name: ""}
+  - dense: {units: 12, bias: true, init: xavier, name: ""}
+"""
+CNN = """pixels: unit
+network:
+  - conv2d: {channels: 7, kernel: 3, stride: 2, pad: 1, bias: true, init: kaiming, name: conv}
+  - batchnorm: {eps: 0.5, affine: true, statistics: cumulative, momentum: 0.1, name: ""}
+  - relu: {name: ""}
+  - sequential:
+      layers:
+        - conv2d: {channels: 1, kernel: 3, stride: 1, pad: 1, bias: true, init: kaiming, name: ""}
+"""
+RANDOM = np.random.default_rng(7)
+
+
+def write_steps(folder, config, steps):
+    with h5py.File(folder / "metrics.h5", "a") as file:
+        step = np.arange(1, steps + 1)
+        noise = 0.05 * RANDOM.standard_normal(steps)
+        file["step/step"] = step.astype(np.uint64)
+        file["step/loss"] = 0.2 + 2 * np.exp(-step / 80) + np.abs(noise)
+        file["step/accuracy"] = np.clip(0.95 - 0.8 * np.exp(-step / 80) + noise, 0, 1)
+        file["config/yaml"] = np.bytes_(config)
+
+
+def write_checkpoint(folder, step, config, tensors, height=14, width=11):
+    with h5py.File(folder / f"checkpoint-{step}.h5", "w") as file:
+        file.create_group("progress").attrs.update({"height": np.uint64(height), "width": np.uint64(width)})
+        file["config/yaml"] = np.bytes_(config)
+        for name, values in tensors.items():
+            file[f"model/{name}"] = np.asarray(values, np.float32)
+
+
+def random(*shape):
+    return RANDOM.standard_normal(shape).astype(np.float32)
+
+
+def write_evaluation(folder, classes=4, samples=200, mistaken=6):
+    label = RANDOM.integers(classes, size=samples)
+    predicted = np.where(np.arange(samples) < mistaken, (label + 1) % classes, label)
+    confusion = np.zeros((classes, classes), np.int64)
+    np.add.at(confusion, (label, predicted), 1)
+    with h5py.File(folder / "eval.h5", "w") as file:
+        test = file.create_group("test")
+        accuracy = 1 - mistaken / samples
+        test.attrs.update({"samples": np.uint64(samples), "loss": 0.1, "accuracy": accuracy, "uncertainty": 0.01})
+        test["confusion"] = confusion
+        worst = slice(0, mistaken)
+        for name, values in (("sample", np.arange(samples)), ("class", label), ("predicted", predicted),
+                             ("probability", np.full(samples, 0.9)), ("loss", np.full(samples, 2.5))):
+            test[name], test[f"worst/{name}"] = values, values[worst]
+        test["worst/image"] = np.abs(random(mistaken, 14, 11)).clip(0, 1)
+
+
+def write_attack(folder, epsilons, count=3):
+    epsilon = np.array(epsilons)
+    with h5py.File(folder / "attack.h5", "w") as file:
+        file["curve/epsilon"], file["curve/loss"], file["curve/accuracy"] = epsilon, 1 + epsilon, np.exp(-9 * epsilon)
+        file["curve"].attrs["samples"] = np.uint64(500)
+        shapes = {"sample": (count,), "class": (count,), "predicted": (len(epsilon), count)}
+        for name, shape in shapes.items():
+            file[f"examples/{name}"] = RANDOM.integers(4, size=shape)
+        file["examples/original"] = RANDOM.random((count, 14, 11))
+        file["examples/perturbation"] = np.sign(random(count, 14, 11))
+        file["examples/adversarial"] = RANDOM.random((len(epsilon), count, 14, 11))
+        file["examples/probability"] = RANDOM.random((len(epsilon), count))
+
+
 def run(script, *arguments, code=0):
-    done = subprocess.run([sys.executable, "-E", "-s", EXPERIMENTS / script, *arguments],
+    done = subprocess.run([sys.executable, "-E", "-s", "-B", EXPERIMENTS / script, *arguments],
                           stdout=subprocess.PIPE, stderr=subprocess.STDOUT, encoding="utf-8")
     assert done.returncode == code, f"{script} {arguments}: exit {done.returncode}\n{done.stdout}"
     return done.stdout
@@ -82,6 +156,124 @@ def test_history():
         check_picture(FOLDER / f"{name}.png")
 
 
-test_report()
-test_history()
+def expect_pictures(folder, *names):
+    found = {path.stem for path in folder.glob("*.png")}
+    assert found == set(names), f"{folder}: {sorted(found)}, expected {sorted(names)}"
+    for name in names:
+        check_picture(folder / f"{name}.png")
+
+
+def test_mlp():
+    folder = write_run("mlp", 6)
+    write_steps(folder, MLP, 96)
+    expect(run("figures.py", "weights", folder, code=1), "no checkpoint in", without=("Traceback",))
+    write_checkpoint(folder, 9, MLP, {"2.weight": random(12, 7)})
+    write_checkpoint(folder, 96, MLP, {"2.weight": random(12, 14 * 11), "1.running_mean": random(154)})
+    expect(run("figures.py", "all", folder), "no kernels: the first layer (2.weight) is dense", "no confusion: no eval.h5",
+           "no attack: no attack.h5: lockstep attack", "checkpoint-96.h5")
+    expect_pictures(folder, "history", "iterations", "weights")
+    expect(run("figures.py", "weights", folder, "--checkpoint", folder / "checkpoint-9.h5", code=1),
+           "2.weight does not read images of 14 x 11")
+    write_evaluation(folder)
+    write_attack(folder, [0, 0.1, 0.2, 0.3, 0.4, 0.5])
+    pictures = folder / "pictures"
+    pictures.mkdir(exist_ok=True)
+    run("figures.py", "all", folder, "-o", pictures)
+    expect_pictures(pictures, "history", "iterations", "weights", "confusion", "mistakes", "attack")
+    expect(run("figures.py", "activations", folder, code=1), "the first layer is no convolution", without=("Traceback",))
+
+
+def test_odd_results():
+    folder = write_run("odd", 1)
+    write_evaluation(folder, mistaken=0)
+    write_attack(folder, [0.0], count=1)
+    expect(run("figures.py", "all", folder), "no mistakes: no test sample is mistaken", "no iterations: ")
+    expect_pictures(folder, "history", "confusion", "attack")
+    write_attack(folder, [0.05, 0.1], count=0)
+    run("figures.py", "attack", folder)
+    check_picture(folder / "attack.png")
+    empty = write_run("empty", 0)
+    expect(run("figures.py", "history", empty, code=1), "no epoch came to its end", without=("Traceback",))
+
+
+def plain_convolution(image, weight, bias, stride, pad):
+    padded = np.pad(image, pad)
+    height = (padded.shape[0] - weight.shape[2]) // stride + 1
+    width = (padded.shape[1] - weight.shape[3]) // stride + 1
+    out = np.zeros((len(weight), height, width))
+    for k, y, x in np.ndindex(out.shape):
+        patch = padded[y * stride:y * stride + weight.shape[2], x * stride:x * stride + weight.shape[3]]
+        out[k, y, x] = bias[k] + (patch * weight[k, 0]).sum()
+    return out
+
+
+def test_cnn():
+    folder = write_run("cnn", 2)
+    write_steps(folder, CNN, 10)
+    tensors = {"conv.weight": random(7, 1, 3, 3), "conv.bias": random(7), "1.weight": random(7), "1.bias": random(7),
+               "1.running_mean": random(7), "1.running_var": np.abs(random(7)), "3.0.weight": random(1, 7, 3, 3)}
+    write_checkpoint(folder, 10, CNN, tensors)
+    expect(run("figures.py", "activations", folder, code=1), "no image: lockstep attack")
+    write_attack(folder, [0, 0.1])
+    expect(run("figures.py", "all", folder), "no weights: the first layer (conv.weight) is a convolution")
+    expect_pictures(folder, "history", "iterations", "kernels", "activations", "attack")
+    sys.path.insert(0, str(EXPERIMENTS))
+    sys.dont_write_bytecode = True
+    import draw_network
+    import runs
+    one = runs.Run(folder)
+    image, _ = one.sample_image()
+    maps, applied = draw_network.first_maps(one, image)
+    assert applied == ["convolution", "BatchNorm", "ReLU"], applied
+    column = (slice(None), None, None)
+    want = plain_convolution(image, tensors["conv.weight"], tensors["conv.bias"], 2, 1)
+    want = (want - tensors["1.running_mean"][column]) / np.sqrt(tensors["1.running_var"][column] + 0.5)
+    want = np.maximum(want * tensors["1.weight"][column] + tensors["1.bias"][column], 0)
+    assert maps.shape == (7, 7, 6) and np.allclose(maps, want, atol=1e-5), abs(maps - want).max()
+
+
+def test_real_run(binary, data):
+    """All figures of a small network, from the program's own files."""
+    folder, config = FOLDER / "real", FOLDER / "real.yaml"
+    FOLDER.mkdir(parents=True, exist_ok=True)
+    config.write_text("split: 1700\nepochs: 2\nbatch: 64\noptimizer: momentum\nlr: 0.02\nnetwork:\n"
+                      "  - conv2d: {channels: 6}\n  - instance_norm\n  - relu\n  - max_pool: {kernel: 2}\n  - flatten\n"
+                      "  - dense: {units: 10}\n")
+    for path in folder.glob("*.png"):
+        path.unlink()
+    subprocess.run([binary, "train", config, f"data={data}", f"output={folder}", "overwrite=true", "progress=none"],
+                   check=True, stdout=subprocess.DEVNULL)
+    [checkpoint] = folder.glob("checkpoint-*.h5")
+    for verb in ("eval", "attack"):
+        subprocess.run([binary, verb, checkpoint, f"data={data}", "--output", folder / f"{verb}.h5"], check=True,
+                       stdout=subprocess.DEVNULL)
+    run("figures.py", "all", folder)
+    expect_pictures(folder, "history", "iterations", "kernels", "activations", "confusion", "mistakes", "attack")
+    with h5py.File(folder / "eval.h5") as file, h5py.File(folder / "attack.h5") as other:
+        for part, samples in (("validation", 300), ("test", 500)):
+            group = file[part]
+            confusion = np.zeros((10, 10), np.int64)
+            np.add.at(confusion, (group["class"][()], group["predicted"][()]), 1)
+            assert (confusion == group["confusion"][()]).all() and confusion.sum() == samples
+            assert abs(group["loss"][()].mean() - group.attrs["loss"]) < 1e-6
+            assert len(set(group["sample"][()])) == samples
+            wrong = group["class"][()] != group["predicted"][()]
+            assert (group["worst/loss"][()] == np.sort(group["loss"][()][wrong])[::-1][:10]).all()
+        assert other["curve/accuracy"][0] == file["test"].attrs["accuracy"]
+        examples = other["examples"]
+        epsilon = other["curve/epsilon"][()][:, None, None, None]
+        want = np.clip(examples["original"][()] + epsilon * examples["perturbation"][()], 0, 1)
+        assert np.allclose(examples["adversarial"][()], want, atol=1e-6)
+        first = other["curve/epsilon"][0] == 0 and (examples["predicted"][0] == examples["class"][()]).all()
+        assert first, "examples are recognised as they are"
+
+
+if len(sys.argv) > 3:
+    test_real_run(sys.argv[3], sys.argv[4])
+else:
+    test_report()
+    test_history()
+    test_mlp()
+    test_odd_results()
+    test_cnn()
 print("report.py and figures.py: passed")
