@@ -5,6 +5,7 @@
  *   FAILING_FILES_HOW      a number: the call fails with this errno; kill: the process ends before the call;
  *                          tear: the process ends after it, of a write after half of it
  *   FAILING_FILES_DELAY    milliseconds that each fsync takes longer
+ *   FAILING_FILES_HOLD     each fsync waits until there is no such file
  *   FAILING_FILES_COUNT    at exit, the number of calls goes into this file */
 #define _GNU_SOURCE /* RTLD_NEXT */
 #include <dlfcn.h>
@@ -108,6 +109,8 @@ int fsync(int fd) {
     if (!next) find("fsync", &next);
     if (!is_ours(fd)) return next(fd);
     if (strikes()) return -1;
+    const char *hold = getenv("FAILING_FILES_HOLD");
+    while (hold && access(hold, F_OK) == 0) nanosleep(&(struct timespec){0, 10000000}, NULL);
     long delay = number("FAILING_FILES_DELAY");
     struct timespec left = {delay / 1000, delay % 1000 * 1000000};
     while (nanosleep(&left, &left) != 0 && errno == EINTR) continue;

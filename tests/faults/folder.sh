@@ -19,9 +19,10 @@ make_reference "${RUN[@]}"
 
 # Two runs in one folder. Rank 0 of the first is held back while it writes, so it is there for sure.
 folder=$WORK/busy
+: >"$WORK/hold"
 export ASAN_OPTIONS=${ASAN_OPTIONS:-}:verify_asan_link_order=0
 start "$folder" 2 env "LD_PRELOAD=$LOCKSTEP_FAILING_FILES" "FAILING_FILES_FOLDER=$folder/checkpoint" \
-  FAILING_FILES_DELAY=300 "$LOCKSTEP" -- "${RUN[@]}"
+  "FAILING_FILES_HOLD=$WORK/hold" "$LOCKSTEP" -- "${RUN[@]}"
 until has_temporary "$folder"; do
   kill -0 "$MPIRUN" 2>/dev/null || fail "ended by itself" "$folder"
   sleep 0.01
@@ -35,6 +36,7 @@ for setting in resume=auto overwrite=true; do
   expect_code 73 "another run is writing here" "a second run, $setting" "$WORK/second"
   kill -0 "$first" 2>/dev/null || fail "the first run was over too early" "$folder"
 done
+rm "$WORK/hold"
 MPIRUN=$first
 finish
 expect_equal "$folder" "the first of two runs"

@@ -5,9 +5,9 @@ set -euo pipefail
 # shellcheck source-path=SCRIPTDIR source=common.sh
 source "$(dirname "${BASH_SOURCE[0]}")/common.sh"
 
-RUN=(steps=400 eval_batch=100)
+RUN=(steps=200 eval_batch=100)
 LAUNCHER=() # as users run it
-CASES=$((9 * SCALE))
+CASES=$((6 * SCALE))
 
 # The run was stopped, or had come to its end.
 expect_stopped() { # FOLDER WHAT
