@@ -3,8 +3,7 @@
 
 #include "tensor/kernels.h"
 
-/* --- broadcasting
- * ------------------------------------------------------------------------------------------------- */
+/* --- broadcasting --------------------------------------------------------------------------------------- */
 
 /* Size of axis i of `dims` once a shape is aligned at its last axis; 1 where it has none. */
 static int64_t aligned_size(const ls_tensor *t, int dims, int i) {
@@ -55,8 +54,7 @@ static ls_tensor *binary(const ls_op_class *class, ls_tensor *a, ls_tensor *b, d
     return ls_contraction_add(class, &c, a, b, c.loops, shape);
 }
 
-/* --- a + b and a - b: the divisor of b is 1 or -1
- * ----------------------------------------------------------------- */
+/* --- a + b and a - b: the divisor of b is 1 or -1 ------------------------------------------------------- */
 
 static void add_forward(ls_op *op, const ls_run *run, int first, int last, void *scratch) {
     (void)run, (void)first, (void)last, (void)scratch;
@@ -91,8 +89,7 @@ ls_tensor *ls_tensor_subtract(ls_tensor *a, ls_tensor *b) {
     return binary(&subtract_class, a, b, -1);
 }
 
-/* --- products
- * ----------------------------------------------------------------------------------------------------- */
+/* --- products ------------------------------------------------------------------------------------------- */
 
 static const ls_op_class multiply_class = {.name = "multiply",
                                            .unbatched = true,
@@ -132,9 +129,7 @@ ls_tensor *ls_tensor_matmul(ls_tensor *a, ls_tensor *b) {
     return ls_contraction_add(&matmul_class, &c, a, b, dims, shape);
 }
 
-/* --- sums
- * ---------------------------------------------------------------------------------------------------------
- */
+/* --- sums ----------------------------------------------------------------------------------------------- */
 
 static const ls_op_class sum_class = {
     .name = "sum", .unbatched = true, .forward = ls_contraction_forward, .backward = ls_contraction_backward};
@@ -184,8 +179,7 @@ ls_tensor *ls_tensor_mean(ls_tensor *x, int count, const int *axes, bool keep) {
     return reduce(&mean_class, x, count, axes, keep);
 }
 
-/* --- functions of one element
- * ------------------------------------------------------------------------------------- */
+/* --- functions of one element --------------------------------------------------------------------------- */
 
 typedef struct unary_state {
     ls_unary kind;

@@ -64,8 +64,7 @@ void *ls_tensor_grad_of_input(const ls_op *op, int k) {
     return x->grad;
 }
 
-/* --- contractions
- * ------------------------------------------------------------------------------------------------- */
+/* --- contractions --------------------------------------------------------------------------------------- */
 
 /* Appends a loop, or makes the one before it longer where the two run over neighbours in all arrays. */
 static void append(ls_nest_loop *loops, int *count, ls_nest_loop loop) {

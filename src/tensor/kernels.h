@@ -44,8 +44,7 @@ typedef struct ls_tensor_kernels {
 extern const ls_tensor_kernels ls_tensor_ref_f32, ls_tensor_ref_f64;
 const ls_tensor_kernels *ls_tensor_kernels_for(const ls_graph *graph);
 
-/* --- what the operations share
- * ------------------------------------------------------------------------------------ */
+/* --- what the operations share -------------------------------------------------------------------------- */
 
 /* May an operation of that name use x (and y, if not NULL)? If not, fails the graph unless x or y comes from
  * a failed operation. */
@@ -64,8 +63,7 @@ void ls_tensor_strides(int dims, const int64_t *shape, int64_t *stride);
 /* The gradient of input k, to be added to. */
 void *ls_tensor_grad_of_input(const ls_op *op, int k);
 
-/* --- contractions: operations that are one nest
- * ------------------------------------------------------------------- */
+/* --- contractions: operations that are one nest --------------------------------------------------------- */
 
 typedef struct ls_contraction_loop {
     int64_t size, in[2], out;

@@ -5,8 +5,7 @@
 #include "core/rng.h"
 #include "tensor/kernels.h"
 
-/* --- leaves
- * ------------------------------------------------------------------------------------------------------- */
+/* --- leaves --------------------------------------------------------------------------------------------- */
 
 static const ls_op_class leaf_class = {.name = "leaf", .unbatched = true};
 
@@ -69,8 +68,7 @@ ls_tensor *ls_tensor_uniform(ls_graph *graph, int dims, const int64_t *shape, do
     return leaf(graph, "uniform", dims, shape, &from, requires_grad);
 }
 
-/* --- looking inside
- * ----------------------------------------------------------------------------------------------- */
+/* --- looking inside ------------------------------------------------------------------------------------- */
 
 int64_t ls_tensor_elements(const ls_tensor *tensor) {
     return tensor ? ls_tensor_pixels(tensor) * ls_tensor_channels(tensor) : 0;

@@ -3,8 +3,7 @@
 
 #include "tensor/kernels.h"
 
-/* --- views: other shapes of the same memory
- * ----------------------------------------------------------------------- */
+/* --- views: other shapes of the same memory ------------------------------------------------------------- */
 
 static const ls_op_class reshape_class = {.name = "reshape", .unbatched = true, .view = true};
 static const ls_op_class detach_class = {.name = "detach", .unbatched = true, .view = true};
@@ -75,8 +74,7 @@ ls_tensor *ls_tensor_squeeze(ls_tensor *x, int axis) {
     return ls_tensor_reshape(x, x->dims - 1, shape);
 }
 
-/* --- copies along strides
- * ----------------------------------------------------------------------------------------- */
+/* --- copies along strides ------------------------------------------------------------------------------- */
 
 static const ls_op_class transpose_class = {.name = "transpose",
                                             .unbatched = true,
@@ -160,8 +158,7 @@ ls_tensor *ls_tensor_select(ls_tensor *x, int axis, int64_t index) {
     return ls_tensor_squeeze(ls_tensor_slice(x, at + 1, slices), at);
 }
 
-/* --- positions of an axis
- * ----------------------------------------------------------------------------------------- */
+/* --- positions of an axis ------------------------------------------------------------------------------- */
 
 typedef struct take_state {
     int64_t rows, size, row, count;

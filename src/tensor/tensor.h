@@ -28,10 +28,11 @@
  * calls of ls_backward() until ls_tensor_zero_grad(), as in PyTorch; those of computed tensors are kept, for
  * looking at, and replaced by the next call.
  *
- * Numbers: elements are fp32 or fp64 as the graph says, rows one after the other (C order). Every sum runs in
- * double, in the row-major order of what is summed, and is rounded once; exp and log are those of
- * core/elementary.h: the bits are the same on every machine. Infinities and NaN pass through as IEEE 754
- * says. Kernels are the plain reference, made to be exact and small, not fast; what wants speed is a layer.
+ * Numbers: elements are fp32 or fp64 as the graph says, rows one after the other (C order). Every sum in
+ * an operation runs in double, in the row-major order of what is summed, and is rounded once; exp and log are
+ * those of core/elementary.h: the bits are the same on every machine. Infinities and NaN pass through as IEEE
+ * 754 says. Kernels are the plain reference, made to be exact and small, not fast; what wants speed is a
+ * layer.
  *
  * Shapes: 0 (a scalar) to LS_MAX_DIMS dimensions, each at least 1. An axis below 0 counts from the end: -1 is
  * the last. */
@@ -49,8 +50,7 @@
         __VA_ARGS__                                                                                          \
     }
 
-/* --- leaves
- * ------------------------------------------------------------------------------------------------------- */
+/* --- leaves --------------------------------------------------------------------------------------------- */
 
 /* A tensor of the given values, [shape] in C order, each rounded to the graph's type; they are copied. */
 ls_tensor *ls_tensor_create(ls_graph *graph, int dims, const int64_t *shape, const double *values,
@@ -63,12 +63,12 @@ ls_tensor *ls_tensor_zeros(ls_graph *graph, int dims, const int64_t *shape, bool
 ls_tensor *ls_tensor_uniform(ls_graph *graph, int dims, const int64_t *shape, double low, double high,
                              uint64_t seed, bool requires_grad);
 
-/* --- looking inside
- * ----------------------------------------------------------------------------------------------- */
+/* --- looking inside ------------------------------------------------------------------------------------- */
 
 int64_t ls_tensor_elements(const ls_tensor *tensor);
-/* The elements, float or double in C order, to read; those of a leaf also to write (an optimizer's step).
- * What was computed from a leaf before does not change with it. NULL for NULL. */
+/* The elements, float or double in C order, to read; those of a leaf also to write (an optimizer's step),
+ * after ls_backward(), which still needs the old ones. What was computed from the leaf before stays as it
+ * was, but for tensors that share its memory (reshape, expand_dims, squeeze, detach). NULL for NULL. */
 void *ls_tensor_data(ls_tensor *tensor);
 /* The gradient, in the same order; NULL if the last ls_backward() did not reach the tensor, or for a leaf if
  * none has. */
@@ -84,8 +84,7 @@ void ls_tensor_zero_grad(ls_tensor *tensor);
 /* The same elements, in the same memory, as a constant: no gradient flows through. */
 ls_tensor *ls_tensor_detach(ls_tensor *x);
 
-/* --- element by element
- * ------------------------------------------------------------------------------------------- */
+/* --- element by element --------------------------------------------------------------------------------- */
 
 /* a + b, a - b, a b. Shapes are broadcast as in numpy: aligned at the last axis, where they differ one must
  * be 1 or missing. LS_USAGE: they do not fit. */
@@ -100,8 +99,7 @@ ls_tensor *ls_tensor_sqrt(ls_tensor *x);
 ls_tensor *ls_tensor_inverse(ls_tensor *x); /* 1/x */
 ls_tensor *ls_tensor_negate(ls_tensor *x);
 
-/* --- products and sums
- * -------------------------------------------------------------------------------------------- */
+/* --- products and sums ---------------------------------------------------------------------------------- */
 
 /* [.., m, k] times [.., k, n]: [.., m, n]; the axes before the last two are broadcast. LS_USAGE: fewer than
  * two axes, or they do not fit. */
@@ -113,8 +111,7 @@ ls_tensor *ls_tensor_sum(ls_tensor *x, int count, const int *axes, bool keep);
 /* The sum divided by the number of elements summed. */
 ls_tensor *ls_tensor_mean(ls_tensor *x, int count, const int *axes, bool keep);
 
-/* --- shapes
- * ------------------------------------------------------------------------------------------------------- */
+/* --- shapes --------------------------------------------------------------------------------------------- */
 
 /* The same elements in the same order and memory under another shape; one size may be -1: what is left.
  * LS_USAGE: another number of elements. */
@@ -126,8 +123,7 @@ ls_tensor *ls_tensor_squeeze(ls_tensor *x, int axis);
 /* Swaps two axes; a copy. */
 ls_tensor *ls_tensor_transpose(ls_tensor *x, int axis1, int axis2);
 
-/* --- indexing
- * ----------------------------------------------------------------------------------------------------- */
+/* --- indexing ------------------------------------------------------------------------------------------- */
 
 /* Elements start, start + step, .. before stop. Below 0 counts from the end of the axis. LS_END as stop: to
  * the end. */

@@ -63,8 +63,7 @@ ls_tensor *silu(ls_graph *graph, ls_tensor *x, double beta) {
     return ls_graph_add(graph, &op, x->dims, x->shape);
 }
 
-/* --- the layer
- * ---------------------------------------------------------------------------------------------------- */
+/* --- the layer ------------------------------------------------------------------------------------------ */
 
 typedef struct silu_settings {
     double beta;
