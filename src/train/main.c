@@ -318,8 +318,9 @@ int main(int argc, char **argv) {
     if (line.unknown) return refuse("command line: %s is no option of lockstep (lockstep --help)", line.unknown);
     if (error == EINVAL) return refuse("command line: more than %d words", MOST_WORDS);
     if (error) return refuse("command line: %s", strerror(error));
-    if (line.count == 0) return refuse("no verb given; expected train, eval, attack, inspect, diff, export, import or gradcheck "
-                  "(lockstep --help)");
+    if (line.count == 0)
+        return refuse("no verb given; expected train, eval, attack, inspect, diff, export, import or gradcheck "
+                      "(lockstep --help)");
     if (line.verbose) ls_log_set_level(LS_LOG_INFO);
     return run_verb(&line);
 }

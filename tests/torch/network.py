@@ -7,7 +7,7 @@ from torch import nn
 
 
 class Lists(nn.Module):
-    """A module whose layers stand in lists: of the network, of `sequential`, of the branches of `residual`."""
+    """A module whose layers stand in lists: of `sequential`, of the branches of `residual`."""
 
     def __init__(self):
         super().__init__()
@@ -86,7 +86,8 @@ def max_pool(s, x):
 LAYERS = {
     "average_pool": lambda s, x: nn.AvgPool2d(*window(s)),
     "batchnorm": batchnorm,
-    "conv2d": lambda s, x: nn.Conv2d(x.shape[1], s["channels"], s["kernel"], s["stride"], s["pad"], bias=s["bias"]),
+    "conv2d": lambda s, x: nn.Conv2d(x.shape[1], s["channels"], s["kernel"], s["stride"], s["pad"],
+                                     bias=s["bias"]),
     "dense": lambda s, x: nn.Linear(x.shape[1], s["units"], bias=s["bias"]),
     "dropout": lambda s, x: nn.Dropout(s["rate"]),
     "flatten": lambda s, x: nn.Flatten(),
@@ -100,14 +101,14 @@ NESTED = {"sequential": (Sequential, ["layers"]), "residual": (Residual, ["body"
 
 
 class Network(nn.Module):
-    """`config`: the resolved configuration, parsed. `.chains`: its lists of layers, each with name, type and settings."""
+    """`config`: the resolved configuration, parsed. `.chains`: its lists of layers, as (name, type, settings)."""
 
     def __init__(self, config, height, width):
         super().__init__()
         self.chains = []
         self.top = []  # a plain list: the modules' names are given below
-        self.double()
-        self._append(config["network"], "", "", torch.zeros(2, 1, height, width, dtype=torch.float64), self.top)
+        images = torch.zeros(2, 1, height, width, dtype=torch.float64)
+        self._append(config["network"], "", "", images, self.top)
 
     def forward(self, x):
         for module in self.top:

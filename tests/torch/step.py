@@ -2,9 +2,9 @@
 
     step.py SOURCE WORK DATA DUMP_STEP CONFIG [KEY=VALUE ...] [-- [KEY=VALUE ...]] ...
 
-Each group of KEY=VALUE is a variant of the network. For each, in fp64 with SGD, momentum, Adam and report 1's Adam,
-and in fp32, several steps are taken, the last of an epoch with fewer samples. torch begins each of them from
-lockstep's state before it.
+Each group of KEY=VALUE is a variant of the network. For each, in fp64 with SGD, momentum, Adam and report 1's
+Adam, and in fp32, several steps are taken, the last of an epoch with fewer samples. torch begins each of them
+from lockstep's state before it.
 """
 import os
 import shutil
@@ -61,7 +61,7 @@ def mean_square(parameters):
 
 
 def cancelled_biases(model):
-    """Biases whose gradient is zero but for rounding: a constant that the normalisation behind them takes away again."""
+    """Biases whose gradient is zero but for rounding: the normalisation behind takes a constant away again."""
     found = []
     for chain in model.chains:
         for i, (name, kind, settings) in enumerate(chain):
@@ -75,7 +75,7 @@ def cancelled_biases(model):
 
 
 def sums_of_terms(model, biases):
-    """What a bias's gradient is the sum of, added up without signs: errors are measured by that where it cancels."""
+    """The terms of a bias's gradient, added up without signs: where they cancel, errors are measured by that."""
     sums = {}
 
     def watch(bias):
@@ -91,7 +91,7 @@ def sums_of_terms(model, biases):
 
 
 def decide_kinks(model, outputs):
-    """Where the input of a relu is 0 but for fp32's rounding, either gradient is right, and torch takes lockstep's."""
+    """Where a relu's input is 0 but for fp32's rounding, either gradient is right: torch takes lockstep's."""
     relus = [module for module in model.modules() if isinstance(module, torch.nn.ReLU)]
     calls = []
 
@@ -109,7 +109,7 @@ def decide_kinks(model, outputs):
 
 
 def torch_update(config, step, rate, model, before):
-    """Moments and parameters after the step, from the gradients in .grad; the three optimizers of torch.optim."""
+    """Moments and parameters after the step of torch.optim, from the gradients in .grad."""
     names = dict(model.named_parameters())
     kind = config["optimizer"]
     if kind == "adam":
@@ -120,13 +120,14 @@ def torch_update(config, step, rate, model, before):
                                     momentum=config["momentum"] if kind == "momentum" else 0)
     for name, p in names.items():
         if kind == "adam":
-            optimizer.state[p] = {"step": torch.tensor(float(step - 1)), "exp_avg": before["m"][name].double(),
+            optimizer.state[p] = {"step": torch.tensor(float(step - 1)),
+                                  "exp_avg": before["m"][name].double(),
                                   "exp_avg_sq": before["v"][name].double()}
         elif kind == "momentum" and step > 1:
             optimizer.state[p] = {"momentum_buffer": before["m"][name].double()}
     optimizer.step()
-    moments = {"adam": {"m": "exp_avg", "v": "exp_avg_sq"}, "momentum": {"m": "momentum_buffer"}, "sgd": {}}[kind]
-    after = {key: {name: optimizer.state[p][slot] for name, p in names.items()} for key, slot in moments.items()}
+    slots = {"adam": {"m": "exp_avg", "v": "exp_avg_sq"}, "momentum": {"m": "momentum_buffer"}, "sgd": {}}[kind]
+    after = {key: {name: optimizer.state[p][slot] for name, p in names.items()} for key, slot in slots.items()}
     return {**after, "model": {name: p.detach() for name, p in names.items()}}
 
 
@@ -176,20 +177,23 @@ def check_step(config, step, group, worst):
         layer, kind = name.rsplit(".", 1)
         scale = None
         if kind == "running_mean":  # may be 0 itself; it is subtracted from what deviates by so much
-            scale = max(abs(buffer).max().item(), model.get_buffer(f"{layer}.running_var").max().item() ** 0.5)
+            deviation = model.get_buffer(f"{layer}.running_var").max().item() ** 0.5
+            scale = max(abs(buffer).max().item(), deviation)
         worst.compare(kind, name, group["after/model"][name][()], buffer, scale)
     if config["precision"] == "fp32":
         worst.kinks += sum(kinks)
         return  # the promise ends here: Adam makes much of rounding where a gradient is near 0
 
-    for name in cancelled:  # nothing but rounding, which Adam magnifies by up to lr / eps: both sides take the same
+    for name in cancelled:  # only rounding, which Adam magnifies by up to lr / eps: both sides take the same
         model.get_parameter(name).grad = state_of(group["gradient"])[name].double()
     (config["l2_mean"] * mean_square(list(model.parameters()))).backward()
     reports = config["optimizer"] == "adam" and (config["epsilon_inside"] or config["decay_power"])
     update = report_update if reports else torch_update
     after = update(config, step, group["rate"][()], model, before)
     for key, tensors in after.items():
-        kind, where = ("parameter", "after/model") if key == "model" else (f"moment {key}", f"after/optimizer/{key}")
+        kind, where = "parameter", "after/model"
+        if key != "model":
+            kind, where = f"moment {key}", f"after/optimizer/{key}"
         for name, tensor in tensors.items():
             worst.compare(kind, name, group[where][name][()], tensor)
 
