@@ -52,6 +52,8 @@ ls_status ls_layer_register(const ls_layer_class *class) {
     if (ls_layer_branches(class) > LS_LAYER_BRANCHES)
         return ls_fail(LS_USAGE, "layer type %s: %d lists of layers; expected at most %d", class->name,
                        ls_layer_branches(class), LS_LAYER_BRANCHES);
+    if (strcmp(class->name, "repeat") == 0)
+        return ls_fail(LS_USAGE, "layer type repeat: the name stands for repetition in a configuration");
     for (int i = 0; i < ls_layer_class_count; i++)
         if (strcmp(classes[i]->name, class->name) == 0)
             return ls_fail(LS_USAGE, "layer type %s: there is one of that name", class->name);
