@@ -26,6 +26,7 @@ static const char prefix[] = "model/";
 
 typedef struct import {
     const char *state_path, *config_path;
+    ls_layer_keys layers[LS_LAYER_CLASSES_MAX]; /* which the configuration keeps looking at */
     ls_config *config;
     ls_options options;
     ls_comm *comm;
@@ -269,10 +270,9 @@ done:
 
 static ls_status run(import *in, const char *output, const char *const *overrides, int override_count,
                      FILE *out) {
-    ls_layer_keys layers[LS_LAYER_CLASSES_MAX];
     char *path = NULL;
-    ls_network_layer_keys(layers);
-    LS_TRY(ls_config_load(in->config_path, overrides, override_count, &ls_option_keys, layers,
+    ls_network_layer_keys(in->layers);
+    LS_TRY(ls_config_load(in->config_path, overrides, override_count, &ls_option_keys, in->layers,
                           ls_layer_class_count, &in->config));
     LS_TRY(ls_config_settings(in->config, &in->options));
     LS_TRY(ls_h5_open_foreign(in->state_path, &in->file));

@@ -245,9 +245,8 @@ static ls_status dump_all(ls_trainer *t, ls_config *config, const char *path, lo
     return status;
 }
 
-static ls_status run(int argc, char **argv, ls_comm **comm, ls_config **config, ls_trainer **trainer) {
-    ls_layer_keys layers[LS_LAYER_CLASSES_MAX];
-    ls_network_layer_keys(layers);
+static ls_status run(int argc, char **argv, const ls_layer_keys *layers, ls_comm **comm, ls_config **config,
+                     ls_trainer **trainer) {
     LS_TRY(ls_config_load(argv[1], (const char *const *)argv + 4, argc - 4, &ls_option_keys, layers,
                           ls_layer_class_count, config));
     LS_TRY(ls_comm_create("self", comm));
@@ -256,6 +255,7 @@ static ls_status run(int argc, char **argv, ls_comm **comm, ls_config **config, 
 }
 
 int main(int argc, char **argv) {
+    ls_layer_keys layers[LS_LAYER_CLASSES_MAX];
     ls_comm *comm = NULL;
     ls_config *config = NULL;
     ls_trainer *trainer = NULL;
@@ -263,7 +263,8 @@ int main(int argc, char **argv) {
         fprintf(stderr, "usage: dump_step CONFIG OUT.h5 STEPS [KEY=VALUE ...]\n");
         return LS_USAGE;
     }
-    ls_status status = run(argc, argv, &comm, &config, &trainer);
+    ls_network_layer_keys(layers);
+    ls_status status = run(argc, argv, layers, &comm, &config, &trainer);
     if (status != LS_OK) fprintf(stderr, "dump_step: %s\n", ls_error_message());
     ls_trainer_destroy(&trainer);
     ls_config_destroy(&config);
