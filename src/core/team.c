@@ -109,8 +109,12 @@ ls_status ls_team_create(int size, ls_team **out) {
     LS_TRY(ls_calloc(&team, 1, sizeof *team, "the thread team"));
     team->size = size;
     team->spin = size <= ls_available_cores();
-    pthread_mutex_init(&team->mutex, NULL);
-    pthread_cond_init(&team->changed, NULL);
+    int error = pthread_mutex_init(&team->mutex, NULL);
+    if (!error && (error = pthread_cond_init(&team->changed, NULL)) != 0) pthread_mutex_destroy(&team->mutex);
+    if (error) {
+        free(team);
+        return ls_fail(LS_INTERNAL, "threads=%d: no mutex or condition variable: %s", size, strerror(error));
+    }
     LS_TRY_GOTO(status, failed, ls_calloc(&team->threads, (size_t)size, sizeof *team->threads, "threads"));
     LS_TRY_GOTO(status, failed, ls_calloc(&team->members, (size_t)size, sizeof *team->members, "threads"));
     LS_TRY_GOTO(status, failed, start_threads(team));
@@ -139,7 +143,7 @@ void ls_team_destroy(ls_team **out) {
 int ls_available_cores(void) {
     cpu_set_t set;
     CPU_ZERO(&set);
-    if (sched_getaffinity(0, sizeof set, &set) != 0) return 1;
-    int n = CPU_COUNT(&set);
-    return n > 0 ? n : 1;
+    /* the fixed set is too small for machines of more than 1024 processors: then all that are online */
+    long n = sched_getaffinity(0, sizeof set, &set) == 0 ? CPU_COUNT(&set) : sysconf(_SC_NPROCESSORS_ONLN);
+    return n > 0 ? (int)n : 1;
 }

@@ -141,12 +141,13 @@ static ls_status stuck(const ls_comm *comm, double waited) {
 /* When this rank gives up. Higher ranks do so a little later, so that one of them speaks first; and one that only waits
  * for ranks which themselves wait leaves the word to them, as does one that most others are elsewhere from. */
 static double deadline(const ls_comm *comm) {
-    static const double stagger = 0.25, patience = 3;
+    static const double stagger = 0.25, most = 5, patience = 3;
     char ranks[256];
     int elsewhere = list_missing(comm, ELSEWHERE, ranks, sizeof ranks);
     bool knows = list_missing(comm, SILENT, ranks, sizeof ranks) + list_missing(comm, AHEAD, ranks, sizeof ranks) > 0 ||
                  (elsewhere > 0 && 2 * elsewhere < comm->size);
-    return comm->timeout + stagger * comm->rank + (knows ? 0 : patience);
+    double later = stagger * comm->rank < most ? stagger * comm->rank : most;
+    return comm->timeout + later + (knows ? 0 : patience);
 }
 
 /* MPI's own start and end wait for all ranks too, where nobody can look at a clock: an alarm does. */
@@ -173,7 +174,7 @@ static void watch_no_more(void) {
 
 /* Waits for all requests. */
 static ls_status complete(ls_comm *comm) {
-    enum { SPINS_BETWEEN_CLOCKS = 256 };
+    enum { SPINS_BETWEEN_CLOCKS = 256, COLLECTIVES_BETWEEN_LISTENING = 256 };
     mpi_state *state = comm->state;
     beats *b = state->beats;
     double begin = ls_clock();
@@ -193,7 +194,8 @@ static ls_status complete(ls_comm *comm) {
         if (now - begin > comm->timeout && now - begin > deadline(comm)) return stuck(comm, now - begin);
     }
     comm->wait_seconds += ls_clock() - begin;
-    return LS_OK;
+    /* a rank for which the others always wait never listens above */
+    return state->number % COLLECTIVES_BETWEEN_LISTENING == 0 ? listen(comm) : LS_OK;
 }
 
 /* A collective begins: no requests yet, and a number of its own. */
@@ -312,6 +314,8 @@ static ls_status initialise(ls_comm *comm, mpi_state *state) {
         LS_MPI(MPI_Init_thread(NULL, NULL, MPI_THREAD_FUNNELED, &provided));
         watch_no_more();
         state->initialised_here = true;
+        if (provided < MPI_THREAD_FUNNELED)
+            return ls_fail(LS_INTERNAL, "MPI allows no threads beside the one that calls it (MPI_THREAD_FUNNELED)");
     }
     LS_MPI(MPI_Comm_set_errhandler(MPI_COMM_WORLD, MPI_ERRORS_RETURN));
     LS_MPI(MPI_Comm_rank(MPI_COMM_WORLD, &comm->rank));

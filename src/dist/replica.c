@@ -31,7 +31,7 @@ static ls_status compare(ls_comm *comm, const uint64_t *hashes) {
     return ls_fail(LS_REPLICAS_DIFFER,
                    "step %llu: the replicas differ: rank %s does not hold what the other %d hold (hash %016llx)%s",
                    (unsigned long long)comm->step, odd, comm->size - count, (unsigned long long)common,
-                   comm->size == 2 ? "; of two ranks either may be at fault" : "");
+                   2 * count < comm->size ? "" : "; with as many on either side, either may be at fault");
 }
 
 ls_status ls_replica_check(ls_comm *comm, uint64_t hash) {

@@ -68,6 +68,16 @@ static void slice_of(const ls_tree_sum *sum, int r, int64_t *first, int64_t *las
     *last = *last * SLICE_ALIGNMENT < sum->elements ? *last * SLICE_ALIGNMENT : sum->elements;
 }
 
+/* Counts and displacements of messages are int: what any rank packs, receives and gathers must fit. */
+static bool fits_messages(const ls_tree_sum *sum) {
+    uint64_t element = ls_dtype_size(sum->dtype), all = (uint64_t)sum->node_count, most_own = 0;
+    uint64_t slice = (uint64_t)sum->elements / (uint64_t)sum->comm->size + SLICE_ALIGNMENT;
+    for (int r = 0; r < sum->comm->size; r++)
+        if ((uint64_t)sum->nodes_of[r] > most_own) most_own = (uint64_t)sum->nodes_of[r];
+    return all * (uint64_t)sum->doubles * sizeof(double) <= INT_MAX &&
+           most_own * (uint64_t)sum->elements * element <= INT_MAX && all * slice * element <= INT_MAX;
+}
+
 static ls_status allocate(ls_tree_sum *sum) {
     size_t ranks = (size_t)sum->comm->size, element = ls_dtype_size(sum->dtype);
     int64_t first, last;
@@ -79,8 +89,7 @@ static ls_status allocate(ls_tree_sum *sum) {
     sum->send_displacements = sum->send_counts + ranks;
     find_nodes(sum);
     size_t own = (size_t)sum->nodes_of[sum->comm->rank], all = (size_t)sum->node_count;
-    if ((uint64_t)sum->node_count * (uint64_t)sum->doubles * sizeof(double) > INT_MAX ||
-        all * (uint64_t)sum->elements * element > INT_MAX)
+    if (!fits_messages(sum))
         return ls_fail(LS_USAGE, "the model is too large for one message: %lld gradients in %d tree nodes",
                        (long long)sum->elements, sum->node_count);
     LS_TRY(ls_aligned_alloc(&sum->send, own * (size_t)sum->doubles * sizeof(double), "the tree sum"));

@@ -54,7 +54,7 @@ static void activations(const ls_prologue *p, int64_t base, int64_t start, int64
         memcpy(t, x, (size_t)n * sizeof(real));
     if (p->residual) add_residual(p, base, start, n, t);
     if (p->act == LS_ACT_RELU) {
-        for (int64_t i = 0; i < n; i++) t[i] = t[i] > 0 ? t[i] : 0;
+        for (int64_t i = 0; i < n; i++) t[i] = t[i] <= 0 ? 0 : t[i]; /* NaN stays NaN */
     } else if (p->act == LS_ACT_TANH) {
         for (int64_t i = 0; i < n; i++) t[i] = tanh_real(t[i]);
     }
@@ -131,7 +131,7 @@ static void back_through(const ls_prologue *p, int64_t row, int64_t base, int64_
         const real scale = p->dropout.active ? (real)p->dropout.scale : 1;
         for (int64_t i = 0; i < n; i++) {
             real scaled = dx[i] * scale;
-            g[i] = stored[i] > 0 ? scaled : 0;
+            g[i] = stored[i] <= 0 ? 0 : scaled;
         }
         return;
     }
@@ -145,7 +145,7 @@ static void back_through(const ls_prologue *p, int64_t row, int64_t base, int64_
     else
         activations(p, base, start, n, recomputed);
     if (p->act == LS_ACT_RELU) {
-        for (int64_t i = 0; i < n; i++) g[i] = t[i] > 0 ? g[i] : 0;
+        for (int64_t i = 0; i < n; i++) g[i] = t[i] <= 0 ? 0 : g[i];
     } else {
         for (int64_t i = 0; i < n; i++) g[i] = g[i] * (1 - t[i] * t[i]);
     }

@@ -91,7 +91,8 @@ static void export_running(const ls_statistics *s, ls_dtype dtype, ls_record rec
             ((float *)records[1].data)[c] = (float)variance;
         }
     }
-    *(int64_t *)records[2].data = (int64_t)s->values[0];
+    /* `dataset` counts elements, not batches: PyTorch's counter has no meaning there */
+    *(int64_t *)records[2].data = s->kind == LS_STATISTICS_DATASET ? 0 : (int64_t)s->values[0];
 }
 
 void ls_state_export(const ls_parameters *p, ls_state *state) {

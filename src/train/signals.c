@@ -3,14 +3,18 @@
 
 #include <errno.h>
 #include <signal.h>
+#include <stdatomic.h>
 #include <stddef.h>
 #include <string.h>
 
-/* The one thing a handler may touch. */
-static volatile sig_atomic_t stop_wanted = 0;
+/* A handler may run on any thread: of what it may touch, a lock-free atomic is what other threads may read. */
+static atomic_int stop_wanted = 0;
+#if ATOMIC_INT_LOCK_FREE != 2
+#error "signal handlers need a lock-free int"
+#endif
 
 static void request_stop(int number) {
-    stop_wanted = 1;
+    atomic_store(&stop_wanted, 1);
     /* the next SIGINT has its default effect */
     if (number == SIGINT) signal(SIGINT, SIG_DFL);
 }
@@ -25,4 +29,4 @@ ls_status ls_signals_install(void) {
     return LS_OK;
 }
 
-bool ls_signals_stop_wanted(void) { return stop_wanted != 0; }
+bool ls_signals_stop_wanted(void) { return atomic_load(&stop_wanted) != 0; }
