@@ -1,5 +1,6 @@
 #include "io/checkpoint.h"
 
+#include <errno.h>
 #include <inttypes.h>
 #include <stddef.h>
 #include <stdio.h>
@@ -34,6 +35,17 @@ static const struct field {
     {"classes", offsetof(ls_progress_mark, classes), 256}, /* a label is a byte */
 };
 enum { FIELD_COUNT = sizeof fields / sizeof *fields };
+
+bool ls_checkpoint_step_of(const char *name, uint64_t *step) {
+    static const char prefix[] = "checkpoint-";
+    char canonical[64], *end;
+    if (strncmp(name, prefix, sizeof prefix - 1) != 0 || name[sizeof prefix - 1] < '0' || name[sizeof prefix - 1] > '9')
+        return false;
+    errno = 0;
+    *step = strtoull(name + sizeof prefix - 1, &end, 10);
+    snprintf(canonical, sizeof canonical, "checkpoint-%" PRIu64 ".h5", *step);
+    return errno == 0 && strcmp(name, canonical) == 0;
+}
 
 static ls_status write_progress(ls_h5_file *file, const ls_progress_mark *mark) {
     LS_TRY(ls_h5_group(file, "progress"));

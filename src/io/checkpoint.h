@@ -49,6 +49,9 @@ ls_status ls_checkpoint_write(const char *folder, const ls_progress_mark *mark, 
 ls_status ls_checkpoint_write_file(const char *path, const ls_progress_mark *mark, const char *config_yaml,
                                    const ls_record *records, int count);
 
+/* The step of a file name "checkpoint-<step>.h5", written as ls_checkpoint_write does; false for any other name. */
+bool ls_checkpoint_step_of(const char *name, uint64_t *step);
+
 /* An open checkpoint, verified against its seal before HDF5 parses a byte. */
 typedef struct ls_checkpoint ls_checkpoint;
 

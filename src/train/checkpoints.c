@@ -3,6 +3,7 @@
 #include <dirent.h>
 #include <errno.h>
 #include <inttypes.h>
+#include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -16,18 +17,6 @@ typedef struct step_list {
     uint64_t *steps; /* newest first */
     int count, capacity;
 } step_list;
-
-/* The step of "checkpoint-<step>.h5"; false for any other name. */
-static bool parse_name(const char *name, uint64_t *step) {
-    static const char prefix[] = "checkpoint-";
-    char *end;
-    if (strncmp(name, prefix, sizeof prefix - 1) != 0) return false;
-    name += sizeof prefix - 1;
-    if (*name < '0' || *name > '9' || strlen(name) > 23) return false;
-    errno = 0;
-    *step = strtoull(name, &end, 10);
-    return errno == 0 && strcmp(end, ".h5") == 0;
-}
 
 static int newest_first(const void *a, const void *b) {
     uint64_t x = *(const uint64_t *)a, y = *(const uint64_t *)b;
@@ -59,7 +48,7 @@ static ls_status list_steps(const char *folder, step_list *list) {
             if (errno != 0) status = ls_fail(LS_OUTPUT, "%s: cannot be read: %s", folder, strerror(errno));
             break;
         }
-        if (parse_name(entry->d_name, &step)) status = append(list, step);
+        if (ls_checkpoint_step_of(entry->d_name, &step)) status = append(list, step);
     }
     if (closedir(stream) != 0 && status == LS_OK)
         status = ls_fail(LS_OUTPUT, "%s: cannot be read: %s", folder, strerror(errno));
@@ -137,7 +126,10 @@ static ls_status find_newest(const char *folder, ls_checkpoint **checkpoint) {
         status = path_of(folder, list.steps[i], &path);
         if (status != LS_OK) break;
         ls_status opened = ls_checkpoint_open(path, checkpoint);
-        if (opened != LS_OK) ls_log(LS_LOG_WARNING, "passed over: %s", ls_error_message());
+        if (opened == LS_BAD_DATA)
+            ls_log(LS_LOG_WARNING, "passed over: %s", ls_error_message());
+        else
+            status = opened; /* not the file's fault: no reason to go back further */
         free(path);
     }
     if (status == LS_OK && list.count > 0 && !*checkpoint)
@@ -175,13 +167,16 @@ static ls_status check_mark(const ls_checkpoint *checkpoint, const ls_trainer *t
     if (mark->data_digest != t->data.digest)
         return ls_fail(LS_BAD_DATA, "%s was trained on other data: digest %016" PRIx64 "; %s has %016" PRIx64,
                        ls_checkpoint_path(checkpoint), mark->data_digest, t->data.folder, t->data.digest);
-    if (mark->batch_in_epoch >= batches || mark->step != mark->epoch * batches + mark->batch_in_epoch ||
-        mark->step > UINT32_MAX)
+    if (mark->step > UINT32_MAX || mark->epoch > mark->step || mark->batch_in_epoch >= batches ||
+        mark->step != mark->epoch * batches + mark->batch_in_epoch)
         return ls_fail(LS_BAD_DATA, "%s: step %" PRIu64 " is not batch %" PRIu64 " of epoch %" PRIu64 " at %" PRIu64
                        " batches an epoch", ls_checkpoint_path(checkpoint), mark->step, mark->batch_in_epoch, mark->epoch,
                        batches);
     return LS_OK;
 }
+
+/* A count that was stored as a double: what a file says is not to be cast before it is known to fit. */
+static bool is_count(double value) { return value >= 0 && value <= (double)LS_PROGRESS_LIMIT && value == floor(value); }
 
 ls_status ls_checkpoints_load(const ls_checkpoint *checkpoint, ls_trainer *t, const char *config_yaml,
                               ls_metrics *metrics, ls_resumed *resumed) {
@@ -191,6 +186,9 @@ ls_status ls_checkpoints_load(const ls_checkpoint *checkpoint, ls_trainer *t, co
     for (int i = 0; i < t->state.count; i++) LS_TRY(ls_checkpoint_read(checkpoint, &t->state.records[i]));
     LS_TRY(ls_checkpoint_read(checkpoint, &(ls_record){"progress/epoch_score", LS_RECORD_F64, 1, {3}, score}));
     LS_TRY(ls_checkpoint_read(checkpoint, &(ls_record){"progress/best", LS_RECORD_F64, 1, {2}, best}));
+    if (!is_count(score[2]) || !is_count(best[0]) || isnan(best[1]))
+        return ls_fail(LS_BAD_DATA, "%s: progress/epoch_score and progress/best: found %g samples and best step %g, expected "
+                                    "counts", ls_checkpoint_path(checkpoint), score[2], best[0]);
     *resumed = (ls_resumed){.mark = *ls_checkpoint_mark(checkpoint),
                             .epoch_score = {score[0], score[1], (int64_t)score[2]},
                             .best = {best[0], best[1]}};

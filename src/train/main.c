@@ -264,7 +264,6 @@ static int diff(const command_line *line) {
     ls_comm *none = NULL;
     if (line->count != 3)
         return report(&none, ls_fail(LS_USAGE, "diff: found %d files; expected lockstep diff A B", line->count - 1));
-    if (line->json) return report(&none, ls_fail(LS_USAGE, "diff: --json is an option of inspect, eval and attack"));
     ls_status status = ls_diff(line->word[1], line->word[2], stdout);
     if (status != LS_OK && status != LS_DIFFERENT) return report(&none, status);
     ls_status flushed = flush_output();
@@ -289,11 +288,29 @@ static int import_state(const command_line *line) {
     return report(&none, status == LS_OK ? flush_output() : status);
 }
 
+/* Each verb and the options that it takes. */
+enum { TAKES_DRY_RUN = 1, TAKES_JSON = 2, TAKES_OUTPUT = 4, TAKES_FORMAT = 8 };
 static const struct {
     const char *name;
     int (*run)(const command_line *line);
-} verbs[] = {{"train", train}, {"eval", eval}, {"attack", attack}, {"inspect", inspect}, {"diff", diff},
-             {"export", export_model}, {"import", import_state}, {"gradcheck", gradcheck}};
+    int takes;
+} verbs[] = {{"train", train, TAKES_DRY_RUN},
+             {"eval", eval, TAKES_JSON | TAKES_OUTPUT},
+             {"attack", attack, TAKES_JSON | TAKES_OUTPUT},
+             {"inspect", inspect, TAKES_JSON},
+             {"diff", diff, 0},
+             {"export", export_model, TAKES_FORMAT},
+             {"import", import_state, 0},
+             {"gradcheck", gradcheck, 0}};
+
+/* An option that the verb does not take, or NULL. */
+static const char *misplaced_option(const command_line *line, int takes) {
+    if (line->dry_run && !(takes & TAKES_DRY_RUN)) return "--dry-run";
+    if (line->json && !(takes & TAKES_JSON)) return "--json";
+    if (line->output && !(takes & TAKES_OUTPUT)) return "--output";
+    if (line->format && !(takes & TAKES_FORMAT)) return "--format";
+    return NULL;
+}
 
 /* A standard stream that is closed would be the number of the next file or socket that opens, and text for people would
  * go there. */
@@ -304,8 +321,11 @@ static void open_standard_streams(void) {
 }
 
 static int run_verb(const command_line *line) {
-    for (size_t i = 0; i < sizeof verbs / sizeof *verbs; i++)
-        if (strcmp(line->word[0], verbs[i].name) == 0) return verbs[i].run(line);
+    for (size_t i = 0; i < sizeof verbs / sizeof *verbs; i++) {
+        if (strcmp(line->word[0], verbs[i].name) != 0) continue;
+        const char *misplaced = misplaced_option(line, verbs[i].takes);
+        return misplaced ? (int)refuse("%s: takes no %s (lockstep --help)", verbs[i].name, misplaced) : verbs[i].run(line);
+    }
     return refuse("unknown verb %s; expected train, eval, attack, inspect, diff, export, import or gradcheck "
                   "(lockstep --help)", line->word[0]);
 }

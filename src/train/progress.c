@@ -21,7 +21,8 @@ static bool on_terminal(void) {
 }
 
 void ls_progress_begin(ls_progress *p, const ls_trainer *t) {
-    *p = (ls_progress){.kind = t->options.progress, .first_step = t->step, .waited = t->comm->wait_seconds};
+    *p = (ls_progress){.kind = t->options.progress, .first_step = t->step, .waited = t->comm->wait_seconds,
+                       .resumed = t->batch_in_epoch > 0 ? t->epoch_score.count : 0};
     if (p->kind == LS_PROGRESS_AUTO) p->kind = on_terminal() ? LS_PROGRESS_BAR : LS_PROGRESS_LINE;
     if (t->comm->rank != 0) p->kind = LS_PROGRESS_NONE;
     p->begin = p->epoch_begin = ls_clock();
@@ -64,7 +65,8 @@ void ls_progress_epoch(ls_progress *p, const ls_trainer *t, ls_epoch_row *row) {
     double now = ls_clock(), waited = t->comm->wait_seconds;
     char eta[ETA_TEXT], validation[64] = "";
     row->seconds = now - p->epoch_begin;
-    row->images_per_second = (double)t->epoch_score.count / row->seconds;
+    row->images_per_second = (double)(t->epoch_score.count - p->resumed) / row->seconds;
+    p->resumed = 0;
     row->communication_share = (waited - p->waited) / row->seconds;
     p->epoch_begin = now;
     p->waited = waited;

@@ -9,6 +9,7 @@ typedef struct ls_progress {
     int kind; /* ls_progress_kind, never LS_PROGRESS_AUTO; NONE on ranks other than 0 */
     double begin, epoch_begin, drawn, waited; /* seconds of the monotonic clock; communication so far */
     int64_t first_step;                       /* the step at which this process began */
+    int64_t resumed;                          /* samples of the epoch at hand that an earlier process has done */
     bool bar_shown;
 } ls_progress;
 

@@ -1,14 +1,14 @@
 #include "train/recorder.h"
 
 #include <math.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
 
+#include "io/metrics_file.h"
 #include "train/facts.h"
 #include "train/run_folder.h"
-
-static double mean(double sum, int64_t count) { return count > 0 ? sum / (double)count : (double)NAN; }
 
 static ls_status create_metrics(ls_recorder *r, const char *config_path) {
     const ls_trainer *t = r->trainer;
@@ -32,12 +32,23 @@ static ls_status write_config(const ls_recorder *r) {
     return status;
 }
 
+/* Does the folder hold the beginning of this very run, which came to no checkpoint? */
+static bool holds_this_run(const ls_recorder *r) {
+    char path[4096];
+    ls_metrics_file *metrics;
+    int length = snprintf(path, sizeof path, "%s/metrics.h5", r->folder);
+    if (length < 0 || length >= (int)sizeof path || ls_metrics_file_read(path, &metrics) != LS_OK) return false;
+    bool same = strcmp(metrics->config, r->config_yaml) == 0;
+    ls_metrics_file_destroy(&metrics);
+    return same;
+}
+
 /* A folder that the run goes on in may hold it; any other must be empty of runs. */
 static ls_status prepare_folder(const ls_recorder *r, bool from_checkpoint) {
     const ls_options *o = &r->trainer->options;
     bool automatic = strcmp(o->resume, "auto") == 0;
-    if (automatic || (from_checkpoint && ls_run_folder_contains(r->folder, o->resume))) return LS_OK;
-    return ls_run_folder_clear(r->folder, o->overwrite);
+    if (from_checkpoint && (automatic || ls_run_folder_contains(r->folder, o->resume))) return LS_OK;
+    return ls_run_folder_clear(r->folder, o->overwrite || (automatic && holds_this_run(r)));
 }
 
 ls_status ls_recorder_open(ls_recorder *r, const char *config_path, ls_resumed *resumed, bool *from_checkpoint) {
@@ -51,12 +62,13 @@ ls_status ls_recorder_open(ls_recorder *r, const char *config_path, ls_resumed *
     ls_status status = create_metrics(r, config_path);
     if (status == LS_OK && checkpoint) status = ls_checkpoints_load(checkpoint, t, r->config_yaml, r->metrics, resumed);
     ls_checkpoint_close(&checkpoint);
-    r->best = resumed->best;
     return status == LS_OK ? prepare_folder(r, *from_checkpoint) : status;
 }
 
 ls_status ls_recorder_begin(ls_recorder *r) {
     ls_metrics_clear_test(r->metrics);
+    /* the metrics first: by them a run that dies before its first checkpoint is known again */
+    LS_TRY(ls_metrics_write(r->metrics, 1));
     return write_config(r);
 }
 
@@ -72,7 +84,7 @@ ls_status ls_recorder_step(ls_recorder *r) {
     ls_trainer *t = r->trainer;
     const ls_score *s = &t->batch_score;
     int64_t interval = t->options.trail_interval;
-    ls_step_row row = {(uint64_t)t->step, mean(s->loss, s->count), mean(s->correct, s->count), t->batch_rate};
+    ls_step_row row = {(uint64_t)t->step, ls_mean(s->loss, s->count), ls_mean(s->correct, s->count), t->batch_rate};
     LS_TRY(ls_metrics_add_step(r->metrics, &row));
     if (interval > 0 && t->step % interval == 0) {
         uint64_t fingerprint = ls_trainer_fingerprint(t);
@@ -82,10 +94,13 @@ ls_status ls_recorder_step(ls_recorder *r) {
 }
 
 ls_status ls_recorder_epoch(ls_recorder *r, const ls_epoch_row *row) {
-    if (row->validation_loss < r->best.loss) /* false for NaN: without a validation set there is no best */
-        r->best = (ls_best){(double)r->trainer->step, row->validation_loss};
     LS_TRY(ls_metrics_add_epoch(r->metrics, row));
     return ls_metrics_write(r->metrics, 1);
+}
+
+void ls_recorder_note_best(ls_recorder *r, double validation_loss) {
+    if (validation_loss < r->best.loss) /* false for NaN: without a validation set there is no best */
+        r->best = (ls_best){(double)r->trainer->step, validation_loss};
 }
 
 ls_status ls_recorder_save(ls_recorder *r, bool finished) {

@@ -11,9 +11,9 @@ typedef struct ls_recorder {
     ls_trainer *trainer;
     char *folder;
     char *config_yaml; /* what the numbers depend on, canonical */
-    ls_metrics *metrics; /* rank 0 only, as all below */
-    int lock;
     ls_best best;
+    ls_metrics *metrics; /* rank 0 only, as the lock */
+    int lock;
 } ls_recorder;
 
 /* Opens the run folder as `output`, `overwrite` and `resume` say. With a checkpoint to go on from, state and history are
@@ -27,11 +27,13 @@ void ls_recorder_close(ls_recorder *recorder);
 
 /* The last step: its row, and a fingerprint every trail_interval steps. Rank 0. */
 ls_status ls_recorder_step(ls_recorder *recorder);
-/* The last epoch: its row, and whether it is the best so far. Rank 0. */
+/* The last epoch: its row. Rank 0. */
 ls_status ls_recorder_epoch(ls_recorder *recorder, const ls_epoch_row *row);
+/* Is the last epoch the best so far? Every rank keeps count, since all must agree on when to save. */
+void ls_recorder_note_best(ls_recorder *recorder, double validation_loss);
 /* A checkpoint of the state now. Rank 0. */
 ls_status ls_recorder_save(ls_recorder *recorder, bool finished);
-/* Is a checkpoint due after this step? The same on every rank but for `best`, which only rank 0 knows. */
+/* Is a checkpoint due after this step? The same on every rank. */
 bool ls_recorder_due(const ls_recorder *recorder);
 
 #endif

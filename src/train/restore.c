@@ -48,6 +48,9 @@ static ls_status load_state(ls_trainer *t, const ls_checkpoint *checkpoint, cons
     ls_status status = LS_OK;
     for (int i = 0; checkpoint && i < t->state.count && status == LS_OK; i++)
         status = ls_checkpoint_read(checkpoint, &t->state.records[i]);
+    if (status == LS_OK && checkpoint && ls_state_fingerprint(&t->state, mark->step) != mark->fingerprint)
+        status = ls_fail(LS_BAD_DATA, "%s: the state does not have the fingerprint that was stored with it",
+                         ls_checkpoint_path(checkpoint));
     LS_TRY(ls_comm_agree(t->comm, status));
     return ls_trainer_resume(t, mark, &(ls_score){0});
 }

@@ -13,6 +13,7 @@
 
 #include "core/log.h"
 #include "io/atomic_file.h"
+#include "io/checkpoint.h"
 
 static ls_status join(const char *folder, const char *name, char **path) {
     size_t size = strlen(folder) + strlen(name) + 2;
@@ -52,13 +53,10 @@ static ls_status make_folders(const char *folder) {
     return status;
 }
 
-static bool is_checkpoint(const char *name) {
-    size_t length = strlen(name);
-    return strncmp(name, "checkpoint-", 11) == 0 && length > 14 && strcmp(name + length - 3, ".h5") == 0;
-}
-
 static bool belongs_to_a_run(const char *name) {
-    return strcmp(name, "metrics.h5") == 0 || strcmp(name, "config.yaml") == 0 || is_checkpoint(name);
+    uint64_t step;
+    return strcmp(name, "metrics.h5") == 0 || strcmp(name, "config.yaml") == 0 ||
+           ls_checkpoint_step_of(name, &step);
 }
 
 static ls_status remove_file(const char *folder, const char *name) {

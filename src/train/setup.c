@@ -115,7 +115,6 @@ ls_status ls_trainer_resume(ls_trainer *t, const ls_progress_mark *mark, const l
     t->epoch = (int64_t)mark->epoch;
     t->batch_in_epoch = (int64_t)mark->batch_in_epoch;
     t->epoch_score = *epoch_score;
-    ls_trainer_order_epoch(t);
     return LS_OK;
 }
 

@@ -149,9 +149,8 @@ static ls_status update(ls_trainer *t) {
     return atomic_load(&job.not_finite) ? not_finite(t) : LS_OK;
 }
 
-static ls_status check_replicas(ls_trainer *t) {
-    int64_t interval = t->options.check_interval;
-    if (t->comm->size == 1 || interval == 0 || t->step % interval != 0) return LS_OK;
+ls_status ls_trainer_check_replicas(ls_trainer *t) {
+    if (t->comm->size == 1 || t->options.check_interval == 0) return LS_OK;
     return ls_replica_check(t->comm, ls_replica_hash(&t->network->parameters, (uint64_t)t->step));
 }
 
@@ -176,7 +175,8 @@ ls_status ls_train_step(ls_trainer *t) {
         t->batch_in_epoch = 0;
         t->epoch++;
     }
-    return check_replicas(t);
+    int64_t interval = t->options.check_interval;
+    return interval > 0 && t->step % interval == 0 ? ls_trainer_check_replicas(t) : LS_OK;
 }
 
 uint64_t ls_trainer_fingerprint(ls_trainer *t) {

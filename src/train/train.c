@@ -21,12 +21,12 @@ typedef struct run {
 
 static bool is_root(const run *r) { return r->trainer->comm->rank == 0; }
 
-static double mean(double sum, int64_t count) { return count > 0 ? sum / (double)count : (double)NAN; }
-
-/* A failure of the record is known on rank 0 alone, until the end of the next step or epoch. */
-static void note(ls_trainer *t, ls_status status) {
-    if (t->trouble == LS_OK) t->trouble = status;
-}
+/* Rank 0's part of the record. A failure is known on rank 0 alone until all agree, at the latest in the next step's sum;
+ * nothing further is recorded until then, so that the message that is told is that of the failure. */
+#define RECORD(r, call)                                                                                      \
+    do {                                                                                                     \
+        if (is_root(r) && (r)->trainer->trouble == LS_OK) (r)->trainer->trouble = (call);                    \
+    } while (0)
 
 static bool finished(const ls_trainer *t) {
     return t->epoch >= t->options.epochs || (t->options.steps > 0 && t->step >= t->options.steps);
@@ -36,22 +36,33 @@ static ls_status end_epoch(run *r) {
     ls_trainer *t = r->trainer;
     ls_score validation;
     ls_epoch_row row = {.epoch = (uint64_t)t->epoch,
-                        .train_loss = mean(t->epoch_score.loss, t->epoch_score.count),
-                        .train_accuracy = mean(t->epoch_score.correct, t->epoch_score.count),
+                        .train_loss = ls_mean(t->epoch_score.loss, t->epoch_score.count),
+                        .train_accuracy = ls_mean(t->epoch_score.correct, t->epoch_score.count),
                         .learning_rate = t->batch_rate};
     LS_TRY(ls_collect_statistics(t));
     LS_TRY(ls_evaluate(t, &t->data.train, t->data.split + t->data.training, t->data.validation, &validation));
-    row.validation_loss = mean(validation.loss, validation.count);
-    row.validation_accuracy = mean(validation.correct, validation.count);
+    row.validation_loss = ls_mean(validation.loss, validation.count);
+    row.validation_accuracy = ls_mean(validation.correct, validation.count);
     ls_progress_epoch(&r->progress, t, &row);
-    if (is_root(r)) note(t, ls_recorder_epoch(&r->recorder, &row));
+    ls_recorder_note_best(&r->recorder, row.validation_loss);
+    t->comm->phase = "writing metrics";
+    RECORD(r, ls_recorder_epoch(&r->recorder, &row));
     return ls_comm_agree(t->comm, t->trouble);
+}
+
+/* A checkpoint of a state that all ranks hold. */
+static ls_status save(run *r, bool last) {
+    ls_trainer *t = r->trainer;
+    LS_TRY(ls_trainer_check_replicas(t));
+    t->comm->phase = "writing a checkpoint";
+    RECORD(r, ls_recorder_save(&r->recorder, last));
+    return LS_OK;
 }
 
 /* All ranks stop after the same step; the checkpoint makes it as if nothing had happened. */
 static ls_status stop(run *r) {
     ls_trainer *t = r->trainer;
-    if (is_root(r)) note(t, ls_recorder_save(&r->recorder, false));
+    LS_TRY(save(r, false));
     LS_TRY(ls_comm_agree(t->comm, t->trouble));
     return ls_comm_everywhere(t->comm, ls_fail(LS_STOPPED, "stopped on request after step %lld, checkpoint written; "
                                                            "resume=auto goes on", (long long)t->step));
@@ -63,11 +74,11 @@ static ls_status train_loop(run *r) {
     while (!finished(t)) {
         t->stop_wanted = ls_signals_stop_wanted();
         LS_TRY(ls_train_step(t));
-        if (is_root(r)) note(t, ls_recorder_step(&r->recorder));
+        RECORD(r, ls_recorder_step(&r->recorder));
         ls_progress_step(&r->progress, t);
         if (t->batch_in_epoch == 0) LS_TRY(end_epoch(r));
         if (t->stop_agreed && !finished(t)) return stop(r);
-        if (is_root(r) && ls_recorder_due(&r->recorder)) note(t, ls_recorder_save(&r->recorder, false));
+        if (ls_recorder_due(&r->recorder) && !finished(t)) LS_TRY(save(r, false)); /* at the end finish() does */
     }
     return ls_comm_agree(t->comm, t->trouble);
 }
@@ -84,21 +95,18 @@ static ls_status test(run *r) {
     free(all);
     LS_TRY(status);
     if (!is_root(r)) return LS_OK;
-    ls_metrics_set_test(r->recorder.metrics, mean(score.loss, count), mean(score.correct, count));
+    ls_metrics_set_test(r->recorder.metrics, ls_mean(score.loss, count), ls_mean(score.correct, count));
     if (t->options.progress != LS_PROGRESS_NONE)
-        printf("test loss %.4f acc %.4f\n", mean(score.loss, count), mean(score.correct, count));
+        printf("test loss %.4f acc %.4f\n", ls_mean(score.loss, count), ls_mean(score.correct, count));
     return LS_OK;
 }
 
 static ls_status finish(run *r) {
     ls_trainer *t = r->trainer;
-    ls_status status = LS_OK;
-    t->comm->phase = "writing the last checkpoint";
-    if (is_root(r)) { /* the metrics first: a run that is marked as finished is never written to again */
-        status = ls_metrics_write(r->recorder.metrics, 1);
-        if (status == LS_OK) status = ls_recorder_save(&r->recorder, true);
-    }
-    return ls_comm_agree(t->comm, status);
+    /* the metrics first: a run that is marked as finished is never written to again */
+    RECORD(r, ls_metrics_write(r->recorder.metrics, 1));
+    LS_TRY(save(r, true));
+    return ls_comm_agree(t->comm, t->trouble);
 }
 
 static void conclude(run *r) {
@@ -128,14 +136,18 @@ static ls_status open_run(run *r, ls_resumed *resumed) {
     bool from_checkpoint = false;
     ls_status status = *t->options.output ? ls_strdup(&r->recorder.folder, t->options.output)
                                           : ls_run_folder_default(r->config_path, &r->recorder.folder);
+    t->comm->phase = "opening the run folder";
     if (status == LS_OK) status = ls_config_resolve_result(t->config, &r->recorder.config_yaml);
     if (status == LS_OK && is_root(r))
         status = ls_recorder_open(&r->recorder, r->config_path, resumed, &from_checkpoint);
     LS_TRY(ls_comm_agree(t->comm, status));
     LS_TRY(ls_comm_broadcast(t->comm, &from_checkpoint, sizeof from_checkpoint, 0));
-    if (!from_checkpoint) return LS_OK;
     LS_TRY(ls_comm_broadcast(t->comm, resumed, sizeof *resumed, 0));
-    return ls_trainer_resume(t, &resumed->mark, &resumed->epoch_score);
+    r->recorder.best = resumed->best;
+    if (!from_checkpoint) return LS_OK;
+    LS_TRY(ls_trainer_resume(t, &resumed->mark, &resumed->epoch_score));
+    ls_trainer_order_epoch(t);
+    return LS_OK;
 }
 
 static ls_status run_all(run *r) {

@@ -3,6 +3,8 @@
 #ifndef LOCKSTEP_TRAIN_TRAINER_H
 #define LOCKSTEP_TRAIN_TRAINER_H
 
+#include <math.h>
+
 #include "core/team.h"
 #include "dist/comm.h"
 #include "dist/tree_sum.h"
@@ -28,6 +30,11 @@ typedef struct ls_score {
     double loss, correct;
     int64_t count;
 } ls_score;
+
+/* sum / count; NaN of nothing. */
+static inline double ls_mean(double sum, int64_t count) {
+    return count > 0 ? sum / (double)count : (double)NAN;
+}
 
 /* Words that ride along with the step's sum over all ranks. */
 enum { LS_WORD_LOSS, LS_WORD_CORRECT, LS_WORD_STOP, LS_WORD_TROUBLE, LS_STEP_WORDS };
@@ -72,6 +79,10 @@ double ls_trainer_learning_rate(const ls_trainer *trainer);
  * everywhere, and a trouble is returned everywhere. LS_NOT_FINITE names step and tensor; LS_REPLICAS_DIFFER the rank.
  * Collective. */
 ls_status ls_train_step(ls_trainer *trainer);
+
+/* Do all ranks hold the same model now? Every check_interval steps, and before anything is saved: a fault must not get into
+ * a checkpoint. Nothing with check_interval=0. LS_REPLICAS_DIFFER names the rank. Collective. */
+ls_status ls_trainer_check_replicas(ls_trainer *trainer);
 
 /* Puts the epoch's samples in order: at its begin, and after a resume in its middle. */
 void ls_trainer_order_epoch(ls_trainer *trainer);

@@ -98,7 +98,7 @@ fi
 expect 2 "expected lockstep diff A B" -- diff one
 expect 2 "expected lockstep diff A B" -- diff one seed late
 expect 2 "is a checkpoint and one a run" -- diff one one/checkpoint-25.h5
-expect 2 "--json is an option of inspect, eval and attack" -- diff --json one seed
+expect 2 "diff: takes no --json" -- diff --json one seed
 expect 2 "expected lockstep inspect FILE" -- inspect
 expect 2 "expected lockstep inspect FILE" -- inspect one seed
 
