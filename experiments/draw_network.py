@@ -1,5 +1,5 @@
-"""Figures of a trained network: first-layer weights of an MLP (figure 6 of the first report), first-layer kernels of a CNN
-(figure 8), and what its first layers make of an image (figures 7 and 9), computed here from the checkpoint."""
+"""Figures of a trained network: first-layer weights of an MLP (figure 6 of the first report), first-layer kernels of a
+CNN (figure 8), and what its first layers make of an image (figures 7 and 9), computed here from the checkpoint."""
 
 import numpy as np
 
@@ -87,7 +87,8 @@ def first_maps(run, image):
     if not layers or layers[0].type != "conv2d":
         raise Missing("the first layer is no convolution")
     tensor, keys = run.tensors(layers[0].name), layers[0].keys
-    maps = convolve(image * run.pixel_scale, tensor["weight"], tensor.get("bias"), int(keys["stride"]), int(keys["pad"]))
+    maps = convolve(image * run.pixel_scale, tensor["weight"], tensor.get("bias"), int(keys["stride"]),
+                    int(keys["pad"]))
     names = {"conv2d": "convolution", "batchnorm": "BatchNorm", "instance_norm": "instance norm", "relu": "ReLU"}
     applied = [names["conv2d"]]
     for layer in layers[1:]:

@@ -86,8 +86,8 @@ def mistakes(run):
 
 def draw_curves(accuracy_axes, loss_axes, curve, samples):
     epsilon, accuracy = curve["epsilon"], curve["accuracy"]
-    accuracy_axes.errorbar(epsilon, accuracy, yerr=uncertainty(accuracy, samples), color=BLUE, linewidth=1.8, marker="o",
-                           markersize=4, capsize=2)
+    accuracy_axes.errorbar(epsilon, accuracy, yerr=uncertainty(accuracy, samples), color=BLUE, linewidth=1.8,
+                           marker="o", markersize=4, capsize=2)
     accuracy_axes.set_ylim(-0.02, 1.02)
     accuracy_axes.set_title("Accuracy")
     loss_axes.plot(epsilon, curve["loss"], color=VERMILION, linewidth=1.8, marker="o", markersize=4)
@@ -102,7 +102,7 @@ def label_row(axes, text):
 
 
 def draw_examples(figure, epsilon, examples):
-    """A column for each example: original, signs, and the adversarial images of some epsilons, with what each is taken for."""
+    """A column for each example: original, signs, adversarial images of some epsilons, and what each is taken for."""
     count = len(examples["sample"])
     positive = np.flatnonzero(epsilon > 0)
     chosen = positive[np.unique(np.linspace(0, len(positive) - 1, min(4, len(positive))).round().astype(int))] \

@@ -1,9 +1,9 @@
 #!/usr/bin/env python3
-"""Draws figures of a run from its HDF5 files: figures.py FIGURE RUN [-o FILE]; figures.py RUN is figures.py history RUN.
+"""Draws figures of a run from its HDF5 files: figures.py FIGURE RUN [-o FILE]; figures.py RUN draws the history.
 
-A figure is a function that takes a Run and returns a matplotlib Figure, and a line in FIGURES. confusion and mistakes want
-RUN/eval.h5 (lockstep eval RUN/checkpoint-N.h5 --output RUN/eval.h5), attack wants RUN/attack.h5 (lockstep attack, likewise),
-activations one of them for an image."""
+A figure is a function that takes a Run and returns a matplotlib Figure, and a line in FIGURES. confusion and mistakes
+want RUN/eval.h5 (lockstep eval RUN/checkpoint-N.h5 --output RUN/eval.h5), attack wants RUN/attack.h5 (lockstep attack,
+likewise), activations one of them for an image."""
 
 import argparse
 import sys
@@ -15,8 +15,8 @@ from draw_network import activations, kernels, weights
 from draw_results import attack, confusion, mistakes
 from runs import Missing, read_runs
 
-FIGURES = {figure.__name__: figure for figure in (history, iterations, weights, kernels, activations, confusion, mistakes,
-                                                  attack)}
+FIGURES = {figure.__name__: figure
+           for figure in (history, iterations, weights, kernels, activations, confusion, mistakes, attack)}
 
 
 def draw(name, run, output):

@@ -29,7 +29,7 @@ class Missing(Exception):
 
 class Run:
     """One run. epoch, step: column name -> array; test: "loss", "accuracy", or empty; facts: name -> text; config: the
-    resolved configuration as text, or empty. What checkpoints and the files of eval and attack hold is read when asked for."""
+    resolved configuration as text, or empty. Checkpoints and the files of eval and attack are read when asked for."""
 
     def __init__(self, folder):
         self.folder = Path(folder)
@@ -139,7 +139,7 @@ class Run:
                     if name.startswith(f"{layer}.") and "." not in name[len(layer) + 1:]}
 
     def first_weight(self):
-        """Name and values of the first weight of a dense layer [units, inputs] or a convolution [channels, inputs, h, w]."""
+        """Name and values of the first weight, [units, inputs] or of a convolution [channels, inputs, h, w]."""
         for layer in self.layers():
             if layer.type in ("dense", "conv2d"):
                 return f"{layer.name}.weight", self.tensors(layer.name)["weight"]
