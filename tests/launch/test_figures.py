@@ -1,6 +1,7 @@
-"""report.py and figures.py on files written here in the layouts of metrics.h, checkpoint.h and eval.h, and on a run of the
-program: test_figures.py EXPERIMENTS FOLDER [BINARY DATA]"""
+"""report.py and figures.py on files written here in the layouts of metrics.h, checkpoint.h and eval.h, and on a run of
+the program: test_figures.py EXPERIMENTS FOLDER [BINARY DATA]"""
 
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -239,8 +240,6 @@ def test_real_run(binary, data):
     config.write_text("split: 1700\nepochs: 2\nbatch: 64\noptimizer: momentum\nlr: 0.02\nnetwork:\n"
                       "  - conv2d: {channels: 6}\n  - instance_norm\n  - relu\n  - max_pool: {kernel: 2}\n  - flatten\n"
                       "  - dense: {units: 10}\n")
-    for path in folder.glob("*.png"):
-        path.unlink()
     subprocess.run([binary, "train", config, f"data={data}", f"output={folder}", "overwrite=true", "progress=none"],
                    check=True, stdout=subprocess.DEVNULL)
     [checkpoint] = folder.glob("checkpoint-*.h5")
@@ -268,6 +267,7 @@ def test_real_run(binary, data):
         assert first, "examples are recognised as they are"
 
 
+shutil.rmtree(FOLDER, ignore_errors=True)
 if len(sys.argv) > 3:
     test_real_run(sys.argv[3], sys.argv[4])
 else:
