@@ -21,10 +21,11 @@ if [[ -z $SANITIZED ]]; then # sanitizers need terabytes of addresses
   check "no run was begun" test ! -e apart
 fi
 
-# --- one rank is killed in mid-run
+# --- one rank is killed in mid-run, once there is something to read
 
 # shellcheck disable=SC2016
-WRAP=(bash -c "$on_rank_1"'(sleep 2; kill -KILL $$) & fi; exec "$@"' wrapper)
+WRAP=(bash -c "$on_rank_1"'(while [[ ! -e killed/metrics.h5 ]]; do sleep 0.1; done
+  sleep 0.3; kill -KILL $$) & fi; exec "$@"' wrapper)
 run 3 train "${SMALL[@]}" epochs=100000 output=killed progress=none
 check "a killed rank ends all with a code: $CODE" test "$CODE" != 0 -a "$CODE" != 124
 check "no fingerprint" test -z "$(fingerprint)"
