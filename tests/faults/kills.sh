@@ -8,7 +8,7 @@ source "$(dirname "${BASH_SOURCE[0]}")/common.sh"
 KILLS=$((30 * SCALE)) LATE=$((20 * SCALE)) TORN=$((5 * SCALE))
 RUN=(steps=40 checkpoint_interval=2 keep=2)
 # Slow fsyncs: most of the time a temporary file is there.
-SLOW=(env "LD_PRELOAD=$LOCKSTEP_FAILING_FILES" "FAILING_FILES_FOLDER=$WORK/" FAILING_FILES_DELAY=15 "$LOCKSTEP")
+SLOW=(env "LD_PRELOAD=$LOCKSTEP_FAILING_FILES" "FAILING_FILES_FOLDER=$WORK/" FAILING_FILES_DELAY=40 "$LOCKSTEP")
 export ASAN_OPTIONS=${ASAN_OPTIONS:-}:verify_asan_link_order=0
 
 # Waits for the moment of kill number I; false if the run ends before.
