@@ -17,7 +17,7 @@
 #include "core/dataset.h"
 #include "core/shards.h"
 #include "graph/parameters.h"
-#include "layers/fusion.h"
+#include "graph/fusion.h"
 
 enum { LS_MAX_DIMS = 8, LS_MAX_INPUTS = 3 };
 
@@ -206,7 +206,8 @@ ls_grad_prologue ls_op_grad_prologue(const ls_op *op);
 ls_grad_epilogue ls_op_grad_epilogue(const ls_op *op);
 
 /* Lays out a recorded graph whose last op is a loss (training) or any op (evaluation). fuse: fold BatchNorm, activation
- * and dropout into loads and stores; the result is the same bits either way. The plan refers to the graph. */
+ * and dropout into loads and stores; the result is the same bits either way. The plan refers to the graph and writes
+ * fusion and addresses into it: one plan a graph at a time. */
 ls_status ls_plan_create(ls_graph *graph, bool fuse, int threads, ls_plan **plan);
 void ls_plan_destroy(ls_plan **plan);
 

@@ -76,6 +76,17 @@ static void touch_all(ls_plan *plan) {
     }
 }
 
+/* What is read after a replay lives to its end: the loss, what it was made of, and of an attack the input's gradient. */
+static void touch_results(ls_plan *plan) {
+    ls_graph *graph = plan->graph;
+    int last = plan->stage_count - 1;
+    ls_op *loss = graph->ops[graph->op_count - 1];
+    touch_value(plan, last, loss->out);
+    touch_value(plan, last, loss->in[0]);
+    for (int i = 0; graph->purpose == LS_ATTACKING && i < graph->op_count; i++)
+        if (!graph->ops[i]->in[0]) touch_grad(plan, last, graph->ops[i]->out);
+}
+
 static int by_size(const void *a, const void *b) {
     const ls_buffer *x = *(const ls_buffer *const *)a, *y = *(const ls_buffer *const *)b;
     if (x->size != y->size) return x->size < y->size ? 1 : -1;
@@ -132,6 +143,7 @@ ls_status ls_plan_allocate(ls_plan *plan) {
     /* an op has at most a value, a gradient and a stored input */
     LS_TRY(ls_calloc(&plan->buffers, 3 * (size_t)graph->op_count, sizeof *plan->buffers, "a plan"));
     touch_all(plan);
+    touch_results(plan);
     LS_TRY(place_buffers(plan));
     LS_TRY(graph->backend->allocate(&plan->memory, plan->memory_size, "activations and their gradients"));
     for (int i = 0; i < plan->buffer_count; i++)

@@ -6,7 +6,7 @@
 #define LOCKSTEP_LAYERS_FUSION_REF_H
 
 #include "core/real.h"
-#include "layers/fusion.h"
+#include "graph/fusion.h"
 
 /* x' of rows [row, row + rows) into out [rows][pixels][channels]; stores into p->stored as well where it is
  * set (out may be that place). */

@@ -10,7 +10,7 @@
 
 #include "core/real.h"
 #include "core/shards.h"
-#include "layers/fusion.h"
+#include "graph/fusion.h"
 
 enum {
     /* prologue */

@@ -13,7 +13,7 @@
 #include <stddef.h>
 
 #include "core/shards.h"
-#include "layers/fusion.h"
+#include "graph/fusion.h"
 #include "layers/layer.h"
 
 typedef struct ls_conv2d_args {

@@ -6,8 +6,8 @@
  * Pointers to `void` are to fp32 or fp64 elements, as the kernel's name says. Rows are the local rows of the shards.
  * A normalisation is a set of vectors of length channels; the mean is subtracted first, since with an eps of 1e-8 the
  * scale can reach 1e4 and x scale + shift would cancel. */
-#ifndef LOCKSTEP_LAYERS_FUSION_H
-#define LOCKSTEP_LAYERS_FUSION_H
+#ifndef LOCKSTEP_GRAPH_FUSION_H
+#define LOCKSTEP_GRAPH_FUSION_H
 
 #include <stdbool.h>
 #include <stdint.h>
