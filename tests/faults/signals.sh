@@ -26,7 +26,7 @@ expect_stopped() { # FOLDER WHAT
 begin=$(date +%s%N)
 make_reference "${RUN[@]}"
 # The signal comes within the first part of a run, however fast the machine is.
-window=$((($(date +%s%N) - begin) / 1000000 * 2 / 5 + 1))
+window=$((2 * ($(date +%s%N) - begin) / 5000000 + 1))
 stopped=0 ended=0
 for ((i = 0; i < CASES; i++)); do
   ranks=$((1 + RANDOM % 4)) folder=$WORK/run
