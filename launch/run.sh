@@ -66,7 +66,7 @@ pass_on() { # SIGNAL
   STOP_WANTED=$1
 }
 
-# One run; sets CODE. In a session of its own, so that Ctrl-C reaches this script alone.
+# One run; sets CODE. setsid keeps the terminal's Ctrl-C away from mpirun, so that it reaches this script alone.
 train() {
   # shellcheck disable=SC2086 # options are words
   setsid mpirun ${MPIRUN_OPTIONS:-} -n "$RANKS" "$LOCKSTEP" train "${WORDS[@]}" resume=auto </dev/null &
