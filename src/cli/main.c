@@ -126,7 +126,7 @@ static error_t parse_option(int key, char *argument, struct argp_state *state) {
     case KEY_FORMAT: line->format = argument; return 0;
     case KEY_KEYS: print_keys(); exit_after_output(); return 0;
     case 'v': line->verbose = true; return 0;
-    case 'V': fputs(ls_version_text(), stdout); exit_after_output(); return 0;
+    case 'V': ls_version_print(stdout); exit_after_output(); return 0;
     case '?': print_help(state); exit_after_output(); return 0;
     case ARGP_KEY_ARG:
         if (line->count == MOST_WORDS) return EINVAL;

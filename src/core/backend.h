@@ -5,6 +5,7 @@
 
 #include <stddef.h>
 
+#include "core/instruction_set.h"
 #include "core/status.h"
 
 /* Element type of parameters, activations and gradients. */
@@ -14,7 +15,7 @@ static inline size_t ls_dtype_size(ls_dtype dtype) { return dtype == LS_FP64 ? 8
 
 typedef struct ls_backend {
     const char *name;            /* "cpu" */
-    const char *instruction_set; /* of the kernels: "portable" */
+    ls_instruction_set instruction_set; /* of the kernels */
     ls_dtype dtype;
     /* Device memory, aligned to 64 bytes and zeroed; `what` names it in the message of a failure (LS_INTERNAL). */
     ls_status (*allocate)(void *out, size_t size, const char *what);
@@ -24,7 +25,24 @@ typedef struct ls_backend {
     void (*download)(void *host, const void *device, size_t size);
 } ls_backend;
 
-/* The back end of that name for elements of this type. LS_USAGE: no such back end. */
+/* The back end of that name for elements of this type, with the kernels of the tier that ls_instruction_set_choose()
+ * gives; in fp64 they are the portable ones on every processor. LS_USAGE: no such back end, or a wrong LOCKSTEP_ISA. */
 ls_status ls_backend_find(const char *name, ls_dtype dtype, const ls_backend **backend);
+/* The same with the kernels of a given tier, which the processor must have. */
+ls_status ls_backend_find_for(const char *name, ls_dtype dtype, ls_instruction_set set, const ls_backend **backend);
+
+/* A table of kernels exists once for each tier (core/real.h): LS_KERNELS declares all, LS_KERNELS_OF picks the one for a
+ * back end. */
+#ifdef __x86_64__
+#define LS_KERNELS(type, name) extern const type name##_f32, name##_f64, name##_avx2, name##_avx512
+#define LS_KERNELS_OF(backend, name)                           \
+    ((backend)->dtype == LS_FP64                 ? &name##_f64    \
+     : (backend)->instruction_set == LS_AVX512 ? &name##_avx512 \
+     : (backend)->instruction_set == LS_AVX2   ? &name##_avx2   \
+                                               : &name##_f32)
+#else
+#define LS_KERNELS(type, name) extern const type name##_f32, name##_f64
+#define LS_KERNELS_OF(backend, name) ((backend)->dtype == LS_FP64 ? &name##_f64 : &name##_f32)
+#endif
 
 #endif

@@ -1,6 +1,8 @@
-/* One source, two precisions. Reference kernels are written with `real` and compiled twice: as they are for
- * fp32 and with LS_F64 defined for fp64, which the gradient checks and `precision: fp64` use.
- * LS_NAME(dense_forward_ref) becomes dense_forward_ref_f32 or dense_forward_ref_f64. */
+/* One source, two precisions, and the tiers of instructions. Reference kernels are written with `real` and compiled as
+ * they are for fp32, with LS_F64 defined for fp64, which the gradient checks and `precision: fp64` use, and, those that
+ * work element by element, with LS_FOR_AVX2 and LS_FOR_AVX512 for wider vectors: without contraction and reordering
+ * (-ffp-contract=off, no -ffast-math) the bits are the same in every tier.
+ * LS_NAME(ls_prologue_rows) becomes ls_prologue_rows_f32, _f64, _avx2 or _avx512. */
 #ifndef LOCKSTEP_CORE_REAL_H
 #define LOCKSTEP_CORE_REAL_H
 
@@ -9,7 +11,13 @@ typedef double real;
 #define LS_NAME(name) name##_f64
 #else
 typedef float real;
+#if defined LS_FOR_AVX512
+#define LS_NAME(name) name##_avx512
+#elif defined LS_FOR_AVX2
+#define LS_NAME(name) name##_avx2
+#else
 #define LS_NAME(name) name##_f32
+#endif
 #endif
 
 #endif

@@ -240,6 +240,7 @@ static ls_status write_checkpoint(import *in, const char *path) {
     ls_progress_mark mark = {.seed = (uint64_t)in->options.seed,
                              .data_digest = in->data.digest,
                              .fingerprint = ls_state_fingerprint(&in->state, 0),
+                             .instruction_set = in->network->parameters.backend->instruction_set,
                              .height = (uint64_t)in->data.train.height,
                              .width = (uint64_t)in->data.train.width,
                              .classes = (uint64_t)in->data.train.classes};

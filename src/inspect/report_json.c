@@ -1,3 +1,4 @@
+#include "core/instruction_set.h"
 #include "inspect/json.h"
 #include "inspect/report.h"
 #include "inspect/summary.h"
@@ -37,6 +38,7 @@ static void write_model(ls_json *json, const char *key, const ls_saved_model *mo
     ls_json_bool(json, "finished", mark->finished);
     ls_json_count(json, "seed", mark->seed);
     ls_json_hash(json, "data_digest", mark->data_digest);
+    ls_json_text(json, "instruction_set", ls_instruction_set_name((ls_instruction_set)mark->instruction_set));
     ls_json_count(json, "height", mark->height);
     ls_json_count(json, "width", mark->width);
     ls_json_count(json, "classes", mark->classes);

@@ -1,6 +1,7 @@
 #include <inttypes.h>
 #include <string.h>
 
+#include "core/instruction_set.h"
 #include "inspect/report.h"
 #include "inspect/summary.h"
 #include "io/hdf5.h"
@@ -39,6 +40,8 @@ static void print_model(const ls_saved_model *model, FILE *out) {
     fprintf(out, "  step             %" PRIu64 ", after %" PRIu64 " epochs and %" PRIu64 " batches%s\n",
             mark->step, mark->epoch, mark->batch_in_epoch, mark->finished ? "; the run is finished" : "");
     fprintf(out, "  seed             %" PRIu64 "\n", mark->seed);
+    fprintf(out, "  instructions     %s\n",
+            ls_instruction_set_name((ls_instruction_set)mark->instruction_set));
     fprintf(out,
             "  data             digest %016" PRIx64 ", images of %" PRIu64 " x %" PRIu64 " in %" PRIu64
             " classes\n",

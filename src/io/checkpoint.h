@@ -32,6 +32,7 @@ typedef struct ls_progress_mark {
     uint64_t data_digest; /* XXH3-64 of the data's bytes */
     uint64_t fingerprint; /* of the state at `step` */
     bool finished;        /* the run has come to its end */
+    uint64_t instruction_set; /* ls_instruction_set of the kernels that made it */
     uint64_t height, width, classes; /* of the data: with the configuration they give the model's shapes */
 } ls_progress_mark;
 

@@ -3,7 +3,7 @@
 #include "core/rng.h"
 
 const ls_elementwise_kernels *ls_elementwise_kernels_for(const ls_backend *backend) {
-    return backend->dtype == LS_FP64 ? &ls_elementwise_ref_f64 : &ls_elementwise_ref_f32;
+    return LS_KERNELS_OF(backend, ls_elementwise_ref);
 }
 
 /* The prologue that this op, unfused, amounts to. */

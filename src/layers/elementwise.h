@@ -17,7 +17,7 @@ typedef struct ls_elementwise_kernels {
                                 int last, void *out);
 } ls_elementwise_kernels;
 
-extern const ls_elementwise_kernels ls_elementwise_ref_f32, ls_elementwise_ref_f64;
+LS_KERNELS(ls_elementwise_kernels, ls_elementwise_ref);
 const ls_elementwise_kernels *ls_elementwise_kernels_for(const ls_backend *backend);
 
 /* y = act(x), of any shape. */

@@ -26,10 +26,10 @@ ls_update ls_optimizer_step(const ls_optimizer *optimizer, double lr, uint64_t s
 /* Elements [first, last), all in one of the two regions of the gradient arena. */
 static void apply_region(const ls_update *update, ls_parameters *p, int64_t first, int64_t last, int64_t shift) {
     if (first >= last) return;
-    void (*kernel)(const ls_update *, int64_t, void *, const void *, void *, void *) =
-        p->backend->dtype == LS_FP64 ? ls_update_ref_f64 : ls_update_ref_f32;
-    kernel(update, last - first, ls_arena_at(p, p->value, first), ls_arena_at(p, p->gradient, first + shift),
-           p->moment1 ? ls_arena_at(p, p->moment1, first) : NULL, p->moment2 ? ls_arena_at(p, p->moment2, first) : NULL);
+    LS_KERNELS_OF(p->backend, ls_update_ref)
+        ->apply(update, last - first, ls_arena_at(p, p->value, first), ls_arena_at(p, p->gradient, first + shift),
+                p->moment1 ? ls_arena_at(p, p->moment1, first) : NULL,
+                p->moment2 ? ls_arena_at(p, p->moment2, first) : NULL);
 }
 
 void ls_optimizer_apply(const ls_update *update, ls_parameters *parameters, int64_t first, int64_t last) {

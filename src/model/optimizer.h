@@ -40,7 +40,9 @@ ls_update ls_optimizer_step(const ls_optimizer *optimizer, double lr, uint64_t s
 void ls_optimizer_apply(const ls_update *update, ls_parameters *parameters, int64_t first, int64_t last);
 
 /* Kernels over contiguous elements; m and v may be NULL where the kind has none. */
-void ls_update_ref_f32(const ls_update *update, int64_t count, void *w, const void *g, void *m, void *v);
-void ls_update_ref_f64(const ls_update *update, int64_t count, void *w, const void *g, void *m, void *v);
+typedef struct ls_update_kernels {
+    void (*apply)(const ls_update *update, int64_t count, void *w, const void *g, void *m, void *v);
+} ls_update_kernels;
+LS_KERNELS(ls_update_kernels, ls_update_ref);
 
 #endif

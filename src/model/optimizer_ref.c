@@ -39,10 +39,12 @@ static void adam(const ls_update *u, int64_t count, real *restrict w, const real
     }
 }
 
-void LS_NAME(ls_update_ref)(const ls_update *update, int64_t count, void *w, const void *g, void *m, void *v) {
+static void apply(const ls_update *update, int64_t count, void *w, const void *g, void *m, void *v) {
     switch ((ls_optimizer_kind)update->kind) {
     case LS_SGD: sgd(update, count, w, g); break;
     case LS_MOMENTUM: momentum(update, count, w, g, m); break;
     case LS_ADAM: adam(update, count, w, g, m, v); break;
     }
 }
+
+const ls_update_kernels LS_NAME(ls_update_ref) = {apply};

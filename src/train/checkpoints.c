@@ -100,6 +100,7 @@ ls_status ls_checkpoints_save(const char *folder, ls_trainer *t, const char *con
                              .data_digest = t->data.digest,
                              .fingerprint = ls_trainer_fingerprint(t),
                              .finished = finished,
+                             .instruction_set = t->backend->instruction_set,
                              .height = (uint64_t)t->data.train.height,
                              .width = (uint64_t)t->data.train.width,
                              .classes = (uint64_t)t->data.train.classes};
@@ -172,6 +173,11 @@ static ls_status check_mark(const ls_checkpoint *checkpoint, const ls_trainer *t
         return ls_fail(LS_BAD_DATA, "%s: step %" PRIu64 " is not batch %" PRIu64 " of epoch %" PRIu64 " at %" PRIu64
                        " batches an epoch", ls_checkpoint_path(checkpoint), mark->step, mark->batch_in_epoch, mark->epoch,
                        batches);
+    if (mark->instruction_set != t->backend->instruction_set)
+        ls_log(LS_LOG_WARNING, "%s was made with %s instructions, the run goes on with %s: the bits will not be those of a run "
+               "on one of them", ls_checkpoint_path(checkpoint),
+               ls_instruction_set_name((ls_instruction_set)mark->instruction_set),
+               ls_instruction_set_name(t->backend->instruction_set));
     return LS_OK;
 }
 

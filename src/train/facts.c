@@ -20,9 +20,11 @@
 
 #define HDF5_NUMBER STRING(H5_VERS_MAJOR) "." STRING(H5_VERS_MINOR) "." STRING(H5_VERS_RELEASE)
 
-const char *ls_version_text(void) {
-    return "lockstep " LOCKSTEP_VERSION " (git " LOCKSTEP_GIT ")\n" MPI_NAME "\nHDF5 " HDF5_NUMBER
-           "\ncompiler " __VERSION__ "\nkernels: portable C (cpu)\n";
+void ls_version_print(FILE *out) {
+    ls_instruction_set set;
+    fprintf(out, "lockstep %s (git %s)\n%s\nHDF5 %s\ncompiler %s\n", LOCKSTEP_VERSION, LOCKSTEP_GIT, MPI_NAME,
+            HDF5_NUMBER, __VERSION__);
+    if (ls_instruction_set_choose(&set) == LS_OK) fprintf(out, "instructions %s (cpu)\n", ls_instruction_set_name(set));
 }
 
 static void add(ls_facts *facts, const char *name, const char *format, ...) __attribute__((format(printf, 3, 4)));
@@ -53,7 +55,7 @@ ls_status ls_facts_collect(const ls_trainer *t, const char *config_path, ls_fact
     add(facts, "threads", "%lld", (long long)t->options.threads);
     add(facts, "comm", "%s", t->comm->class->name);
     add(facts, "backend", "%s", t->backend->name);
-    add(facts, "instruction_set", "%s", t->backend->instruction_set);
+    add(facts, "instruction_set", "%s", ls_instruction_set_name(t->backend->instruction_set));
     add(facts, "lockstep", "%s", LOCKSTEP_VERSION);
     add(facts, "git", "%s", LOCKSTEP_GIT);
     add(facts, "mpi", "%s", MPI_NAME);

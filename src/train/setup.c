@@ -46,10 +46,30 @@ static ls_status create_programs(ls_trainer *t) {
     return LS_OK;
 }
 
+/* Ranks on processors that differ compute with what all of them have, or their bits would differ. */
+static ls_status agree_on_instructions(ls_comm *comm, ls_instruction_set *set) {
+    ls_instruction_set own = LS_PORTABLE, *all;
+    LS_TRY(ls_comm_agree(comm, ls_instruction_set_choose(&own)));
+    LS_TRY(ls_comm_agree(comm, ls_calloc(&all, (size_t)comm->size, sizeof *all, "the instruction sets")));
+    ls_status status = ls_comm_allgather_equal(comm, &own, sizeof own, all);
+    *set = own;
+    for (int r = 0; status == LS_OK && r < comm->size; r++)
+        if (all[r] < *set) *set = all[r];
+    free(all);
+    return status;
+}
+
+/* Collective. */
+static ls_status create_backend(ls_trainer *t) {
+    ls_dtype dtype = t->options.precision == LS_PRECISION_FP64 ? LS_FP64 : LS_FP32;
+    ls_instruction_set set;
+    LS_TRY(agree_on_instructions(t->comm, &set));
+    return ls_backend_find_for("cpu", dtype, set, &t->backend);
+}
+
 static ls_status create_model(ls_trainer *t) {
     const ls_options *o = &t->options;
     ls_shards shards; /* only for the number of nodes, which does not depend on the batch */
-    LS_TRY(ls_backend_find("cpu", o->precision == LS_PRECISION_FP64 ? LS_FP64 : LS_FP32, &t->backend));
     LS_TRY(ls_shards_create(&shards, (int)o->shards, t->comm->rank, t->comm->size, o->batch));
     LS_TRY(ls_network_create(t->config, t->data.train.height, t->data.train.width, t->data.train.classes, &t->network));
     LS_TRY(ls_parameters_allocate(&t->network->parameters, t->backend, ls_optimizer_moments(o->optimizer),
@@ -95,6 +115,7 @@ ls_status ls_trainer_create(ls_comm *comm, ls_config *config, ls_trainer **out) 
     status = ls_comm_agree(comm, ls_config_settings(config, &t->options));
     if (status == LS_OK)
         status = ls_data_load(comm, t->options.data, t->options.split, (uint64_t)t->options.seed, &t->data);
+    if (status == LS_OK) status = create_backend(t);
     if (status == LS_OK) status = ls_comm_agree(comm, create_rest(t));
     if (status == LS_OK) status = warn_about_cores(t);
     if (status != LS_OK)

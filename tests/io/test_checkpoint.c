@@ -14,12 +14,13 @@
 #include <cmocka.h>
 
 #include "io/atomic_file.h"
+#include "core/instruction_set.h"
 #include "io/hdf5.h"
 #include "io/scratch.h"
 
 static const char config[] = "network: small\nlearning_rate: 0.05  # \xce\xb7\n";
 static const ls_progress_mark mark = {12, 1, 4, 0xfedcba9876543210u, 0x8000000000000001u, UINT64_MAX, true,
-                                      28, 30, 10};
+                                      LS_AVX2, 28, 30, 10};
 
 enum { RECORDS = 9, BIG_ROWS = 300, BIG_COLUMNS = 1001 };
 static float weight[10][4], conv[2][3][3][3], big[BIG_ROWS][BIG_COLUMNS];
@@ -95,6 +96,7 @@ static void round_trip_is_exact(void **state) {
     assert_true(found->data_digest == mark.data_digest && found->fingerprint == mark.fingerprint);
     assert_true(found->finished);
     assert_true(found->height == mark.height && found->width == mark.width && found->classes == mark.classes);
+    assert_true(found->instruction_set == LS_AVX2);
 
     make_records(records);
     for (int i = 0; i < RECORDS; i++) {

@@ -12,11 +12,12 @@
 #include <cmocka.h>
 #include <hdf5.h>
 
+#include "core/instruction_set.h"
 #include "io/hdf5.h"
 #include "io/scratch.h"
 #include "io/seal.h"
 
-static const ls_progress_mark mark = {3, 1, 1, 1, 2, 3, false, 28, 28, 10};
+static const ls_progress_mark mark = {3, 1, 1, 1, 2, 3, false, LS_PORTABLE, 28, 28, 10};
 static float weight[2][3] = {{1, 2, 3}, {4, 5, 6}};
 
 static char *write_small(void) {
@@ -160,7 +161,7 @@ static void put_attribute(hid_t group, const char *name, uint64_t value, trick h
 
 static void put_progress(hid_t file, trick how) {
     static const char *const names[] = {"step",        "epoch",       "batch_in_epoch", "seed",
-                                        "data_digest", "fingerprint", "height", "width", "classes",
+                                        "data_digest", "fingerprint", "instruction_set", "height", "width", "classes",
                                         "finished"};
     if (how == NO_PROGRESS) return;
     if (how == PROGRESS_IS_DATASET) {
@@ -170,11 +171,12 @@ static void put_progress(hid_t file, trick how) {
         return;
     }
     hid_t group = H5Gcreate2(file, "progress", H5P_DEFAULT, H5P_DEFAULT, H5P_DEFAULT);
-    for (int i = 0; i < 10; i++) {
-        if (how == NO_SEED && i == 3) continue;
-        uint64_t value = i == 9 ? how == FINISHED_TWICE ? 2 : 1 : 4;
+    enum { SEED = 3, INSTRUCTION_SET = 6, COUNT = sizeof names / sizeof *names, FINISHED = COUNT - 1 };
+    for (int i = 0; i < COUNT; i++) {
+        if (how == NO_SEED && i == SEED) continue;
+        uint64_t value = i == FINISHED ? how == FINISHED_TWICE ? 2 : 1 : i == INSTRUCTION_SET ? LS_AVX2 : 4;
         if (how == STEP_TOO_LARGE && i == 0) value = (uint64_t)1 << 53;
-        put_attribute(group, names[i], value, i == 3 ? how : NONE);
+        put_attribute(group, names[i], value, i == SEED ? how : NONE);
     }
     H5Gclose(group);
 }

@@ -8,7 +8,7 @@
 
 #include "layers/pooling.h"
 
-extern const ls_pool_kernels ls_average_pool_ref_f32, ls_average_pool_ref_f64;
+LS_KERNELS(ls_pool_kernels, ls_average_pool_ref);
 
 /* LS_USAGE: the window does not fit. */
 ls_tensor *ls_average_pool(ls_graph *graph, ls_tensor *x, const ls_pool_window *window);

@@ -14,7 +14,7 @@ typedef struct batchnorm_state {
 } batchnorm_state;
 
 static const ls_batchnorm_kernels *kernels_for(const ls_op *op) {
-    return ls_graph_backend(op->graph)->dtype == LS_FP64 ? &ls_batchnorm_ref_f64 : &ls_batchnorm_ref_f32;
+    return LS_KERNELS_OF(ls_graph_backend(op->graph), ls_batchnorm_ref);
 }
 
 static double elements_of(const ls_op *op, const ls_run *run) {

@@ -26,7 +26,7 @@ typedef struct ls_batchnorm_kernels {
                          int64_t channels, const ls_norm_vectors *out, void *dgamma, void *dbeta);
 } ls_batchnorm_kernels;
 
-extern const ls_batchnorm_kernels ls_batchnorm_ref_f32, ls_batchnorm_ref_f64;
+LS_KERNELS(ls_batchnorm_kernels, ls_batchnorm_ref);
 
 /* gamma and beta: parameters of length channels, or NULL; statistics: index in the graph's parameters. In evaluation it
  * normalises by those statistics, which it reads once per replay of the plan. */

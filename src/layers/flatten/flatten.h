@@ -14,7 +14,7 @@ typedef struct ls_flatten_kernels {
                      int64_t last, void *dx);
 } ls_flatten_kernels;
 
-extern const ls_flatten_kernels ls_flatten_ref_f32, ls_flatten_ref_f64;
+LS_KERNELS(ls_flatten_kernels, ls_flatten_ref);
 
 ls_tensor *ls_flatten(ls_graph *graph, ls_tensor *x);
 

@@ -14,7 +14,7 @@ typedef struct ls_global_average_pool_kernels {
                      int64_t last, void *dx);
 } ls_global_average_pool_kernels;
 
-extern const ls_global_average_pool_kernels ls_global_average_pool_ref_f32, ls_global_average_pool_ref_f64;
+LS_KERNELS(ls_global_average_pool_kernels, ls_global_average_pool_ref);
 
 /* LS_USAGE: x is not an image. */
 ls_tensor *ls_global_average_pool(ls_graph *graph, ls_tensor *x);

@@ -8,7 +8,7 @@ typedef struct input_state {
 } input_state;
 
 const ls_input_kernels *ls_input_kernels_for(const ls_backend *backend) {
-    return backend->dtype == LS_FP64 ? &ls_input_ref_f64 : &ls_input_ref_f32;
+    return LS_KERNELS_OF(backend, ls_input_ref);
 }
 
 static void forward(ls_op *op, const ls_run *run, int first, int last, void *scratch) {

@@ -21,7 +21,7 @@ typedef struct ls_perturbation {
     double epsilon; /* in units of the 0..1 image, whatever the network is given */
 } ls_perturbation;
 
-extern const ls_input_kernels ls_input_ref_f32, ls_input_ref_f64;
+LS_KERNELS(ls_input_kernels, ls_input_ref);
 const ls_input_kernels *ls_input_kernels_for(const ls_backend *backend);
 
 /* The op: images [height][width][1] of the run's data set; unit: 0..1 instead of 0..255. Augmentation (may be NULL)

@@ -12,8 +12,7 @@ typedef struct instance_norm_state {
 } instance_norm_state;
 
 static const ls_instance_norm_kernels *kernels_for(const ls_op *op) {
-    return ls_graph_backend(op->graph)->dtype == LS_FP64 ? &ls_instance_norm_ref_f64
-                                                         : &ls_instance_norm_ref_f32;
+    return LS_KERNELS_OF(ls_graph_backend(op->graph), ls_instance_norm_ref);
 }
 
 static ls_instance_norm_args arguments(const ls_op *op) {

@@ -42,7 +42,7 @@ typedef struct ls_instance_norm_kernels {
                         int64_t last);
 } ls_instance_norm_kernels;
 
-extern const ls_instance_norm_kernels ls_instance_norm_ref_f32, ls_instance_norm_ref_f64;
+LS_KERNELS(ls_instance_norm_kernels, ls_instance_norm_ref);
 
 /* gamma and beta: parameters of length channels, or both NULL. LS_USAGE: x is not an image of at least two
  * pixels. */

@@ -1,7 +1,7 @@
 #include "layers/max_pool/max_pool.h"
 
 static const ls_pool_kernels *kernels_for(const ls_op *op) {
-    return ls_graph_backend(op->graph)->dtype == LS_FP64 ? &ls_max_pool_ref_f64 : &ls_max_pool_ref_f32;
+    return LS_KERNELS_OF(ls_graph_backend(op->graph), ls_max_pool_ref);
 }
 
 static void forward(ls_op *op, const ls_run *run, int first, int last, void *scratch) {

@@ -3,7 +3,7 @@
 #include <string.h>
 
 static const ls_add_kernels *kernels_for(const ls_op *op) {
-    return ls_graph_backend(op->graph)->dtype == LS_FP64 ? &ls_add_ref_f64 : &ls_add_ref_f32;
+    return LS_KERNELS_OF(ls_graph_backend(op->graph), ls_add_ref);
 }
 
 /* Elements [*first, *last) of the rows of these shards. */

@@ -15,7 +15,7 @@ typedef struct ls_add_kernels {
 
 extern const ls_layer_class ls_residual_layer;
 
-extern const ls_add_kernels ls_add_ref_f32, ls_add_ref_f64;
+LS_KERNELS(ls_add_kernels, ls_add_ref);
 
 /* The op. LS_USAGE: the shapes differ. */
 ls_tensor *ls_add(ls_graph *graph, ls_tensor *a, ls_tensor *b);

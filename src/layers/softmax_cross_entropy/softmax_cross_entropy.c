@@ -7,7 +7,7 @@ typedef struct softmax_state {
 } softmax_state;
 
 static const ls_softmax_kernels *kernels_for(const ls_op *op) {
-    return ls_graph_backend(op->graph)->dtype == LS_FP64 ? &ls_softmax_ref_f64 : &ls_softmax_ref_f32;
+    return LS_KERNELS_OF(ls_graph_backend(op->graph), ls_softmax_ref);
 }
 
 static ls_softmax_args arguments(const ls_op *op, const ls_run *run) {

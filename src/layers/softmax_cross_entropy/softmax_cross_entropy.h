@@ -25,7 +25,7 @@ typedef struct ls_softmax_kernels {
     void (*backward)(const ls_softmax_args *args, const ls_shards *shards, int first, int last);
 } ls_softmax_kernels;
 
-extern const ls_softmax_kernels ls_softmax_ref_f32, ls_softmax_ref_f64;
+LS_KERNELS(ls_softmax_kernels, ls_softmax_ref);
 
 /* Positions in the op's sums. */
 enum { LS_LOSS_SUM, LS_CORRECT_SUM, LS_LOSS_SUMS };

@@ -1,0 +1,30 @@
+# Kernels exist for several tiers (src/core/real.h, src/core/instruction_set.h) in one binary, and one is chosen at run time.
+include(CheckCSourceCompiles)
+check_c_source_compiles("#ifndef __x86_64__\n#error\n#endif\nint main(void) { return 0; }" LOCKSTEP_X86_64)
+
+set(LOCKSTEP_AVX2_OPTIONS -mavx2 -mfma)
+set(LOCKSTEP_AVX512_OPTIONS -mavx2 -mfma -mavx512f -mavx512bw -mavx512dq -mavx512vl -mprefer-vector-width=512)
+
+# Adds the objects of these sources, compiled with the given definition and options, to the library.
+function(lockstep_add_objects name definition options)
+  add_library(${name} OBJECT ${ARGN})
+  set_target_properties(${name} PROPERTIES POSITION_INDEPENDENT_CODE ON)
+  target_compile_definitions(${name} PRIVATE ${definition})
+  target_compile_options(${name} PRIVATE ${options})
+  target_include_directories(${name} PRIVATE ${PROJECT_SOURCE_DIR}/src)
+  target_link_libraries(${name} PRIVATE lockstep_flags)
+  target_sources(lockstep_lib PRIVATE $<TARGET_OBJECTS:${name}>)
+endfunction()
+
+# The same sources for fp64, always in portable instructions.
+function(lockstep_add_fp64 name)
+  lockstep_add_objects(${name}_f64 LS_F64 "" ${ARGN})
+endfunction()
+
+# The same sources for the vector tiers of fp32.
+function(lockstep_add_tiers name)
+  if(LOCKSTEP_X86_64)
+    lockstep_add_objects(${name}_avx2 LS_FOR_AVX2 "${LOCKSTEP_AVX2_OPTIONS}" ${ARGN})
+    lockstep_add_objects(${name}_avx512 LS_FOR_AVX512 "${LOCKSTEP_AVX512_OPTIONS}" ${ARGN})
+  endif()
+endfunction()
