@@ -64,7 +64,4 @@ ls_status ls_comm_everywhere(ls_comm *comm, ls_status status);
  * to *variable; 0: none says. */
 long ls_launched_as(const char **variable);
 
-/* Seconds of a monotonic clock. */
-double ls_clock(void);
-
 #endif

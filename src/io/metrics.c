@@ -3,8 +3,8 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <time.h>
 
+#include "core/clock.h"
 #include "io/hdf5.h"
 #include "io/metrics_layout.h"
 
@@ -320,17 +320,11 @@ done:
     return status;
 }
 
-static double monotonic_seconds(void) {
-    struct timespec now;
-    clock_gettime(CLOCK_MONOTONIC, &now);
-    return (double)now.tv_sec + 1e-9 * (double)now.tv_nsec;
-}
-
 ls_status ls_metrics_write(ls_metrics *metrics, int now) {
-    double start = monotonic_seconds();
+    double start = ls_clock();
     if (!now && start < metrics->next_write) return LS_OK;
     ls_status status = write_file(metrics);
-    double end = monotonic_seconds();
+    double end = ls_clock();
     /* A long history takes longer to write, on a slow disk most of all, and must not take over the run. */
     double pause = (end - start) / write_share;
     metrics->next_write = end + (pause > write_interval ? pause : write_interval);

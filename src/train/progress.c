@@ -6,6 +6,8 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "core/clock.h"
+
 enum { ETA_TEXT = 48 };
 
 /* Is standard output a terminal that somebody looks at? Under mpirun every rank has a pseudo-terminal for its output,
