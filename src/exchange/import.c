@@ -127,7 +127,7 @@ static ls_status check_values(const import *in) {
         const char *dot = strrchr(record->path, '.');
         bool variance = i >= in->network->parameters.count && strcmp(dot, ".running_var") == 0;
         if (record->type != LS_RECORD_I64) {
-            if (!is_good(record, variance ? 0 : -INFINITY))
+            if (!is_good(record, variance ? 0 : -(double)INFINITY))
                 return ls_fail(LS_BAD_DATA, "%s: %s: found a value that is %snot finite, expected numbers",
                                in->state_path, name_of(record), variance ? "negative or " : "");
         } else if (*(const int64_t *)record->data < 0 ||
@@ -236,7 +236,7 @@ static ls_status write_checkpoint(import *in, const char *path) {
     const char **names = NULL;
     char *yaml = NULL;
     int history_count, count = in->state.count;
-    double score[3] = {0}, best[2] = {0, INFINITY};
+    double score[3] = {0}, best[2] = {0, (double)INFINITY};
     ls_progress_mark mark = {.seed = (uint64_t)in->options.seed,
                              .data_digest = in->data.digest,
                              .fingerprint = ls_state_fingerprint(&in->state, 0),

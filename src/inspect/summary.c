@@ -5,7 +5,8 @@
 #include "inspect/saved_model.h"
 
 ls_summary ls_summarise(const ls_record *record) {
-    ls_summary s = {.min = NAN, .max = NAN, .mean = NAN, .std = NAN, .count = ls_record_count(record)};
+    const double none = (double)NAN;
+    ls_summary s = {.min = none, .max = none, .mean = none, .std = none, .count = ls_record_count(record)};
     double sum = 0, squares = 0;
     int64_t zeros = 0, finite = 0;
     for (int64_t i = 0; i < s.count; i++) {

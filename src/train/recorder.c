@@ -54,7 +54,7 @@ static ls_status prepare_folder(const ls_recorder *r, bool from_checkpoint) {
 ls_status ls_recorder_open(ls_recorder *r, const char *config_path, ls_resumed *resumed, bool *from_checkpoint) {
     ls_trainer *t = r->trainer;
     ls_checkpoint *checkpoint = NULL;
-    *resumed = (ls_resumed){.best = {0, INFINITY}};
+    *resumed = (ls_resumed){.best = {0, (double)INFINITY}};
     LS_TRY(ls_run_folder_open(r->folder, &r->lock));
     if (strcmp(t->options.resume, "none") != 0)
         LS_TRY(ls_checkpoints_find(r->folder, t->options.resume, &checkpoint));

@@ -188,7 +188,7 @@ static void test_perturbation(void **state) {
 }
 
 static void test_signs(void **state) {
-    const double gradient[] = {1e-300, -0.0, 0.0, -1e-310, 5, NAN};
+    const double gradient[] = {1e-300, -0.0, 0.0, -1e-310, 5, (double)NAN};
     const float gradient32[] = {1e-38f, -0.0f, 0.0f, -1e-40f, 5, NAN};
     const int8_t want[] = {1, 0, 0, -1, 1, 0};
     int8_t got[6];

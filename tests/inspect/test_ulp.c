@@ -20,7 +20,7 @@ static void a_step_of_nextafter_is_one_ulp(void **state) {
         for (int up = 0; up < 2; up++) {
             double x = starts[i];
             for (uint64_t k = 1; k <= 40 && isfinite(x); k++) {
-                x = nextafter(x, up ? INFINITY : -INFINITY);
+                x = nextafter(x, up ? (double)INFINITY : -(double)INFINITY);
                 ls_distance d = ls_distance_f64(starts[i], x), back = ls_distance_f64(x, starts[i]);
                 assert_true(!d.equal && d.comparable && d.ulp == k && back.ulp == k);
                 assert_true(d.absolute == fabs(x - starts[i]));
@@ -47,14 +47,14 @@ static void zeros_infinities_and_nans(void **state) {
     uint64_t bits = 0x7ff8000000000001u;
     double other;
     memcpy(&other, &bits, sizeof other);
-    assert_true(ls_distance_f64(NAN, NAN).equal && ls_distance_f32(NAN, NAN).equal);
-    assert_true(!ls_distance_f64(NAN, other).equal && !ls_distance_f64(NAN, other).comparable);
-    assert_true(!ls_distance_f64(NAN, 1).comparable && !ls_distance_f32(1, NAN).comparable);
+    assert_true(ls_distance_f64((double)NAN, (double)NAN).equal && ls_distance_f32(NAN, NAN).equal);
+    assert_true(!ls_distance_f64((double)NAN, other).equal && !ls_distance_f64((double)NAN, other).comparable);
+    assert_true(!ls_distance_f64((double)NAN, 1).comparable && !ls_distance_f32(1, NAN).comparable);
     ls_distance zeros = ls_distance_f32(-0.0f, 0.0f);
     assert_true(!zeros.equal && zeros.comparable && zeros.ulp == 0 && zeros.absolute == 0);
     assert_true(ls_distance_f32(-INFINITY, INFINITY).ulp == 2u * 0x7f800000u);
-    assert_true(ls_distance_f64(-INFINITY, INFINITY).ulp == 2u * 0x7ff0000000000000u);
-    assert_true(isinf(ls_distance_f64(INFINITY, 1).absolute));
+    assert_true(ls_distance_f64(-(double)INFINITY, (double)INFINITY).ulp == 2u * 0x7ff0000000000000u);
+    assert_true(isinf(ls_distance_f64((double)INFINITY, 1).absolute));
 }
 
 static void integers_differ_by_their_difference(void **state) {
@@ -91,7 +91,7 @@ static void json_escapes_and_nests(void **state) {
     ls_json_text(&json, "a\"\\\n\x01", "\xce\xb7 \t");
     ls_json_text(&json, "control", "\x7f\x1b[2J");
     ls_json_text(&json, "broken", "\xff\xce");
-    ls_json_real(&json, "nan", NAN);
+    ls_json_real(&json, "nan", (double)NAN);
     ls_json_real(&json, "tenth", 0.1);
     ls_json_begin(&json, "empty", '[');
     ls_json_end(&json, ']');

@@ -38,7 +38,7 @@ static void fill(void) {
     memcpy(&weight[0][2], &payload, sizeof payload);
     sums[0] = 0.1;
     sums[1] = 4.9406564584124654e-324;
-    sums[2] = NAN;
+    sums[2] = (double)NAN;
 }
 
 /* The order is PyTorch's, not the alphabet's. `big` spans two chunks, the second one not full. */

@@ -34,7 +34,7 @@ static void add_rows(ls_metrics *metrics, int from, int to, double time) {
         assert_int_equal(ls_metrics_add_step(metrics, &row), LS_OK);
         if ((i + 1) % 100 == 0) {
             const uint64_t e = ((uint64_t)i + 1) / 100;
-            const ls_epoch_row epoch = {e,    2.0 / (double)e, 0.5,       NAN, NAN, 0.05,
+            const ls_epoch_row epoch = {e,    2.0 / (double)e, 0.5,       (double)NAN, (double)NAN, 0.05,
                                         time, 1000 / time,     0.1 * time};
             assert_int_equal(ls_metrics_add_epoch(metrics, &epoch), LS_OK);
         }

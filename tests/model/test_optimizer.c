@@ -74,7 +74,7 @@ static double number(uint32_t step, int64_t i) {
 /* The gradients of a step where the update looks for them: node 0 of the summed region, and the other region
  * behind all nodes. The other nodes hold what must not be read. */
 static void set_gradients(ls_parameters *p, uint32_t step) {
-    for (int64_t i = 0; i < NODES * p->summed + p->total - p->summed; i++) put(p, p->gradient, i, NAN);
+    for (int64_t i = 0; i < NODES * p->summed + p->total - p->summed; i++) put(p, p->gradient, i, (double)NAN);
     for (int64_t i = p->summed; i < p->total; i++) put(p, p->gradient, i + (NODES - 1) * p->summed, 0);
     for (int64_t i = 0; i < p->summed; i++) put(p, p->gradient, i, 0);
     for (int k = 0; k < p->count; k++)
