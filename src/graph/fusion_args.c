@@ -13,6 +13,8 @@ ls_prologue ls_op_prologue(const ls_op *op, const ls_run *run) {
         .channels = ls_tensor_channels(op->in[0]),
         .x = op->fusion.source->value,
         .norm = normalisation_of(op->fusion.norm),
+        .residual = op->fusion.residual ? op->fusion.residual->value : NULL,
+        .residual_norm = normalisation_of(op->fusion.residual_norm),
         .act = op->fusion.act,
         .stored = op->fusion.stored,
     };
@@ -48,10 +50,14 @@ ls_grad_prologue ls_op_grad_prologue(const ls_op *op) {
 }
 
 ls_grad_epilogue ls_op_grad_epilogue(const ls_op *op) {
-    const ls_op *norm = op->fusion.norm;
+    const ls_op *norm = op->fusion.norm, *residual_norm = op->fusion.residual_norm;
+    const ls_tensor *residual = residual_norm ? residual_norm->out : op->fusion.residual;
     return (ls_grad_epilogue){
         .dz = norm ? norm->out->grad : op->fusion.source->grad,
         .accumulate = op->accumulate[0],
         .sums = norm ? norm->grad_sums : NULL,
+        .dresidual = residual ? residual->grad : NULL,
+        .dresidual_accumulate = op->accumulate[1],
+        .residual_sums = residual_norm ? residual_norm->grad_sums : NULL,
     };
 }

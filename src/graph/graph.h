@@ -59,6 +59,8 @@ typedef struct ls_norm_vectors {
 typedef struct ls_fusion {
     ls_tensor *source;      /* the tensor that is read: in[0], or the start of the chain folded into the load */
     ls_op *norm;            /* BatchNorm folded into the load */
+    ls_tensor *residual;    /* what an addition folded into the load adds, or the start of the chain before it */
+    ls_op *residual_norm;   /* BatchNorm of the residual, folded too */
     ls_activation act;      /* activation folded into the load */
     ls_op *dropout;         /* dropout folded into the load */
     void *stored;           /* [rows][in[0]'s shape]: x' kept for the backward pass */
@@ -81,6 +83,7 @@ typedef struct ls_op_class {
     bool view;                /* the output is the input under another shape: no pieces, no memory */
     ls_kept kept;
     bool norm, elementwise;   /* can be folded into a load: BatchNorm; activation or dropout */
+    bool join;                /* the sum of two tensors, which can be folded into the load of an activation */
     bool unbatched;           /* the output is not batched: one tensor, cut into no shards (tensor/tensor.h). Pieces over
                                  shards ignore their range; such an op runs eagerly only, on one rank */
     ls_shard_piece sums;      /* partial sums per shard into op->sums */

@@ -14,6 +14,16 @@ static ls_op_plan *plan_of(ls_plan *plan, const ls_op *op) { return &plan->ops[o
 
 static bool sole_consumer(const ls_tensor *tensor) { return tensor->producer && tensor->consumers == 1; }
 
+/* The BatchNorm that makes t for one reader alone, folded into that reader's load, and in *source what it reads; NULL,
+ * and t, if there is none. */
+static ls_op *fold_norm(ls_plan *plan, ls_tensor *t, ls_tensor **source) {
+    *source = t;
+    if (!sole_consumer(t) || !t->producer->class->norm) return NULL;
+    plan_of(plan, t->producer)->folded = true;
+    *source = t->producer->in[0];
+    return t->producer;
+}
+
 /* Folds the chain norm -> activation -> dropout before `op` into its load; each link may be missing. */
 static void fold_chain(ls_plan *plan, ls_op *op) {
     ls_tensor *t = op->in[0];
@@ -27,12 +37,20 @@ static void fold_chain(ls_plan *plan, ls_op *op) {
         plan_of(plan, t->producer)->folded = true;
         t = t->producer->in[0];
     }
-    if (sole_consumer(t) && t->producer->class->norm) {
-        op->fusion.norm = t->producer;
-        plan_of(plan, t->producer)->folded = true;
-        t = t->producer->in[0];
+    op->fusion.norm = fold_norm(plan, t, &op->fusion.source);
+}
+
+/* An activation that is written out, since several ops or one of another kind read it: folds what comes before it,
+ * act(norm(x) + norm(r)), into its load. Each part may be missing. */
+static void fold_join(ls_plan *plan, ls_op *op) {
+    ls_tensor *t = op->in[0];
+    if (sole_consumer(t) && t->producer->class->join) {
+        const ls_op *join = t->producer;
+        plan_of(plan, join)->folded = true;
+        op->fusion.residual_norm = fold_norm(plan, join->in[1], &op->fusion.residual);
+        t = join->in[0];
     }
-    op->fusion.source = t;
+    op->fusion.norm = fold_norm(plan, t, &op->fusion.source);
 }
 
 static void decide_fusion(ls_plan *plan, bool fuse) {
@@ -43,9 +61,14 @@ static void decide_fusion(ls_plan *plan, bool fuse) {
         for (int k = 0; k < LS_MAX_INPUTS && op->in[k]; k++)
             if (op->in[k]->producer) plan_of(plan, op->in[k]->producer)->consumer = op;
     }
+    for (int i = 0; fuse && i < graph->op_count; i++)
+        if (graph->ops[i]->class->loads_prologue) fold_chain(plan, graph->ops[i]);
     for (int i = 0; fuse && i < graph->op_count; i++) {
         ls_op *op = graph->ops[i];
-        if (op->class->loads_prologue) fold_chain(plan, op);
+        if (op->class->elementwise && op->act != LS_ACT_NONE && !plan_of(plan, op)->folded) fold_join(plan, op);
+    }
+    for (int i = 0; fuse && i < graph->op_count; i++) {
+        ls_op *op = graph->ops[i];
         if (!op->class->norm) continue;
         ls_op *producer = op->in[0]->producer;
         if (op->sum_length > 0 && producer->class->stores_sums && !producer->fusion.sums_for)
@@ -112,10 +135,11 @@ static bool schedule_forward(ls_plan *plan, ls_op *op) {
     }
     if (p->forward_done || p->folded) return progress;
     if (op->class->view) return p->forward_done = value_ready(plan, op->in[0]);
-    const ls_op *norm = op->fusion.norm;
+    const ls_op *norm = op->fusion.norm, *residual_norm = op->fusion.residual_norm;
     if (op->class->cut && !p->cut_done) return progress;
     if (norm && !plan_of(plan, norm)->cut_done) return progress;
-    if (!value_ready(plan, op->fusion.source)) return progress;
+    if (residual_norm && !plan_of(plan, residual_norm)->cut_done) return progress;
+    if (!value_ready(plan, op->fusion.source) || !value_ready(plan, op->fusion.residual)) return progress;
     for (int k = 1; k < LS_MAX_INPUTS; k++)
         if (op->in[k] && !value_ready(plan, op->in[k])) return progress;
     emit(plan, op, LS_PIECE_FORWARD);
@@ -150,16 +174,19 @@ static bool gradient_ready(ls_plan *plan, const ls_op *op) {
     return true;
 }
 
-/* The tensor whose gradient an op's backward piece writes for its input k; NULL: none. */
+/* The tensor whose gradient an op's backward piece writes for its input k; NULL: none. A folded residual counts as
+ * input 1. */
 static ls_tensor *gradient_target(const ls_op *op, int k) {
+    const ls_fusion *f = &op->fusion;
     ls_tensor *t = op->in[k];
-    if (!t || !t->batched) return NULL;
-    if (k == 0) t = op->fusion.norm ? op->fusion.norm->out : op->fusion.source;
-    return t->requires_grad ? ls_tensor_base(t) : NULL;
+    if (k == 0) t = f->norm ? f->norm->out : f->source;
+    if (k == 1 && f->residual) t = f->residual_norm ? f->residual_norm->out : f->residual;
+    return t && t->batched && t->requires_grad ? ls_tensor_base(t) : NULL;
 }
 
 /* The op that reads the target of op's input k: op itself, or the first one folded into its load. */
 static const ls_op *direct_reader(const ls_op *op, int k) {
+    if (op->fusion.residual) return op->in[0]->producer; /* the addition */
     const ls_tensor *t = op->fusion.norm ? op->fusion.norm->out : op->fusion.source;
     while (k == 0 && op->in[0] != t) op = op->in[0]->producer;
     return op;
@@ -334,6 +361,8 @@ static void print_piece(const ls_piece *piece) {
     const ls_fusion *f = &piece->op->fusion;
     printf("    %-16s %s %d", kinds[piece->kind], piece->op->class->name, piece->op->index);
     if (f->norm) printf(" +norm %d", f->norm->index);
+    if (f->residual) printf(" +residual of %d", f->residual->producer ? f->residual->producer->index : -1);
+    if (f->residual_norm) printf(" +norm %d", f->residual_norm->index);
     if (f->act != LS_ACT_NONE) printf(" +%s", f->act == LS_ACT_RELU ? "relu" : "tanh");
     if (f->dropout) printf(" +dropout %d", f->dropout->index);
     if (f->sums_for) printf(" (sums for %d)", f->sums_for->index);

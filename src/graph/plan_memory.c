@@ -36,9 +36,10 @@ static bool has_prologue(const ls_op *op) {
     return op->fusion.norm || op->fusion.act != LS_ACT_NONE || op->fusion.dropout;
 }
 
-/* x' of a fused load is kept for the weight gradient and the masks; without a backward pass nothing is. */
+/* x' of a fused load is kept for the weight gradient and the masks; without a backward pass nothing is. That of an
+ * activation is its output. */
 static void touch_stored(ls_plan *plan, int stage, ls_op *op) {
-    if (has_prologue(op) && ls_purpose_goes_back(plan->graph->purpose))
+    if (op->class->loads_prologue && has_prologue(op) && ls_purpose_goes_back(plan->graph->purpose))
         touch(plan, stage, &op->fusion.stored, ls_tensor_bytes(op->in[0]));
 }
 
@@ -50,6 +51,7 @@ static void touch_values(ls_plan *plan, int stage, const ls_piece *piece) {
     if (kept != LS_KEEPS_NOTHING) {
         for (int k = 1; k < LS_MAX_INPUTS; k++) touch_value(plan, stage, op->in[k]);
         touch_value(plan, stage, op->fusion.source);
+        touch_value(plan, stage, op->fusion.residual);
     }
     if (piece->kind == LS_PIECE_SUMS) return;
     if (kept == LS_KEEPS_ALL || op->fusion.grad_norm) touch_value(plan, stage, op->out);
@@ -65,6 +67,7 @@ static void touch_piece(ls_plan *plan, int stage, const ls_piece *piece) {
     touch_grad(plan, stage, f->grad_norm ? f->grad_norm->out : op->out);
     if (piece->kind != LS_PIECE_BACKWARD) return;
     touch_grad(plan, stage, f->norm ? f->norm->out : f->source);
+    touch_grad(plan, stage, f->residual_norm ? f->residual_norm->out : f->residual);
     for (int k = 1; k < LS_MAX_INPUTS && op->in[k]; k++) touch_grad(plan, stage, op->in[k]);
 }
 

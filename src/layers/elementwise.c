@@ -26,6 +26,7 @@ static void elementwise_forward(ls_op *op, const ls_run *run, int first, int las
 static void elementwise_backward(ls_op *op, const ls_run *run, int first, int last, void *scratch) {
     (void)scratch;
     ls_prologue in = own_prologue(op, run);
+    if (op->act != LS_ACT_NONE) in.stored = op->out->value; /* x' itself: the mask */
     ls_grad_epilogue dx = ls_op_grad_epilogue(op);
     ls_elementwise_kernels_for(ls_graph_backend(op->graph))
         ->backward(&in, &dx, run->shards, first, last, op->out->grad);
@@ -33,7 +34,7 @@ static void elementwise_backward(ls_op *op, const ls_run *run, int first, int la
 
 static const ls_op_class activation_class = {
     .name = "activation",
-    .kept = LS_KEEPS_INPUTS,
+    .kept = LS_KEEPS_ALL,
     .elementwise = true,
     .forward = elementwise_forward,
     .backward = elementwise_backward,

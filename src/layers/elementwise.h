@@ -9,7 +9,7 @@
 typedef struct ls_elementwise_kernels {
     /* out = x' for the rows of shards [first, last) */
     void (*forward)(const ls_prologue *in, const ls_shards *shards, int first, int last, void *out);
-    /* takes dx' back through the prologue and stores it as the epilogue says */
+    /* takes dx' back through the prologue and stores it as the epilogue says; zeroes and fills the shards' sums */
     void (*backward)(const ls_prologue *in, const ls_grad_epilogue *dx, const ls_shards *shards, int first, int last,
                      const void *gradient);
     /* out = a dz + b (y - mean) + c, or out += that */

@@ -1,3 +1,5 @@
+#include <string.h>
+
 #include "core/real.h"
 #include "layers/elementwise.h"
 #include "layers/fusion_ref.h"
@@ -9,11 +11,19 @@ static void forward(const ls_prologue *in, const ls_shards *shards, int first, i
     LS_NAME(ls_prologue_rows)(in, row, rows, (real *)out + row * row_elements(in->pixels, in->channels));
 }
 
+static void clear(double *sums, int64_t channels, int shard) {
+    if (sums) memset(sums + 2 * channels * shard, 0, (size_t)(2 * channels) * sizeof *sums);
+}
+
 static void backward(const ls_prologue *in, const ls_grad_epilogue *dx, const ls_shards *shards, int first, int last,
                      const void *gradient) {
-    int64_t row = shards->start[first], rows = shards->start[last] - row;
-    LS_NAME(ls_grad_epilogue_rows)(in, dx, -1, row, rows,
-                                   (const real *)gradient + row * row_elements(in->pixels, in->channels));
+    for (int s = first; s < last; s++) {
+        int64_t row = shards->start[s], rows = shards->start[s + 1] - row;
+        clear(dx->sums, in->channels, s);
+        clear(dx->residual_sums, in->channels, s);
+        LS_NAME(ls_grad_epilogue_rows)(in, dx, s, row, rows,
+                                       (const real *)gradient + row * row_elements(in->pixels, in->channels));
+    }
 }
 
 /* Accumulating goes through a block on the stack, so that the arithmetic stays the prologue's. */

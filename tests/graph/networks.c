@@ -12,6 +12,14 @@
 #define MLP(bn, act)                                                                                         \
     "[" bn ", " FC(37) ", " bn ", " act ", " DROP ", " FC(19) ", " bn ", " act ", " DROP ", " FC(5) "]"
 
+/* The blocks of the published ResNet, small: a plain one, and one with a stride and a projection. */
+#define BLOCKS(bn, act)                                                                                      \
+    "[{conv2d: {channels: 3, pad: 1}}, " bn ", " act ", {residual: {body: [{conv2d: {channels: 3, pad: 1}}, " bn    \
+    ", " act ", {conv2d: {channels: 3, pad: 1}}, " bn "]}}, " act                                              \
+    ", {residual: {body: [{conv2d: {channels: 5, pad: 1, stride: 2}}, " bn ", " act                            \
+    ", {conv2d: {channels: 5, pad: 1}}, " bn "], shortcut: [{conv2d: {channels: 5, kernel: 1, stride: 2}}, " bn    \
+    "]}}, " act ", global_average_pool, " FC(4) "]"
+
 /* Layers [first, last) of a network, one after another. */
 static ls_tensor *through(const ls_network *network, int first, int last, ls_graph *graph, ls_tensor *x) {
     for (int i = first; i < last; i++) x = network->layers[i].class->apply(&network->layers[i], graph, x);
@@ -130,6 +138,12 @@ const network_case network_cases[] = {
      .wire = residual},
     {"residual, join first", 4, 3, 3, .layers = "[" FC(6) ", " FC(6) ", " BN ", relu, " FC(3) "]",
      .wire = join_first},
+    {"residual blocks", 8, 7, 4, .layers = BLOCKS(BN, "relu")},
+    {"residual blocks, no affine, tanh", 8, 7, 4, .layers = BLOCKS(PLAIN_BN, "tanh")},
+    {"residual, joins of other kinds", 4, 3, 3,
+     .layers = "[" FC(6) ", {residual: {body: [" BN ", relu, " FC(6) "]}}, relu, {residual: {body: [" BN
+               "], shortcut: [" PLAIN_BN "]}}, tanh, " FC(5) ", {residual: {body: [" FC(5) "], shortcut: [" BN
+               "]}}, relu, " DROP ", {residual: {body: [relu], shortcut: [tanh]}}, relu, " FC(3) "]"},
     {"views", 4, 3, 3,
      .layers = "[{conv2d: {channels: 1, kernel: 1}}, tanh, flatten, " BN ", relu, " FC(3) "]", .wire = views},
     {"many readers", 4, 3, 3,

@@ -74,6 +74,24 @@ static void test_pieces(void **state) {
 /* --- memory
  * ------------------------------------------------------------------------------------------------------- */
 
+/* In residual blocks neither a BatchNorm nor an addition has a pass of its own; three activations are written. */
+static void test_pieces_of_blocks(void **state) {
+    replica r;
+    int forward = 0, backward = 0;
+    (void)state;
+    start(&r, "residual blocks", LS_TRAINING, true);
+    for (int i = 0; i < r.plan->shard_count; i++) {
+        const ls_piece *piece = &r.plan->shard_pieces[i];
+        assert_false(piece->op->class->norm || piece->op->class->join);
+        if (!piece->op->class->elementwise) continue;
+        *(piece->kind == LS_PIECE_FORWARD ? &forward : &backward) += 1;
+        assert_true(piece->op->fusion.norm);
+    }
+    assert_int_equal(forward, 3);
+    assert_int_equal(backward, 3);
+    replica_destroy(&r);
+}
+
 static void check_buffers(const ls_plan *plan) {
     for (int i = 0; i < plan->buffer_count; i++) {
         const ls_buffer *a = &plan->buffers[i];
@@ -300,7 +318,7 @@ static void test_out_of_memory(void **state) {
 
 int main(void) {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_cuts),        cmocka_unit_test(test_pieces),
+        cmocka_unit_test(test_cuts),        cmocka_unit_test(test_pieces), cmocka_unit_test(test_pieces_of_blocks),
         cmocka_unit_test(test_memory),      cmocka_unit_test(test_kept),
         cmocka_unit_test(test_cycle),       cmocka_unit_test(test_failed_graph),
         cmocka_unit_test(test_dead_branch), cmocka_unit_test(test_out_of_memory),

@@ -31,7 +31,7 @@ static void backward(ls_op *op, const ls_run *run, int first, int last, void *sc
 }
 
 static const ls_op_class add_class = {
-    .name = "add", .kept = LS_KEEPS_NOTHING, .forward = forward, .backward = backward};
+    .name = "add", .kept = LS_KEEPS_NOTHING, .join = true, .forward = forward, .backward = backward};
 
 ls_tensor *ls_add(ls_graph *graph, ls_tensor *a, ls_tensor *b) {
     if (!a || !b) return NULL;
