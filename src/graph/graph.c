@@ -63,15 +63,21 @@ ls_status ls_eager_create(ls_dtype dtype, ls_graph **out) {
 
 static void op_destroy(ls_op *op) {
     if (!op) return;
+    for (int k = 0; k < LS_MAX_INPUTS; k++) free(op->reread[k]);
     free(op->state);
     free(op->out);
     free(op);
 }
 
+/* The tensor that counts its readers: for a parameter the one that all ops share. */
+static ls_tensor *counted(const ls_graph *graph, ls_tensor *tensor) {
+    return tensor->parameter < 0 ? tensor : graph->parameter_tensors[tensor->parameter];
+}
+
 void ls_graph_clear(ls_graph *graph, int first) {
     if (first < 0) first = 0;
     for (int i = first; i < graph->op_count; i++)
-        for (int k = 0; k < LS_MAX_INPUTS && graph->ops[i]->in[k]; k++) graph->ops[i]->in[k]->consumers--;
+        for (int k = 0; k < LS_MAX_INPUTS && graph->ops[i]->in[k]; k++) counted(graph, graph->ops[i]->in[k])->consumers--;
     for (int i = first; i < graph->op_count; i++) op_destroy(graph->ops[i]);
     if (first < graph->op_count) graph->op_count = first;
     for (struct ls_allocation **at = &graph->allocations; *at;) {
@@ -93,6 +99,7 @@ void ls_graph_destroy(ls_graph **out) {
     free(graph->ops);
     for (int i = 0; i < graph->parameters->count; i++) free(graph->parameter_tensors[i]);
     free(graph->parameter_tensors);
+    ls_shared_parameters_release(graph);
     free(graph->scratch);
     free(graph->owned);
     free(graph);
@@ -313,6 +320,11 @@ static ls_status seed_gradient(ls_tensor *tensor) {
     return LS_OK;
 }
 
+/* Does the tensor that this pass began with depend on the op, and on something before it? */
+static bool takes_part(const void *graph, const ls_op *op) {
+    return op->out->requires_grad && op->in[0] && ls_tensor_base(op->out)->pass == ((const ls_graph *)graph)->pass;
+}
+
 ls_status ls_backward(ls_tensor *tensor) {
     if (!tensor) return LS_USAGE;
     ls_graph *graph = tensor->graph;
@@ -323,11 +335,9 @@ ls_status ls_backward(ls_tensor *tensor) {
     graph->pass++;
     graph->status = seed_gradient(tensor);
     for (int i = tensor->producer->index; i >= 0 && graph->status == LS_OK; i--) {
-        ls_op *op = graph->ops[i];
-        if (!op->out->requires_grad || !op->in[0]) continue;
-        if (ls_tensor_base(op->out)->pass != graph->pass) continue; /* the tensor does not depend on it */
-        graph->status = run_backward(op);
+        if (takes_part(graph, graph->ops[i])) graph->status = run_backward(graph->ops[i]);
     }
+    if (graph->status == LS_OK) ls_shared_parameters_add(graph, takes_part, graph);
     return graph->status;
 }
 
@@ -383,9 +393,12 @@ ls_tensor *ls_graph_add(ls_graph *graph, const ls_op *like, int dims, const int6
     *op->out = (ls_tensor){.graph = graph, .batched = !like->class->unbatched, .dims = dims, .producer = op, .parameter = -1};
     if (dims > 0) memcpy(op->out->shape, shape, (size_t)dims * sizeof *shape);
     for (int i = 0; i < LS_MAX_INPUTS && op->in[i]; i++) {
-        op->in[i]->consumers++;
+        counted(graph, op->in[i])->consumers++;
         if (op->in[i]->requires_grad) op->out->requires_grad = true;
+        if (graph->status == LS_OK && op->in[i]->parameter >= 0 && graph->purpose == LS_TRAINING)
+            graph->status = ls_shared_parameter_read(op, i);
     }
+    if (graph->status != LS_OK) return NULL;
     op->fusion.source = op->in[0];
     if (graph->purpose != LS_TRAINING) op->grad_sum_length = 0;
     allocate_sums(op);

@@ -102,6 +102,7 @@ struct ls_op {
     ls_graph *graph;
     int index; /* on the tape */
     ls_tensor *in[LS_MAX_INPUTS];
+    ls_tensor *reread[LS_MAX_INPUTS]; /* in[k], a parameter that an op before reads too: with its own gradient; owned */
     ls_tensor *out;
     void *state; /* of its class, one block; owned */
     ls_activation act;      /* of an activation */
@@ -190,7 +191,7 @@ void ls_graph_clear(ls_graph *graph, int first);
 
 /* Walks an eager graph's tape back from this tensor, whose own gradient is 1 on every element (a loss op ignores it).
  * Gradients of leaves (tensors of ops without inputs) are added to what is there, those of all other tensors replaced;
- * parameter gradients come out in their arena, as sums over nodes. Collective through the reducer. LS_USAGE: the tensor
+ * parameter gradients come out in their arena, as sums over nodes and over the ops that read the parameter. Collective through the reducer. LS_USAGE: the tensor
  * needs no gradient, or is NULL: an op before it has failed, whose message stays. */
 ls_status ls_backward(ls_tensor *tensor);
 

@@ -19,6 +19,11 @@ struct ls_graph {
     int op_count, op_capacity;
     int64_t pass; /* calls of ls_backward() */
     ls_tensor **parameter_tensors; /* [parameters->count], NULL until used */
+    struct { /* parameters with several readers (shared_parameters.c) */
+        void **arenas; /* [count] gradients of second readers, third readers, .. */
+        int count;
+        bool *begun; /* [parameters->count] */
+    } shared;
     void *owned; /* what ls_eager_create() made for it */
     struct ls_allocation {
         int op; /* it goes with this op */
@@ -40,5 +45,12 @@ void ls_op_sum_nodes(ls_op *op, const ls_run *run, bool grad);
 
 /* The partial vector of that sum. */
 ls_partial ls_op_partial(const ls_op *op, bool grad);
+
+/* Gives op->in[k], a parameter that earlier ops of the tape read too, a gradient of its own. */
+ls_status ls_shared_parameter_read(ls_op *op, int k);
+/* After a backward pass: adds those gradients, of the ops that took part in it, to the parameters'. */
+void ls_shared_parameters_add(ls_graph *graph, bool (*took_part)(const void *client, const ls_op *op),
+                              const void *client);
+void ls_shared_parameters_release(ls_graph *graph);
 
 #endif

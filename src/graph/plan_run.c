@@ -70,6 +70,8 @@ static ls_status run_cuts(ls_plan *plan, const ls_stage *stage, const ls_run *ru
     return LS_OK;
 }
 
+static bool takes_part(const void *plan, const ls_op *op) { return ((const ls_plan *)plan)->ops[op->index].needed; }
+
 ls_status ls_plan_run(ls_plan *plan, const ls_run *run, struct ls_team *team) {
     const ls_graph *graph = plan->graph;
     for (int s = 0; s < plan->stage_count; s++) {
@@ -83,5 +85,6 @@ ls_status ls_plan_run(ls_plan *plan, const ls_run *run, struct ls_team *team) {
         ls_op *op = graph->ops[i];
         if (op->sum_length > 0 && !op->class->cut) ls_op_sum_nodes(op, run, false);
     }
+    if (ls_purpose_goes_back(graph->purpose)) ls_shared_parameters_add(plan->graph, takes_part, plan);
     return LS_OK;
 }
