@@ -3,7 +3,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-static const char *const names[] = {"portable", "avx2", "avx512"};
+static const char *const names[] = {"portable", "avx2", "avx512", "avx512_bf16"};
 enum { TIERS = sizeof names / sizeof *names };
 
 const char *ls_instruction_set_name(ls_instruction_set set) { return names[set]; }
@@ -14,7 +14,7 @@ ls_instruction_set ls_instruction_set_supported(void) {
     if (!__builtin_cpu_supports("avx512f") || !__builtin_cpu_supports("avx512bw") ||
         !__builtin_cpu_supports("avx512dq") || !__builtin_cpu_supports("avx512vl"))
         return LS_AVX2;
-    return LS_AVX512;
+    return __builtin_cpu_supports("avx512bf16") ? LS_AVX512_BF16 : LS_AVX512;
 #else
     return LS_PORTABLE;
 #endif
@@ -31,5 +31,5 @@ ls_status ls_instruction_set_choose(ls_instruction_set *set) {
         *set = (ls_instruction_set)i;
         return LS_OK;
     }
-    return ls_fail(LS_USAGE, "LOCKSTEP_ISA: found \"%s\", expected portable, avx2 or avx512", wanted);
+    return ls_fail(LS_USAGE, "LOCKSTEP_ISA: found \"%s\", expected portable, avx2, avx512 or avx512_bf16", wanted);
 }

@@ -20,4 +20,12 @@ typedef float real;
 #endif
 #endif
 
+/* Products, compiled with LS_BF16 as well, round their two factors to bf16: LS_PRODUCT_NAME(ls_dense_ref) becomes
+ * ls_dense_ref_bf16_f32 there. */
+#ifdef LS_BF16
+#define LS_PRODUCT_NAME(name) LS_NAME(name##_bf16)
+#else
+#define LS_PRODUCT_NAME(name) LS_NAME(name)
+#endif
+
 #endif

@@ -206,7 +206,7 @@ static ls_status create_model(import *in) {
     LS_TRY(ls_data_load(in->comm, o->data, o->split, (uint64_t)o->seed, &in->data));
     LS_TRY(ls_network_create(in->config, in->data.train.height, in->data.train.width, in->data.train.classes,
                              &in->network));
-    LS_TRY(ls_backend_find("cpu", o->precision == LS_PRECISION_FP64 ? LS_FP64 : LS_FP32, &backend));
+    LS_TRY(ls_backend_find("cpu", ls_precision_dtype((ls_precision)o->precision), &backend));
     LS_TRY(ls_parameters_allocate(&in->network->parameters, backend, ls_optimizer_moments(o->optimizer), 1));
     LS_TRY(ls_network_initialise(in->network, (uint64_t)o->seed));
     LS_TRY(ls_state_create(&in->network->parameters, &in->state));

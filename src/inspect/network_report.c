@@ -146,7 +146,7 @@ static ls_status report_memory(const ls_config *config, int ranks, FILE *out) {
     const ls_options *o = &p.options;
     int moments = ls_optimizer_moments(o->optimizer);
     ls_status status =
-        ls_backend_find("cpu", o->precision == LS_PRECISION_FP64 ? LS_FP64 : LS_FP32, &backend);
+        ls_backend_find("cpu", ls_precision_dtype((ls_precision)o->precision), &backend);
     if (status == LS_OK) status = ls_shards_create(&shards, (int)o->shards, 0, ranks, o->batch);
     if (status == LS_OK)
         status = ls_parameters_allocate(&p.network->parameters, backend, moments, shards.node_count);

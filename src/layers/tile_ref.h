@@ -48,7 +48,25 @@ ALWAYS_INLINE void store(real *p, vec v) {
     *(vec_in_memory *)p = v;
 }
 
-/* sum[r][j] += a[t a_step + r a_row] * b[t b_step + j] over t = 0, 1, .. n - 1; no element beyond is read. */
+#ifdef LS_BF16
+/* The nearest bf16 number, ties to even; NaN stays one. */
+ALWAYS_INLINE vec factor(vec x) {
+    typedef uint32_t bits __attribute__((vector_size(16)));
+    const bits b = (bits)x, quiet = b | 0x400000u, rounded = b + 0x7fffu + ((b >> 16) & 1u);
+    const bits nan = (bits)(x != x);
+    return (vec)(((nan & quiet) | (~nan & rounded)) & 0xffff0000u);
+}
+
+ALWAYS_INLINE real scalar_factor(real x) {
+    return factor((vec){x})[0];
+}
+#else
+#define factor(x)        (x)
+#define scalar_factor(x) (x)
+#endif
+
+/* With factor() of a and b, sum[r][j] += a[t a_step + r a_row] * b[t b_step + j] over t = 0, 1, .. n - 1; no
+ * element beyond is read. */
 ALWAYS_INLINE void multiply_add(vec (*sum)[TILE_VECTORS], int rows, const real *a, int64_t a_step,
                                 int64_t a_row, const real *b, int64_t b_step, int64_t n) {
     tile s;
@@ -56,7 +74,8 @@ ALWAYS_INLINE void multiply_add(vec (*sum)[TILE_VECTORS], int rows, const real *
         for (int v = 0; v < TILE_VECTORS; v++) s.v[r][v] = sum[r][v];
     for (int64_t t = 0; t < n; t++, a += a_step, b += b_step)
         for (int r = 0; r < rows; r++)
-            for (int v = 0; v < TILE_VECTORS; v++) s.v[r][v] += a[r * a_row] * load(b + v * LANES);
+            for (int v = 0; v < TILE_VECTORS; v++)
+                s.v[r][v] += scalar_factor(a[r * a_row]) * factor(load(b + v * LANES));
     for (int r = 0; r < rows; r++)
         for (int v = 0; v < TILE_VECTORS; v++) sum[r][v] = s.v[r][v];
 }

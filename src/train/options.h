@@ -2,11 +2,11 @@
 #ifndef LOCKSTEP_TRAIN_OPTIONS_H
 #define LOCKSTEP_TRAIN_OPTIONS_H
 
+#include "core/backend.h"
 #include "core/keys.h"
 #include "model/optimizer.h"
 
 typedef enum ls_pixels { LS_PIXELS_UNIT, LS_PIXELS_BYTES } ls_pixels;
-typedef enum ls_precision { LS_PRECISION_FP32, LS_PRECISION_FP64 } ls_precision;
 typedef enum ls_schedule_kind { LS_CONSTANT, LS_MULTISTEP, LS_EXPONENTIAL } ls_schedule_kind;
 typedef enum ls_clip_gradient { LS_CLIP_IGNORED, LS_CLIP_DAMPED } ls_clip_gradient;
 typedef enum ls_progress_kind {

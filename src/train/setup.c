@@ -61,10 +61,9 @@ static ls_status agree_on_instructions(ls_comm *comm, ls_instruction_set *set) {
 
 /* Collective. */
 static ls_status create_backend(ls_trainer *t) {
-    ls_dtype dtype = t->options.precision == LS_PRECISION_FP64 ? LS_FP64 : LS_FP32;
     ls_instruction_set set;
     LS_TRY(agree_on_instructions(t->comm, &set));
-    return ls_backend_find_for("cpu", dtype, set, &t->backend);
+    return ls_backend_find_for("cpu", (ls_precision)t->options.precision, set, &t->backend);
 }
 
 static ls_status create_model(ls_trainer *t) {

@@ -9,6 +9,7 @@ typedef struct conv2d_state {
 } conv2d_state;
 
 const ls_conv2d_kernels *ls_conv2d_kernels_for(const ls_backend *backend) {
+    if (backend->precision == LS_PRECISION_BF16) return &ls_conv2d_ref_bf16_f32;
     return backend->dtype == LS_FP64 ? &ls_conv2d_ref_f64 : &ls_conv2d_ref_f32;
 }
 

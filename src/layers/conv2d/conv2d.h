@@ -40,7 +40,7 @@ typedef struct ls_conv2d_kernels {
                         void *scratch);
 } ls_conv2d_kernels;
 
-extern const ls_conv2d_kernels ls_conv2d_ref_f32, ls_conv2d_ref_f64;
+extern const ls_conv2d_kernels ls_conv2d_ref_f32, ls_conv2d_ref_f64, ls_conv2d_ref_bf16_f32;
 const ls_conv2d_kernels *ls_conv2d_kernels_for(const ls_backend *backend);
 
 /* The op: x [height][width][inputs]; weight [outputs][inputs][kernel_h][kernel_w] and bias [outputs] (or NULL) are

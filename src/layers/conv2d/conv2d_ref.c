@@ -304,7 +304,7 @@ static size_t scratch_bytes(const ls_conv2d_args *a, int64_t rows_per_shard) {
     return product > gradient ? product : gradient;
 }
 
-const ls_conv2d_kernels LS_NAME(ls_conv2d_ref) = {
+const ls_conv2d_kernels LS_PRODUCT_NAME(ls_conv2d_ref) = {
     .scratch_bytes = scratch_bytes,
     .forward = forward,
     .backward = backward,

@@ -6,6 +6,7 @@
 /* --- the op ------------------------------------------------------------------------------------------------------- */
 
 const ls_dense_kernels *ls_dense_kernels_for(const ls_backend *backend) {
+    if (backend->precision == LS_PRECISION_BF16) return &ls_dense_ref_bf16_f32;
     return backend->dtype == LS_FP64 ? &ls_dense_ref_f64 : &ls_dense_ref_f32;
 }
 

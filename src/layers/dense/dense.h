@@ -40,7 +40,7 @@ typedef struct ls_dense_kernels {
     void (*weight_grad)(const ls_dense_args *args, const ls_shards *shards, int64_t first, int64_t last, void *scratch);
 } ls_dense_kernels;
 
-extern const ls_dense_kernels ls_dense_ref_f32, ls_dense_ref_f64;
+extern const ls_dense_kernels ls_dense_ref_f32, ls_dense_ref_f64, ls_dense_ref_bf16_f32;
 const ls_dense_kernels *ls_dense_kernels_for(const ls_backend *backend);
 
 /* The op: x [..] is taken as a vector of all its elements; weight [outputs][inputs] and bias [outputs] (or NULL) are

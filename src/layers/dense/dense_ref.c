@@ -272,7 +272,7 @@ static void weight_grad(const ls_dense_args *args, const ls_shards *shards, int6
     }
 }
 
-const ls_dense_kernels LS_NAME(ls_dense_ref) = {
+const ls_dense_kernels LS_PRODUCT_NAME(ls_dense_ref) = {
     .scratch_bytes = scratch_bytes,
     .forward = forward,
     .backward = backward,
