@@ -1,8 +1,8 @@
 #include "core/instruction_set.h"
-#include "inspect/json.h"
 #include "inspect/report.h"
 #include "inspect/summary.h"
 #include "io/hdf5.h"
+#include "io/json.h"
 #include "io/metrics_layout.h"
 
 /* --- checkpoints

@@ -16,7 +16,7 @@
 
 #include "core/keys.h"
 #include "dist/comm.h"
-#include "inspect/json.h"
+#include "io/json.h"
 #include "train/restore.h"
 
 /* What to look at, and how to say what was found. */

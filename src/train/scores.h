@@ -2,8 +2,8 @@
 #ifndef LOCKSTEP_TRAIN_SCORES_H
 #define LOCKSTEP_TRAIN_SCORES_H
 
-#include "inspect/json.h"
 #include "io/hdf5.h"
+#include "io/json.h"
 #include "train/outcomes.h"
 
 enum { LS_WORST_MISTAKES = 10 };

@@ -8,7 +8,7 @@
 
 #include <cmocka.h>
 
-#include "inspect/json.h"
+#include "io/json.h"
 #include "inspect/summary.h"
 #include "inspect/ulp.h"
 

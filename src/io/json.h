@@ -1,7 +1,7 @@
 /* Writes one JSON value (RFC 8259) as it goes along, indented. `key` is NULL inside an array and for the
  * outermost value. */
-#ifndef LOCKSTEP_INSPECT_JSON_H
-#define LOCKSTEP_INSPECT_JSON_H
+#ifndef LOCKSTEP_IO_JSON_H
+#define LOCKSTEP_IO_JSON_H
 
 #include <stdbool.h>
 #include <stdint.h>
