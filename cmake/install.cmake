@@ -10,7 +10,7 @@ set(public_headers
   check/gradcheck.h check/probe.h
   core/backend.h core/dataset.h core/elementary.h core/keys.h core/real.h core/rng.h core/shards.h core/status.h
   core/team.h
-  graph/fusion.h graph/graph.h graph/parameters.h
+  graph/fusion.h graph/graph.h graph/observer.h graph/parameters.h
   io/config.h
   model/builder.h model/network.h model/optimizer.h
   tensor/tensor.h)

@@ -18,6 +18,7 @@
 #include "core/shards.h"
 #include "graph/parameters.h"
 #include "graph/fusion.h"
+#include "graph/observer.h"
 
 enum { LS_MAX_DIMS = 8, LS_MAX_INPUTS = 3 };
 
@@ -101,6 +102,7 @@ struct ls_op {
     const ls_op_class *class;
     ls_graph *graph;
     int index; /* on the tape */
+    const char *layer; /* name of the layer that put it there, which outlives the graph; NULL: none did */
     ls_tensor *in[LS_MAX_INPUTS];
     ls_tensor *reread[LS_MAX_INPUTS]; /* in[k], a parameter that an op before reads too: with its own gradient; owned */
     ls_tensor *out;
@@ -219,6 +221,9 @@ struct ls_team;
 /* Replays the plan on the team's threads (as many as it was created for). Collective through the reducer; nothing is
  * allocated. The vectors of ops without a cut (the loss) and parameter gradients are left as sums over nodes. */
 ls_status ls_plan_run(ls_plan *plan, const ls_run *run, struct ls_team *team);
+
+/* Watches every replay from now on; NULL: nobody does. The observer must outlive them. */
+void ls_plan_observe(ls_plan *plan, const ls_observer *observer);
 
 /* Bytes that the plan's buffers take, and what they would take without sharing memory between them. */
 void ls_plan_memory(const ls_plan *plan, size_t *planned, size_t *unshared);

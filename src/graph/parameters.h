@@ -65,6 +65,12 @@ ls_status ls_parameters_allocate(ls_parameters *parameters, const ls_backend *ba
 /* Frees everything and zeroes the struct; safe twice. */
 void ls_parameters_destroy(ls_parameters *parameters);
 
+/* Products that a layer of this weight adds up for one sample, with an output of so many pixels (zeros of a padding among
+ * them); 0 of a vector. As many again make the gradient of the weight, and as many that of the input. */
+static inline int64_t ls_parameter_products(const ls_parameter *parameter, int64_t pixels) {
+    return parameter->layout == LS_LAYOUT_VECTOR ? 0 : parameter->count * pixels;
+}
+
 /* Address of element `offset` of an arena. */
 void *ls_arena_at(const ls_parameters *parameters, void *arena, int64_t offset);
 

@@ -50,6 +50,7 @@ typedef struct ls_op_plan {
 struct ls_plan {
     ls_graph *graph;
     int threads;
+    const ls_observer *observer; /* NULL: nobody */
     ls_op_plan *ops;
     ls_piece *shard_pieces, *part_pieces;
     ls_cut *cuts;

@@ -2,6 +2,9 @@
 #include "core/team.h"
 #include "graph/plan.h"
 
+_Static_assert((int)LS_WORK_SUMS == LS_PIECE_SUMS && (int)LS_WORK_WEIGHT_GRAD == LS_PIECE_WEIGHT_GRAD,
+               "pieces are the first kinds of work");
+
 typedef struct replay {
     ls_plan *plan;
     const ls_stage *stage;
@@ -30,7 +33,9 @@ static void run_stage(void *argument, int member) {
     ls_team_split(r->run->shards->count, member, plan->threads, &first, &last);
     for (int i = 0; i < stage->shard_count; i++) {
         const ls_piece *piece = &plan->shard_pieces[stage->shard_first + i];
+        ls_observe(plan->observer, member, (ls_work)piece->kind, piece->op, true);
         shard_function(piece)(piece->op, r->run, (int)first, (int)last, scratch);
+        ls_observe(plan->observer, member, (ls_work)piece->kind, piece->op, false);
     }
 }
 
@@ -42,7 +47,9 @@ static void run_parts(void *argument, int member) {
     for (int i = 0; i < r->stage->part_count; i++) {
         ls_op *op = plan->part_pieces[r->stage->part_first + i].op;
         ls_team_split(op->class->parts(op), member, plan->threads, &first, &last);
+        ls_observe(plan->observer, member, LS_WORK_WEIGHT_GRAD, op, true);
         op->class->weight_grad(op, r->run, first, last, scratch);
+        ls_observe(plan->observer, member, LS_WORK_WEIGHT_GRAD, op, false);
     }
 }
 
@@ -59,16 +66,23 @@ static ls_status run_cuts(ls_plan *plan, const ls_stage *stage, const ls_run *ru
             partials[pending++] = partial;
         }
         if (pending == BATCH || (i + 1 == stage->cut_count && pending > 0)) {
+            ls_observe(plan->observer, 0, LS_WORK_EXCHANGE, NULL, true);
             LS_TRY(plan->graph->reducer.sum(plan->graph->reducer.self, partials, pending));
+            ls_observe(plan->observer, 0, LS_WORK_EXCHANGE, NULL, false);
             pending = 0;
         }
     }
     for (int i = 0; i < stage->cut_count; i++) {
         ls_op *op = cuts[i].op;
+        const ls_work work = cuts[i].grad ? LS_WORK_GRAD_CUT : LS_WORK_CUT;
+        ls_observe(plan->observer, 0, work, op, true);
         (cuts[i].grad ? op->class->grad_cut : op->class->cut)(op, run);
+        ls_observe(plan->observer, 0, work, op, false);
     }
     return LS_OK;
 }
+
+void ls_plan_observe(ls_plan *plan, const ls_observer *observer) { plan->observer = observer; }
 
 static bool takes_part(const void *plan, const ls_op *op) { return ((const ls_plan *)plan)->ops[op->index].needed; }
 

@@ -77,7 +77,14 @@ const ls_key *ls_layer_branch_key(const ls_layer_class *class, int branch) {
 }
 
 ls_tensor *ls_layers_apply(const ls_layer_list *list, ls_graph *graph, ls_tensor *x) {
-    for (int i = 0; i < list->count; i++) x = list->layers[i].class->apply(&list->layers[i], graph, x);
+    for (int i = 0; i < list->count; i++) {
+        const int before = ls_graph_op_count(graph);
+        x = list->layers[i].class->apply(&list->layers[i], graph, x);
+        for (int k = before; k < ls_graph_op_count(graph); k++) { /* those of layers in it bear their names already */
+            ls_op *op = ls_graph_op(graph, k);
+            if (!op->layer) op->layer = list->layers[i].name;
+        }
+    }
     return x;
 }
 

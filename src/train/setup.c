@@ -101,18 +101,20 @@ static ls_status create_rest(ls_trainer *t) {
     return ls_calloc(&t->permutation, (size_t)t->data.training, sizeof *t->permutation, "the order of samples");
 }
 
-ls_status ls_trainer_create(ls_comm *comm, ls_config *config, ls_trainer **out) {
+ls_status ls_trainer_create_on(ls_comm *comm, ls_config *config, ls_data *data, ls_trainer **out) {
     ls_trainer *t = NULL;
     *out = NULL;
     ls_status status = ls_comm_agree(comm, ls_calloc(&t, 1, sizeof *t, "the trainer"));
     if (status != LS_OK) {
+        if (data) ls_data_destroy(data);
         free(t);
         return status;
     }
     t->comm = comm;
     t->config = config;
+    if (data) t->data = *data;
     status = ls_comm_agree(comm, ls_config_settings(config, &t->options));
-    if (status == LS_OK)
+    if (status == LS_OK && !data)
         status = ls_data_load(comm, t->options.data, t->options.split, (uint64_t)t->options.seed, &t->data);
     if (status == LS_OK) status = create_backend(t);
     if (status == LS_OK) status = ls_comm_agree(comm, create_rest(t));
@@ -122,6 +124,10 @@ ls_status ls_trainer_create(ls_comm *comm, ls_config *config, ls_trainer **out) 
     else
         *out = t;
     return status;
+}
+
+ls_status ls_trainer_create(ls_comm *comm, ls_config *config, ls_trainer **out) {
+    return ls_trainer_create_on(comm, config, NULL, out);
 }
 
 ls_status ls_trainer_resume(ls_trainer *t, const ls_progress_mark *mark, const ls_score *epoch_score) {

@@ -154,7 +154,15 @@ ls_status ls_trainer_check_replicas(ls_trainer *t) {
     return ls_replica_check(t->comm, ls_replica_hash(&t->network->parameters, (uint64_t)t->step));
 }
 
+void ls_trainer_observe(ls_trainer *t, const ls_observer *observer) {
+    t->observer = observer;
+    ls_plan_observe(t->training.plan, observer);
+}
+
+static void observe(const ls_trainer *t, ls_work work, bool begin) { ls_observe(t->observer, 0, work, NULL, begin); }
+
 ls_status ls_train_step(ls_trainer *t) {
+    observe(t, LS_WORK_SELECT, true);
     if (t->batch_in_epoch == 0) {
         ls_trainer_order_epoch(t);
         t->epoch_score = (ls_score){0};
@@ -163,9 +171,14 @@ ls_status ls_train_step(ls_trainer *t) {
     t->comm->phase = "forward and backward";
 
     ls_run run = select_batch(t);
+    observe(t, LS_WORK_SELECT, false);
     LS_TRY(ls_plan_run(t->training.plan, &run, t->team));  /* gradients of the own shards; BatchNorm over all shards */
+    observe(t, LS_WORK_GRADIENT_SUM, true);
     LS_TRY(sum_gradient(t));                               /* over all shards */
+    observe(t, LS_WORK_GRADIENT_SUM, false);
+    observe(t, LS_WORK_UPDATE, true);
     LS_TRY(ls_comm_everywhere(t->comm, update(t)));        /* the same on every rank */
+    observe(t, LS_WORK_UPDATE, false);
 
     t->epoch_score.loss += t->batch_score.loss;
     t->epoch_score.correct += t->batch_score.correct;

@@ -60,12 +60,15 @@ typedef struct ls_trainer {
     double batch_rate;                   /* its learning rate */
     double *words;                       /* [nodes][LS_STEP_WORDS] what rides along with the step's sum */
     bool stop_wanted, stop_agreed;       /* a signal came to this rank; to some rank, and all know */
+    const ls_observer *observer;         /* of the steps, with the training plan; NULL: nobody */
     ls_status trouble;                   /* a failure that only this rank knows of, agreed at the next step's end */
 } ls_trainer;
 
 /* Sets up everything that trains and evaluates: network, initial state, plans, buffers. config and comm must outlive the
  * trainer. Collective; every failure is agreed. */
 ls_status ls_trainer_create(ls_comm *comm, ls_config *config, ls_trainer **trainer);
+/* The same on data that are there already, the same on every rank, and are taken over, also on failure. */
+ls_status ls_trainer_create_on(ls_comm *comm, ls_config *config, ls_data *data, ls_trainer **trainer);
 void ls_trainer_destroy(ls_trainer **trainer);
 
 int64_t ls_trainer_epoch_samples(const ls_trainer *trainer);
@@ -79,6 +82,9 @@ double ls_trainer_learning_rate(const ls_trainer *trainer);
  * everywhere, and a trouble is returned everywhere. LS_NOT_FINITE names step and tensor; LS_REPLICAS_DIFFER the rank.
  * Collective. */
 ls_status ls_train_step(ls_trainer *trainer);
+
+/* Watches every step from now on, to the pieces of its plan; NULL: nobody does. The observer must outlive them. Local. */
+void ls_trainer_observe(ls_trainer *trainer, const ls_observer *observer);
 
 /* Do all ranks hold the same model now? Every check_interval steps, and before anything is saved: a fault must not get into
  * a checkpoint. Nothing with check_interval=0. LS_REPLICAS_DIFFER names the rank. Collective. */
