@@ -9,6 +9,7 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "bench/bench.h"
 #include "check/gradcheck.h"
 #include "core/log.h"
 #include "exchange/exchange.h"
@@ -30,6 +31,7 @@ typedef struct command_line {
     bool dry_run, json, verbose;
     const char *output;  /* file */
     const char *format;  /* export: of the file */
+    const char *trace;   /* bench: file */
     const char *unknown; /* an option that the parser does not know */
 } command_line;
 
@@ -57,13 +59,14 @@ static void exit_after_output(void) {
 
 /* --- options -------------------------------------------------------------------------------------------------------- */
 
-enum { KEY_DRY_RUN = 256, KEY_KEYS, KEY_JSON, KEY_OUTPUT, KEY_FORMAT };
+enum { KEY_DRY_RUN = 256, KEY_KEYS, KEY_JSON, KEY_OUTPUT, KEY_FORMAT, KEY_TRACE };
 
 static const struct argp_option options[] = {
     {"dry-run", KEY_DRY_RUN, NULL, 0, "train: print the resolved configuration and stop", 0},
-    {"json", KEY_JSON, NULL, 0, "inspect, eval, attack: print one JSON object", 0},
+    {"json", KEY_JSON, NULL, 0, "inspect, eval, attack, bench: print one JSON object", 0},
     {"output", KEY_OUTPUT, "FILE", 0, "eval, attack: write what was found into an HDF5 file", 0},
     {"format", KEY_FORMAT, "FORMAT", 0, "export: safetensors, the only one and the default", 0},
+    {"trace", KEY_TRACE, "FILE", 0, "bench step: write a timeline of the first timed steps (Chrome trace format)", 0},
     {"keys", KEY_KEYS, NULL, 0, "print every key of a configuration and of each layer", 0},
     {"verbose", 'v', NULL, 0, "say more on standard error", 0},
     {"version", 'V', NULL, 0, "print versions: git commit, MPI, HDF5, instruction set", 0},
@@ -79,6 +82,7 @@ static const char usage[] = "train CONFIG [KEY=VALUE ...]\n"
                             "diff A B\n"
                             "export CHECKPOINT FILE\n"
                             "import CONFIG STATE.h5 FOLDER|FILE [KEY=VALUE ...]\n"
+                            "bench step CONFIG [KEY=VALUE ...]\n"
                             "gradcheck";
 
 static const char about[] =
@@ -91,6 +95,7 @@ static const char about[] =
     "  lockstep diff runs/try runs/again\n"
     "  lockstep export runs/try/checkpoint-392.h5 model.safetensors\n"
     "  lockstep import experiments/table1/row6-published.yaml state_dict.h5 runs/start.h5\n"
+    "  mpirun -n 2 lockstep bench step experiments/table2/row1-stated.yaml threads=1 bench_steps=20\n"
     "  lockstep --keys lists the keys.\n"
     "inspect and diff take run folders, metrics.h5 files and checkpoints. diff exits with 0 if all numbers are equal, with 1 "
     "if not. export writes the model for PyTorch; import makes a checkpoint of step 0 of a PyTorch state_dict that was "
@@ -107,6 +112,8 @@ static void print_keys(void) {
     ls_keys_print_help(&ls_config_repeat_keys, stdout);
     printf("\nKeys of attack:\n");
     ls_keys_print_help(&ls_attack_keys, stdout);
+    printf("\nKeys of bench:\n");
+    ls_keys_print_help(&ls_bench_keys, stdout);
     printf("\nExit codes:\n");
 #define X(name, code, text) printf("  %3d  %s\n", code, text);
     LS_STATUS_LIST(X)
@@ -124,6 +131,7 @@ static error_t parse_option(int key, char *argument, struct argp_state *state) {
     case KEY_JSON: line->json = true; return 0;
     case KEY_OUTPUT: line->output = argument; return 0;
     case KEY_FORMAT: line->format = argument; return 0;
+    case KEY_TRACE: line->trace = argument; return 0;
     case KEY_KEYS: print_keys(); exit_after_output(); return 0;
     case 'v': line->verbose = true; return 0;
     case 'V': ls_version_print(stdout); exit_after_output(); return 0;
@@ -238,6 +246,37 @@ static int look_at(const command_line *line, ls_status (*verb)(ls_comm *comm, co
 static int eval(const command_line *line) { return look_at(line, ls_eval); }
 static int attack(const command_line *line) { return look_at(line, ls_attack); }
 
+static bool is_bench_kind(const char *word) {
+    for (int i = 0; ls_bench_kinds[i]; i++)
+        if (strcmp(ls_bench_kinds[i], word) == 0) return true;
+    return false;
+}
+
+static int bench(const command_line *line) {
+    ls_layer_keys layers[LS_LAYER_CLASSES_MAX];
+    ls_bench b = {.json = line->json, .trace = line->trace};
+    const char *rest[MOST_WORDS];
+    int rest_count = 0;
+    if (line->count < 2) return refuse("bench: no kind given; expected lockstep bench step CONFIG [KEY=VALUE ...]");
+    if (!is_bench_kind(line->word[1]))
+        return refuse("bench: unknown kind %s; expected lockstep bench step CONFIG [KEY=VALUE ...]", line->word[1]);
+    if (line->count < 3) return refuse("bench: no configuration given; expected lockstep bench %s CONFIG [KEY=VALUE ...]",
+                                       line->word[1]);
+    ls_network_layer_keys(layers);
+    b.config_path = line->word[2];
+    ls_status status = ls_keys_set_defaults(&ls_bench_keys, &b.options);
+    if (status == LS_OK)
+        status = ls_keys_take(&ls_bench_keys, &b.options, line->word + 3, line->count - 3, rest, &rest_count);
+    if (status == LS_OK)
+        status = ls_config_load(b.config_path, rest, rest_count, &ls_option_keys, layers, ls_layer_class_count, &b.config);
+    status = start(b.config, status, &b.comm);
+    if (status == LS_OK) status = ls_bench_run(&b, line->word[1]);
+    if (status == LS_OK) status = ls_comm_agree(b.comm, flush_output());
+    ls_config_destroy(&b.config);
+    ls_keys_free(&ls_bench_keys, &b.options);
+    return report(&b.comm, status);
+}
+
 static int gradcheck(const command_line *line) {
     ls_comm *none = NULL;
     double worst;
@@ -289,7 +328,7 @@ static int import_state(const command_line *line) {
 }
 
 /* Each verb and the options that it takes. */
-enum { TAKES_DRY_RUN = 1, TAKES_JSON = 2, TAKES_OUTPUT = 4, TAKES_FORMAT = 8 };
+enum { TAKES_DRY_RUN = 1, TAKES_JSON = 2, TAKES_OUTPUT = 4, TAKES_FORMAT = 8, TAKES_TRACE = 16 };
 static const struct {
     const char *name;
     int (*run)(const command_line *line);
@@ -301,6 +340,7 @@ static const struct {
              {"diff", diff, 0},
              {"export", export_model, TAKES_FORMAT},
              {"import", import_state, 0},
+             {"bench", bench, TAKES_JSON | TAKES_TRACE},
              {"gradcheck", gradcheck, 0}};
 
 /* An option that the verb does not take, or NULL. */
@@ -309,6 +349,7 @@ static const char *misplaced_option(const command_line *line, int takes) {
     if (line->json && !(takes & TAKES_JSON)) return "--json";
     if (line->output && !(takes & TAKES_OUTPUT)) return "--output";
     if (line->format && !(takes & TAKES_FORMAT)) return "--format";
+    if (line->trace && !(takes & TAKES_TRACE)) return "--trace";
     return NULL;
 }
 
@@ -326,7 +367,7 @@ static int run_verb(const command_line *line) {
         const char *misplaced = misplaced_option(line, verbs[i].takes);
         return misplaced ? (int)refuse("%s: takes no %s (lockstep --help)", verbs[i].name, misplaced) : verbs[i].run(line);
     }
-    return refuse("unknown verb %s; expected train, eval, attack, inspect, diff, export, import or gradcheck "
+    return refuse("unknown verb %s; expected train, eval, attack, inspect, diff, export, import, bench or gradcheck "
                   "(lockstep --help)", line->word[0]);
 }
 
@@ -339,7 +380,7 @@ int main(int argc, char **argv) {
     if (error == EINVAL) return refuse("command line: more than %d words", MOST_WORDS);
     if (error) return refuse("command line: %s", strerror(error));
     if (line.count == 0)
-        return refuse("no verb given; expected train, eval, attack, inspect, diff, export, import or gradcheck "
+        return refuse("no verb given; expected train, eval, attack, inspect, diff, export, import, bench or gradcheck "
                       "(lockstep --help)");
     if (line.verbose) ls_log_set_level(LS_LOG_INFO);
     return run_verb(&line);

@@ -303,6 +303,29 @@ ls_status ls_keys_set_defaults(const ls_key_table *table, void *settings) {
     return LS_OK;
 }
 
+ls_status ls_keys_take(const ls_key_table *table, void *settings, const char *const *words, int count, const char **rest,
+                       int *rest_count) {
+    *rest_count = 0;
+    for (int i = 0; i < count; i++) {
+        const char *equals = strchr(words[i], '=');
+        char name[64], why[1024];
+        snprintf(name, sizeof name, "%.*s", (int)(equals ? equals - words[i] : 0), words[i]);
+        const ls_key *key = ls_key_find(table, name);
+        if (!key) {
+            rest[(*rest_count)++] = words[i];
+            continue;
+        }
+        ls_status status = ls_key_set(key, settings, equals + 1);
+        if (status != LS_USAGE) {
+            LS_TRY(status);
+            continue;
+        }
+        snprintf(why, sizeof why, "%s", ls_error_message());
+        return ls_fail(LS_USAGE, "command line: %s", why);
+    }
+    return LS_OK;
+}
+
 void ls_keys_free(const ls_key_table *table, void *settings) {
     for (int i = 0; i < table->count; i++) {
         if (table->keys[i].type != LS_KEY_STRING) continue;

@@ -49,26 +49,12 @@ static ls_status parse_epsilons(const char *text, ls_attack_options *options) {
     return LS_OK;
 }
 
-static ls_status read_keys(const ls_look *look, attack_keys *keys, const char **rest, int *rest_count) {
-    *rest_count = 0;
-    for (int i = 0; i < look->override_count; i++) {
-        const char *word = look->overrides[i], *equals = strchr(word, '=');
-        char name[LS_STRING_MAX];
-        snprintf(name, sizeof name, "%.*s", (int)(equals ? equals - word : 0), word);
-        const ls_key *key = ls_key_find(&ls_attack_keys, name);
-        if (key)
-            LS_TRY(ls_key_set(key, keys, equals + 1));
-        else
-            rest[(*rest_count)++] = word;
-    }
-    return LS_OK;
-}
-
 ls_status ls_attack_options_read(const ls_look *look, ls_attack_options *options, const char **rest,
                                  int *rest_count) {
     attack_keys keys = {0};
     ls_status status = ls_keys_set_defaults(&ls_attack_keys, &keys);
-    if (status == LS_OK) status = read_keys(look, &keys, rest, rest_count);
+    if (status == LS_OK)
+        status = ls_keys_take(&ls_attack_keys, &keys, look->overrides, look->override_count, rest, rest_count);
     if (status == LS_OK) status = parse_epsilons(keys.epsilon, options);
     options->samples = keys.samples;
     options->examples = keys.examples;

@@ -1,0 +1,57 @@
+/* What the machine can do at best, measured on all threads of all ranks at once, in the same run as what is
+ * compared with it. Rates are sums over ranks. */
+#ifndef LOCKSTEP_BENCH_CEILINGS_H
+#define LOCKSTEP_BENCH_CEILINGS_H
+
+#include "bench/spread.h"
+#include "core/backend.h"
+#include "core/team.h"
+#include "dist/comm.h"
+
+/* Runs a loop of independent multiply-adds on registers `rounds` times and returns how many operations that
+ * was. */
+typedef double (*ls_register_loop)(int64_t rounds);
+
+/* The loop of the widest vectors that this processor multiplies and adds at once, and their name: "avx512",
+ * "avx2", or "portable", where a product and a sum are two instructions. Local. */
+ls_register_loop ls_fma_loop(ls_dtype dtype, const char **instruction_set);
+/* The same on AMX tiles of bf16; NULL: this processor has none, or Linux does not let us use them. Local. */
+ls_register_loop ls_amx_loop(void);
+
+enum { LS_CEILING_BURSTS = 5, LS_CEILING_SERIES = 8 };
+
+/* Bursts so far, a series at a time: the first before the work, the last after it. */
+typedef struct ls_ceiling {
+    double bursts[LS_CEILING_SERIES * LS_CEILING_BURSTS], median[LS_CEILING_SERIES];
+    int series;
+} ls_ceiling;
+
+typedef struct ls_ceilings {
+    ls_comm *comm;
+    ls_team *team;
+    ls_register_loop fma, amx;
+    const char *fma_instruction_set;
+    int64_t fma_rounds, amx_rounds;  /* in one burst */
+    ls_ceiling fma_flops, amx_flops; /* operations a second */
+    ls_ceiling fma_core; /* operations a second of processor time, mean over ranks: of one core, whoever else
+                            wants it */
+    ls_ceiling copy;     /* bytes a second, read and written ones */
+} ls_ceilings;
+
+/* For loops of this type of element. Collective. */
+ls_status ls_ceilings_create(ls_comm *comm, int threads, ls_dtype dtype, ls_ceilings *ceilings);
+void ls_ceilings_destroy(ls_ceilings *ceilings);
+
+/* A series of bursts of arithmetic of about 10 ms each; of copies between arrays of four times the last
+ * cache, which are allocated and freed here. The series beyond the last that there is room for is left out.
+ * Collective. */
+ls_status ls_ceilings_measure_registers(ls_ceilings *ceilings);
+ls_status ls_ceilings_measure_copy(ls_ceilings *ceilings);
+
+/* Over all bursts. */
+ls_spread ls_ceiling_spread(const ls_ceiling *ceiling);
+
+/* The member "ceilings". */
+void ls_ceilings_write(const ls_ceilings *ceilings, ls_json *json);
+
+#endif

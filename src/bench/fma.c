@@ -1,0 +1,84 @@
+/* Multiply-adds that depend on nothing but their own accumulator, without memory. Two units with a latency of
+ * four need eight accumulators; there are twelve. */
+#include "bench/ceilings.h"
+
+enum { ACCUMULATORS = 12 };
+
+/* What is left of the sums is used, or there would be nothing to compute. */
+static _Thread_local volatile double sink;
+
+/* The whole function on a vector type: SET makes a vector of one number, FMA(f, g, s) is f g + s, ADD a sum.
+ */
+#define MULTIPLY_ADD_LOOP(name, attribute, vector, scalar, SET, FMA, ADD)                                    \
+    attribute static double name(int64_t rounds) {                                                           \
+        vector f = SET((scalar)1e-3), g = SET((scalar)1e-3);                                                 \
+        vector s0 = SET(0), s1 = SET(1), s2 = SET(2), s3 = SET(3), s4 = SET(4), s5 = SET(5);                 \
+        vector s6 = SET(6), s7 = SET(7), s8 = SET(8), s9 = SET(9), s10 = SET(10), s11 = SET(11);             \
+        for (int64_t n = 0; n < rounds; n++) {                                                               \
+            s0 = FMA(f, g, s0), s1 = FMA(f, g, s1), s2 = FMA(f, g, s2), s3 = FMA(f, g, s3);                  \
+            s4 = FMA(f, g, s4), s5 = FMA(f, g, s5), s6 = FMA(f, g, s6), s7 = FMA(f, g, s7);                  \
+            s8 = FMA(f, g, s8), s9 = FMA(f, g, s9), s10 = FMA(f, g, s10), s11 = FMA(f, g, s11);              \
+            KEEP(f);                                                                                         \
+        }                                                                                                    \
+        s0 = ADD(ADD(ADD(s0, s1), ADD(s2, s3)), ADD(ADD(s4, s5), ADD(s6, s7)));                              \
+        s0 = ADD(s0, ADD(ADD(s8, s9), ADD(s10, s11)));                                                       \
+        scalar first;                                                                                        \
+        __builtin_memcpy(&first, &s0, sizeof first);                                                         \
+        sink = (double)first;                                                                                \
+        return 2.0 * ACCUMULATORS * (double)(sizeof(vector) / sizeof(scalar)) * (double)rounds;              \
+    }
+
+/* --- portable: a product and a sum, on vectors of 16 bytes
+ * ---------------------------------------------------------- */
+
+typedef float vector_f32 __attribute__((vector_size(16)));
+typedef double vector_f64 __attribute__((vector_size(16)));
+
+/* As if f were changed: the product must not be computed once for all rounds. */
+#if defined(__x86_64__)
+#define KEEP(f) __asm__ volatile("" : "+x"(f))
+#elif defined(__aarch64__)
+#define KEEP(f) __asm__ volatile("" : "+w"(f))
+#else
+#define KEEP(f) __asm__ volatile("" : "+m"(f))
+#endif
+#define SET_F32(x)            ((vector_f32){(float)(x), (float)(x), (float)(x), (float)(x)})
+#define SET_F64(x)            ((vector_f64){(double)(x), (double)(x)})
+#define MULTIPLY_ADD(f, g, s) ((f) * (g) + (s))
+#define SUM(a, b)             ((a) + (b))
+
+MULTIPLY_ADD_LOOP(portable_f32, , vector_f32, float, SET_F32, MULTIPLY_ADD, SUM)
+MULTIPLY_ADD_LOOP(portable_f64, , vector_f64, double, SET_F64, MULTIPLY_ADD, SUM)
+#undef KEEP
+
+/* --- x86
+ * ------------------------------------------------------------------------------------------------------------
+ */
+
+#if defined(__x86_64__)
+#include <immintrin.h>
+
+#define KEEP(f) /* the instruction cannot be taken apart */
+#define AVX512  __attribute__((target("avx512f")))
+#define AVX2    __attribute__((target("avx2,fma")))
+
+MULTIPLY_ADD_LOOP(avx512_f32, AVX512, __m512, float, _mm512_set1_ps, _mm512_fmadd_ps, _mm512_add_ps)
+MULTIPLY_ADD_LOOP(avx512_f64, AVX512, __m512d, double, _mm512_set1_pd, _mm512_fmadd_pd, _mm512_add_pd)
+MULTIPLY_ADD_LOOP(avx2_f32, AVX2, __m256, float, _mm256_set1_ps, _mm256_fmadd_ps, _mm256_add_ps)
+MULTIPLY_ADD_LOOP(avx2_f64, AVX2, __m256d, double, _mm256_set1_pd, _mm256_fmadd_pd, _mm256_add_pd)
+#endif
+
+ls_register_loop ls_fma_loop(ls_dtype dtype, const char **instruction_set) {
+#if defined(__x86_64__)
+    if (__builtin_cpu_supports("avx512f")) {
+        *instruction_set = "avx512";
+        return dtype == LS_FP64 ? avx512_f64 : avx512_f32;
+    }
+    if (__builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma")) {
+        *instruction_set = "avx2";
+        return dtype == LS_FP64 ? avx2_f64 : avx2_f32;
+    }
+#endif
+    *instruction_set = "portable";
+    return dtype == LS_FP64 ? portable_f64 : portable_f32;
+}

@@ -1,0 +1,65 @@
+#!/usr/bin/env bash
+# lockstep bench: mistakes, and what it measures on one and two ranks and threads.
+#
+#   bench.sh BINARY WORK_FOLDER DATA_FOLDER PYTHON
+# shellcheck source-path=SCRIPTDIR/../train source=cli.bash
+source "$(dirname "$0")/../train/cli.bash"
+PYTHON=$4
+CHECK=$(realpath -- "$(dirname "${BASH_SOURCE[0]}")/check_bench.py")
+TABLE2=$TOP/experiments/table2/row1-stated.yaml
+
+# --- mistakes
+
+for ranks in - 2; do
+  expect_failure 2 "bench: no kind given; expected lockstep bench step CONFIG" $ranks bench
+  expect_failure 2 "bench: unknown kind stpe; expected lockstep bench step CONFIG" $ranks bench stpe "$ROW6"
+  expect_failure 2 "bench: no configuration given; expected lockstep bench step CONFIG" $ranks bench step
+  expect_failure 2 "command line: bench_steps: out of range: found '0'" $ranks bench step "$ROW6" bench_steps=0
+done
+expect_failure 2 "bench_data: unknown choice: found 'some', expected one of auto|real|made" - bench step "$ROW6" bench_data=some
+expect_failure 2 "unknown key 'bench_stesp'" - bench step "$ROW6" bench_stesp=3
+expect_failure 2 "none.yaml: cannot be opened: No such file" - bench step none.yaml
+expect_failure 2 "bench: takes no --output" - bench step "$ROW6" --output file
+expect_failure 2 "3 ranks for 2 shards" 3 bench step "$ROW6" bench_data=made split=512 shards=2
+expect_failure 2 "no timed step had a whole batch" - bench step "$ROW6" bench_data=made split=300 bench_warmup=1 bench_steps=1
+expect_failure 78 "nowhere" - bench step "$ROW6" bench_data=real data=nowhere
+expect_failure 74 "none/trace.json" - bench step "$ROW6" bench_data=made split=512 bench_steps=1 --trace none/trace.json
+
+# --- one object on standard output, the same losses for every number of ranks and threads
+
+MADE=(bench_data=made split=900 bench_steps=8 bench_warmup=3)
+for case in "- 1" "2 1" "- 2" "3 2"; do
+  read -r ranks threads <<<"$case"
+  expect_success "" "$ranks" bench step "$ROW6" "${MADE[@]}" threads="$threads" augment=0.5 --json --trace trace.json
+  mv out "step-$ranks-$threads.json"
+  touch out
+  check "the object on $ranks ranks of $threads threads" "$PYTHON" -E -s -B "$CHECK" step "step-$ranks-$threads.json" \
+    "${ranks/-/1}" "$threads" 6 3 "step---1.json"
+  check "the timeline on $ranks ranks of $threads threads" "$PYTHON" -E -s -B "$CHECK" trace trace.json "${ranks/-/1}" "$threads"
+done
+expect_success "" - bench step "$TABLE2" "${MADE[@]}" split=64 batch=32 bench_steps=2 precision=fp64 --json
+check "the object of the residual network" "$PYTHON" -E -s -B "$CHECK" step out 1 1 2 3
+check "there is no run folder" test ! -e runs
+
+# --- the table, on data of files: the loss is that of training
+
+expect_success "" - bench step "${SMALL[@]}" bench_steps=4 bench_warmup=1
+for text in "images/s" "multiply-add loop" "communication" "dense" "MiB of a rank"; do
+  check "the table has '$text'" grep -q "$text" out
+done
+expect_success "" - bench step "${SMALL[@]}" bench_steps=4 bench_warmup=1 --json
+mv out made.json
+touch out
+expect_success "" - train "${SMALL[@]}" steps=5 output=run progress=none
+expect_success "" - inspect run --json
+check "the losses are those of training" "$PYTHON" -E -s -B "$CHECK" losses made.json out
+
+# --- the operations are those that inspect counts
+
+expect_success "" - inspect "$TABLE2" split=64
+mv out network.txt
+touch out
+expect_success "" - bench step "$TABLE2" "${MADE[@]}" split=64 batch=32 bench_steps=1 bench_warmup=0 --json
+check "operations" "$PYTHON" -E -s -B "$CHECK" operations out network.txt
+
+finish

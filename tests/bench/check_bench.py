@@ -1,0 +1,78 @@
+"""Checks what `lockstep bench` wrote: check_bench.py KIND FILE ARGUMENTS.."""
+import json
+import math
+import re
+import sys
+
+
+def read(path):
+    with open(path) as file:
+        return json.load(file)
+
+
+def is_spread(s):
+    return 0 <= s["min"] <= s["q1"] <= s["median"] <= s["q3"] <= s["max"]
+
+
+def step(path, ranks, threads, timed, warmup, same_losses=None):
+    found = read(path)
+    assert found["bench"] == "step"
+    assert found["ranks"] == int(ranks) and found["threads"] == int(threads), found
+    assert found["timed_steps"] == int(timed) and found["warmup_steps"] == int(warmup)
+    assert found["precision"] in ("fp32", "fp64") and found["instruction_set"]
+    assert is_spread(found["step_ms_spread"]) and found["step_ms"] == found["step_ms_spread"]["median"] > 0
+    batch, seconds = found["images_per_step"], found["step_ms"] / 1e3
+    assert math.isclose(found["images_per_s"], batch / seconds, rel_tol=1e-9)
+    assert math.isclose(found["gflops"], 1e-9 * found["flop_per_image"] * batch / seconds, rel_tol=1e-9)
+    # by the clock a busy machine may have been slower in most bursts than in the steps; by processor time it cannot
+    best = found["ceilings"]["fma_gflops"]["all"]["max"]
+    assert 0 < found["gflops"] <= 1.2 * best and 0 < found["fma_gflops"] <= best, (found["gflops"], best)
+    assert 0 < found["gflops_per_core"] <= 1.2 * found["fma_gflops_per_core"]
+    assert is_spread(found["ceilings"]["copy_gb_per_s"]["all"]) and is_spread(found["ceilings"]["fma_gflops"]["all"])
+    phases = found["phases_ms"]
+    assert list(phases) == ["data", "forward", "backward", "communication", "update", "other"]
+    assert all(is_spread(p) for p in phases.values()), phases
+    # of one step they add up to it; their medians only about
+    together = sum(p["median"] for p in phases.values())
+    assert found["step_ms_spread"]["min"] / 2 < together < 2 * found["step_ms_spread"]["max"], (together, found["step_ms"])
+    layers = found["layers"]
+    weighted = [row for row in layers if row["operation"] in ("dense", "conv2d")]
+    assert len(weighted) >= 3 and all(row["layer"] and row["weight_gradient"]["gflops"] > 0 for row in weighted), layers
+    assert "gflops" not in weighted[0].get("backward", {}), "the first layer has no gradient of its input"
+    assert all(row["backward"]["gflops"] > 0 for row in weighted[1:])
+    memory = found["memory_mib"]
+    assert memory["peak"]["min"] > memory["training_plan"] + memory["state"] + memory["gradients"], memory
+    losses = found["losses"]
+    assert len(losses) >= int(timed) + int(warmup) and all(isinstance(x, float) for x in losses)
+    if same_losses:
+        assert losses == read(same_losses)["losses"], "losses depend on ranks or threads"
+
+
+def trace(path, ranks, threads):
+    events = read(path)
+    rows = {(e["pid"], e["tid"]) for e in events if e["ph"] == "X"}
+    assert rows == {(r, t) for r in range(int(ranks)) for t in range(int(threads))}, rows
+    names = {e["pid"]: e["args"]["name"] for e in events if e["ph"] == "M" and e["name"] == "process_name"}
+    assert names == {r: f"rank {r}" for r in range(int(ranks))}, names
+    for row in rows:
+        mine = [e for e in events if e["ph"] == "X" and (e["pid"], e["tid"]) == row]
+        assert {"forward", "backward", "weight gradient"} <= {e["cat"] for e in mine}
+        assert all(e["ts"] >= 0 and e["dur"] >= 0 for e in mine)
+        # one after the other, but for the last digit of a microsecond
+        assert all(a["ts"] + a["dur"] <= b["ts"] + 0.01 for a, b in zip(mine, mine[1:])), row
+        steps = [e["args"]["step"] for e in mine]
+        assert steps == sorted(steps) and len(set(steps)) > 1, steps
+
+
+def losses(path, metrics):
+    last = read(metrics)["metrics"]["last_step"]
+    assert read(path)["losses"][int(last["step"]) - 1] == last["loss"], (read(path)["losses"], last)
+
+
+def operations(path, report):
+    with open(report) as file:
+        total = re.search(r"all, FLOP of one sample +\d+ +\d+ +(\d+)", file.read()).group(1)
+    assert read(path)["flop_per_image"] == int(total), total
+
+
+{"step": step, "trace": trace, "losses": losses, "operations": operations}[sys.argv[1]](*sys.argv[2:])
