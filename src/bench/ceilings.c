@@ -4,6 +4,7 @@
 #include <string.h>
 
 #include "bench/machine.h"
+#include "core/clock.h"
 #include "core/shards.h"
 
 enum { MOST_THREADS = 256 };
@@ -54,7 +55,7 @@ static int64_t find_rounds(ls_register_loop loop) {
 
 ls_status ls_ceilings_create(ls_comm *comm, int threads, ls_dtype dtype, ls_ceilings *c) {
     *c = (ls_ceilings){.comm = comm};
-    c->fma = ls_fma_loop(dtype, &c->fma_instruction_set);
+    c->fma = ls_fma_loop(dtype, &c->fma_set);
     c->amx = ls_amx_loop();
     LS_TRY(ls_comm_agree(comm, ls_team_create(threads, &c->team)));
     c->fma_rounds = find_rounds(c->fma);
@@ -156,7 +157,7 @@ static void write_one(ls_json *json, const char *key, const ls_ceiling *ceiling)
 
 void ls_ceilings_write(const ls_ceilings *c, ls_json *json) {
     ls_json_begin(json, "ceilings", '{');
-    ls_json_text(json, "fma_instruction_set", c->fma_instruction_set);
+    ls_json_text(json, "fma_instruction_set", ls_instruction_set_name(c->fma_set));
     write_one(json, "fma_gflops", &c->fma_flops);
     write_one(json, "fma_gflops_per_core", &c->fma_core);
     write_one(json, "amx_gflops", &c->amx_flops);

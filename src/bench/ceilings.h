@@ -5,6 +5,7 @@
 
 #include "bench/spread.h"
 #include "core/backend.h"
+#include "core/instruction_set.h"
 #include "core/team.h"
 #include "dist/comm.h"
 
@@ -12,9 +13,9 @@
  * was. */
 typedef double (*ls_register_loop)(int64_t rounds);
 
-/* The loop of the widest vectors that this processor multiplies and adds at once, and their name: "avx512",
- * "avx2", or "portable", where a product and a sum are two instructions. Local. */
-ls_register_loop ls_fma_loop(ls_dtype dtype, const char **instruction_set);
+/* The loop of the highest tier that this processor has, whatever the kernels use, and that tier; in the
+ * portable one a product and a sum are two instructions. Local. */
+ls_register_loop ls_fma_loop(ls_dtype dtype, ls_instruction_set *set);
 /* The same on AMX tiles of bf16; NULL: this processor has none, or Linux does not let us use them. Local. */
 ls_register_loop ls_amx_loop(void);
 
@@ -30,7 +31,7 @@ typedef struct ls_ceilings {
     ls_comm *comm;
     ls_team *team;
     ls_register_loop fma, amx;
-    const char *fma_instruction_set;
+    ls_instruction_set fma_set;
     int64_t fma_rounds, amx_rounds;  /* in one burst */
     ls_ceiling fma_flops, amx_flops; /* operations a second */
     ls_ceiling fma_core; /* operations a second of processor time, mean over ranks: of one core, whoever else

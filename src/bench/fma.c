@@ -68,17 +68,11 @@ MULTIPLY_ADD_LOOP(avx2_f32, AVX2, __m256, float, _mm256_set1_ps, _mm256_fmadd_ps
 MULTIPLY_ADD_LOOP(avx2_f64, AVX2, __m256d, double, _mm256_set1_pd, _mm256_fmadd_pd, _mm256_add_pd)
 #endif
 
-ls_register_loop ls_fma_loop(ls_dtype dtype, const char **instruction_set) {
+ls_register_loop ls_fma_loop(ls_dtype dtype, ls_instruction_set *set) {
+    *set = ls_instruction_set_supported();
 #if defined(__x86_64__)
-    if (__builtin_cpu_supports("avx512f")) {
-        *instruction_set = "avx512";
-        return dtype == LS_FP64 ? avx512_f64 : avx512_f32;
-    }
-    if (__builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma")) {
-        *instruction_set = "avx2";
-        return dtype == LS_FP64 ? avx2_f64 : avx2_f32;
-    }
+    if (*set == LS_AVX512) return dtype == LS_FP64 ? avx512_f64 : avx512_f32;
+    if (*set == LS_AVX2) return dtype == LS_FP64 ? avx2_f64 : avx2_f32;
 #endif
-    *instruction_set = "portable";
     return dtype == LS_FP64 ? portable_f64 : portable_f32;
 }

@@ -4,6 +4,7 @@
 
 #include "bench/kinds.h"
 #include "bench/machine.h"
+#include "core/clock.h"
 #include "bench/step_report.h"
 
 /* The spans of so many steps go into the trace. */

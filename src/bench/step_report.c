@@ -87,7 +87,8 @@ static void print_rates(const ls_step_run *run, const summary *s) {
            100 * s->gflops / s->fma);
     printf("  %-22s %9.1f GFLOP/s, %.1f %%\n", "by processor time", s->core_gflops,
            100 * s->core_gflops / s->core_fma);
-    printf("\nThe machine on all threads of all ranks, in the same run (%s):\n", c->fma_instruction_set);
+    printf("\nThe machine on all threads of all ranks, in the same run (%s):\n",
+           ls_instruction_set_name(c->fma_set));
     print_ceiling("multiply-add loop", &c->fma_flops, "GFLOP/s");
     print_ceiling("by processor time", &c->fma_core, "GFLOP/s");
     if (c->amx)

@@ -3,6 +3,7 @@
 
 #include "bench/kinds.h"
 #include "bench/machine.h"
+#include "core/instruction_set.h"
 #include "core/rng.h"
 
 enum { MADE_SIZE = 28, MADE_CLASSES = 10 }; /* MNIST's */
@@ -123,7 +124,7 @@ void ls_bench_write_setting(const ls_bench *bench, const ls_trainer *t, ls_json 
     ls_json_text(json, "comm", t->comm->class->name);
     ls_json_text(json, "precision", precision_of(t, precision, sizeof precision));
     ls_json_text(json, "backend", t->backend->name);
-    ls_json_text(json, "instruction_set", t->backend->instruction_set);
+    ls_json_text(json, "instruction_set", ls_instruction_set_name(t->backend->instruction_set));
     ls_json_count(json, "batch", (uint64_t)t->options.batch);
     ls_json_count(json, "shards", (uint64_t)t->options.shards);
     ls_json_real(json, "augment", t->options.augment);
@@ -139,7 +140,7 @@ void ls_bench_print_setting(const ls_bench *bench, const ls_trainer *t) {
            bench->config_path, t->data.name, (long long)t->options.batch, (long long)t->options.shards,
            t->comm->size, t->comm->size == 1 ? "" : "s", (long long)t->options.threads,
            t->options.threads == 1 ? "" : "s", precision_of(t, precision, sizeof precision),
-           t->backend->instruction_set);
+           ls_instruction_set_name(t->backend->instruction_set));
     printf("%lld parameters, %.4g MFLOP an image; %s, %d core%s for rank 0\n",
            (long long)t->network->parameters.elements, 1e-6 * ls_trainer_work(t),
            ls_machine_processor(processor, sizeof processor), ls_available_cores(),
