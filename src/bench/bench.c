@@ -26,11 +26,11 @@ const ls_key_table ls_bench_keys = {rows, sizeof rows / sizeof *rows};
 static const struct {
     const char *name;
     ls_status (*run)(const ls_bench *bench);
-} kinds[] = {{"step", ls_bench_step}};
+} kinds[] = {{"step", ls_bench_step}, {"layers", ls_bench_layers}};
 
 enum { KINDS = sizeof kinds / sizeof *kinds };
 
-const char *const ls_bench_kinds[] = {"step", NULL};
+const char *const ls_bench_kinds[] = {"step", "layers", NULL};
 
 ls_status ls_bench_run(const ls_bench *bench, const char *kind) {
     for (int i = 0; i < KINDS; i++)

@@ -10,6 +10,14 @@
 /* The whole training step, with its phases and layers. Collective. */
 ls_status ls_bench_step(const ls_bench *bench);
 
+/* Every piece of its plan by itself. Collective. */
+ls_status ls_bench_layers(const ls_bench *bench);
+
+/* The ceilings for the threads and the precision of the configuration, nothing measured yet;
+ * ls_ceilings_destroy() is due even after a failure. LS_USAGE on all ranks: there are more of them than
+ * shards. Collective. */
+ls_status ls_bench_ceilings(const ls_bench *bench, ls_ceilings *ceilings);
+
 /* The trainer on the data that the options ask for, in memory. Collective; every failure is agreed. */
 ls_status ls_bench_trainer(const ls_bench *bench, ls_trainer **trainer);
 

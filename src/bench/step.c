@@ -82,10 +82,10 @@ static ls_status measure(const ls_bench *bench, ls_step_run *run) {
     return ls_step_times_combine(&run->times, bench->comm);
 }
 
-static ls_status measure_and_report(const ls_bench *bench, int threads, ls_dtype dtype) {
+ls_status ls_bench_step(const ls_bench *bench) {
     ls_ceilings ceilings;
     ls_step_run run = {.ceilings = &ceilings};
-    ls_status status = ls_ceilings_create(bench->comm, threads, dtype, &ceilings);
+    ls_status status = ls_bench_ceilings(bench, &ceilings);
     if (status == LS_OK) status = measure(bench, &run);
     if (status == LS_OK && bench->comm->rank == 0)
         (bench->json ? ls_step_write_json : ls_step_print)(bench, &run);
@@ -95,17 +95,4 @@ static ls_status measure_and_report(const ls_bench *bench, int threads, ls_dtype
     ls_trainer_destroy(&run.trainer);
     ls_ceilings_destroy(&ceilings);
     return status;
-}
-
-ls_status ls_bench_step(const ls_bench *bench) {
-    ls_options o = {0};
-    LS_TRY(ls_comm_agree(bench->comm, ls_config_settings(bench->config, &o)));
-    const int threads = (int)o.threads;
-    const ls_dtype dtype = o.precision == LS_PRECISION_FP64 ? LS_FP64 : LS_FP32;
-    ls_shards shards; /* refuses more ranks than there are shards, before anything is measured */
-    ls_status status =
-        ls_shards_create(&shards, (int)o.shards, bench->comm->rank, bench->comm->size, o.batch);
-    ls_keys_free(&ls_option_keys, &o);
-    LS_TRY(ls_comm_agree(bench->comm, status));
-    return measure_and_report(bench, threads, dtype);
 }

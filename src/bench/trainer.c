@@ -80,6 +80,20 @@ ls_status ls_bench_trainer(const ls_bench *bench, ls_trainer **trainer) {
     return status;
 }
 
+ls_status ls_bench_ceilings(const ls_bench *bench, ls_ceilings *ceilings) {
+    ls_options o = {0};
+    ls_shards shards; /* refuses more ranks than there are shards, before anything is measured */
+    *ceilings = (ls_ceilings){0};
+    ls_status status = ls_config_settings(bench->config, &o);
+    if (status == LS_OK)
+        status = ls_shards_create(&shards, (int)o.shards, bench->comm->rank, bench->comm->size, o.batch);
+    status = ls_comm_agree(bench->comm, status);
+    const int threads = (int)o.threads;
+    const ls_dtype dtype = o.precision == LS_PRECISION_FP64 ? LS_FP64 : LS_FP32;
+    ls_keys_free(&ls_option_keys, &o);
+    return status == LS_OK ? ls_ceilings_create(bench->comm, threads, dtype, ceilings) : status;
+}
+
 /* --- operations
  * ----------------------------------------------------------------------------------------------------- */
 

@@ -225,6 +225,19 @@ ls_status ls_plan_run(ls_plan *plan, const ls_run *run, struct ls_team *team);
 /* Watches every replay from now on; NULL: nobody does. The observer must outlive them. */
 void ls_plan_observe(ls_plan *plan, const ls_observer *observer);
 
+/* A piece of an op, and the bytes of the buffers that it reads or writes, each counted once. */
+typedef struct ls_piece_info {
+    ls_op *op;
+    ls_work work;
+    size_t bytes;
+} ls_piece_info;
+
+/* The pieces in the order of a replay, but those of weight gradients last; and one of them by itself, on all threads, as often
+ * as one likes after a whole replay. What it computes means nothing, since plans share memory between buffers. Local. */
+int ls_plan_piece_count(const ls_plan *plan);
+ls_piece_info ls_plan_piece(const ls_plan *plan, int i);
+void ls_plan_run_piece(ls_plan *plan, int i, const ls_run *run, struct ls_team *team);
+
 /* Bytes that the plan's buffers take, and what they would take without sharing memory between them. */
 void ls_plan_memory(const ls_plan *plan, size_t *planned, size_t *unshared);
 /* Prints stages and pieces, for people. */

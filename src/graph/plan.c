@@ -93,10 +93,10 @@ static void open_stage(ls_plan *plan) {
 
 static void emit(ls_plan *plan, ls_op *op, ls_piece_kind kind) {
     if (kind == LS_PIECE_WEIGHT_GRAD) {
-        plan->part_pieces[plan->part_count++] = (ls_piece){op, kind};
+        plan->part_pieces[plan->part_count++] = (ls_piece){op, kind, 0};
         current_stage(plan)->part_count++;
     } else {
-        plan->shard_pieces[plan->shard_count++] = (ls_piece){op, kind};
+        plan->shard_pieces[plan->shard_count++] = (ls_piece){op, kind, 0};
         current_stage(plan)->shard_count++;
     }
 }

@@ -15,6 +15,7 @@ typedef enum ls_piece_kind {
 typedef struct ls_piece {
     ls_op *op;
     ls_piece_kind kind;
+    size_t bytes; /* of the buffers that it touches */
 } ls_piece;
 
 typedef struct ls_cut {
@@ -60,6 +61,7 @@ struct ls_plan {
     int buffer_count;
     void *memory;
     size_t memory_size, unshared_size;
+    size_t touched_size; /* of the piece that is looked at */
     void *scratch; /* [threads][scratch_size] */
     size_t scratch_size;
 };

@@ -9,6 +9,7 @@ enum { ALIGNMENT = 64 };
 
 /* Notes that a stage touches the buffer behind `slot`. */
 static void touch(ls_plan *plan, int stage, void **slot, size_t size) {
+    plan->touched_size += size;
     for (int i = 0; i < plan->buffer_count; i++) {
         ls_buffer *b = &plan->buffers[i];
         if (b->slot != slot) continue;
@@ -57,7 +58,7 @@ static void touch_values(ls_plan *plan, int stage, const ls_piece *piece) {
     if (kept == LS_KEEPS_ALL || op->fusion.grad_norm) touch_value(plan, stage, op->out);
 }
 
-static void touch_piece(ls_plan *plan, int stage, const ls_piece *piece) {
+static void touch_buffers(ls_plan *plan, int stage, const ls_piece *piece) {
     ls_op *op = piece->op;
     const ls_fusion *f = &op->fusion;
     touch_values(plan, stage, piece);
@@ -69,6 +70,12 @@ static void touch_piece(ls_plan *plan, int stage, const ls_piece *piece) {
     touch_grad(plan, stage, f->norm ? f->norm->out : f->source);
     touch_grad(plan, stage, f->residual_norm ? f->residual_norm->out : f->residual);
     for (int k = 1; k < LS_MAX_INPUTS && op->in[k]; k++) touch_grad(plan, stage, op->in[k]);
+}
+
+static void touch_piece(ls_plan *plan, int stage, ls_piece *piece) {
+    plan->touched_size = 0;
+    touch_buffers(plan, stage, piece);
+    piece->bytes = plan->touched_size;
 }
 
 static void touch_all(ls_plan *plan) {

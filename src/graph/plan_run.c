@@ -102,3 +102,22 @@ ls_status ls_plan_run(ls_plan *plan, const ls_run *run, struct ls_team *team) {
     if (ls_purpose_goes_back(graph->purpose)) ls_shared_parameters_add(plan->graph, takes_part, plan);
     return LS_OK;
 }
+
+int ls_plan_piece_count(const ls_plan *plan) { return plan->shard_count + plan->part_count; }
+
+static const ls_piece *piece_at(const ls_plan *plan, int i) {
+    return i < plan->shard_count ? &plan->shard_pieces[i] : &plan->part_pieces[i - plan->shard_count];
+}
+
+ls_piece_info ls_plan_piece(const ls_plan *plan, int i) {
+    const ls_piece *piece = piece_at(plan, i);
+    return (ls_piece_info){piece->op, (ls_work)piece->kind, piece->bytes};
+}
+
+void ls_plan_run_piece(ls_plan *plan, int i, const ls_run *run, struct ls_team *team) {
+    const bool over_parts = i >= plan->shard_count;
+    const ls_stage stage = over_parts ? (ls_stage){.part_first = i - plan->shard_count, .part_count = 1}
+                                      : (ls_stage){.shard_first = i, .shard_count = 1};
+    replay r = {plan, &stage, run};
+    ls_team_run(team, over_parts ? run_parts : run_stage, &r);
+}

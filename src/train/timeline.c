@@ -82,7 +82,7 @@ const ls_span *ls_timeline_spans(const ls_timeline *timeline, int member, int64_
 /* --- the file
  * ------------------------------------------------------------------------------------------------------- */
 
-static const char *const work_names[LS_WORK_COUNT] = {[LS_WORK_SUMS] = "sums",
+const char *const ls_work_names[LS_WORK_COUNT] = {[LS_WORK_SUMS] = "sums",
                                                       [LS_WORK_FORWARD] = "forward",
                                                       [LS_WORK_GRAD_SUMS] = "gradient sums",
                                                       [LS_WORK_BACKWARD] = "backward",
@@ -110,11 +110,11 @@ static void write_span(ls_json *json, const ls_graph *graph, int rank, int membe
                        double zero) {
     char name[LS_NAME_MAX + 64];
     const ls_op *op = span->op >= 0 ? ls_graph_op(graph, span->op) : NULL;
-    snprintf(name, sizeof name, "%s%s%s%s%s", work_names[span->work], op ? " " : "",
+    snprintf(name, sizeof name, "%s%s%s%s%s", ls_work_names[span->work], op ? " " : "",
              op ? op->class->name : "", op && op->layer ? " " : "", op && op->layer ? op->layer : "");
     ls_json_begin(json, NULL, '{');
     ls_json_text(json, "name", name);
-    ls_json_text(json, "cat", work_names[span->work]);
+    ls_json_text(json, "cat", ls_work_names[span->work]);
     ls_json_text(json, "ph", "X");
     ls_json_real(json, "ts", 1e6 * (span->begin - zero));
     ls_json_real(json, "dur", 1e6 * (span->end - span->begin));

@@ -11,6 +11,9 @@ typedef struct ls_span {
     int32_t op;        /* index on the tape of the training graph; -1: of no op */
 } ls_span;
 
+/* "forward", "weight gradient", .. */
+extern const char *const ls_work_names[LS_WORK_COUNT];
+
 typedef struct ls_timeline ls_timeline;
 
 /* Watches the trainer's steps from now on; ls_timeline_destroy() ends that, before the trainer is destroyed.

@@ -11,8 +11,8 @@ TABLE2=$TOP/experiments/table2/row1-stated.yaml
 # --- mistakes
 
 for ranks in - 2; do
-  expect_failure 2 "bench: no kind given; expected lockstep bench step CONFIG" $ranks bench
-  expect_failure 2 "bench: unknown kind stpe; expected lockstep bench step CONFIG" $ranks bench stpe "$ROW6"
+  expect_failure 2 "bench: no kind given; expected lockstep bench step|layers CONFIG" $ranks bench
+  expect_failure 2 "bench: unknown kind stpe; expected lockstep bench step|layers CONFIG" $ranks bench stpe "$ROW6"
   expect_failure 2 "bench: no configuration given; expected lockstep bench step CONFIG" $ranks bench step
   expect_failure 2 "command line: bench_steps: out of range: found '0'" $ranks bench step "$ROW6" bench_steps=0
 done
@@ -40,6 +40,14 @@ done
 expect_success "" - bench step "$TABLE2" "${MADE[@]}" split=64 batch=32 bench_steps=2 precision=fp64 --json
 check "the object of the residual network" "$PYTHON" -E -s -B "$CHECK" step out 1 1 2 3
 check "there is no run folder" test ! -e runs
+
+# --- every piece by itself
+
+expect_success "" 2 bench layers "$ROW6" "${MADE[@]}" bench_steps=3 --json
+check "the object of layers" "$PYTHON" -E -s -B "$CHECK" layers out
+expect_success "" - bench layers "$TABLE2" "${MADE[@]}" bench_steps=1 batch=16 threads=2
+check "the table of layers" grep -Eq "layer1.0.conv1 +conv2d +weight gradient" out
+expect_failure 2 "bench layers: takes no --trace" - bench layers "$ROW6" --trace trace.json
 
 # --- the table, on data of files: the loss is that of training
 

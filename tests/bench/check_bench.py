@@ -48,6 +48,26 @@ def step(path, ranks, threads, timed, warmup, same_losses=None):
         assert losses == read(same_losses)["losses"], "losses depend on ranks or threads"
 
 
+def layers(path):
+    found = read(path)
+    assert found["bench"] == "layers"
+    pieces = {(p["layer"], p["piece"]): p for p in found["pieces"]}
+    # row 6: 784-600-100-10, whose first dense layer has no gradient of its input to compute
+    inputs_outputs = {"2": (784, 600), "6": (600, 100), "10": (100, 10)}
+    for layer, (inputs, outputs) in inputs_outputs.items():
+        for piece in ("forward", "backward", "weight gradient"):
+            p = pieces[layer, piece]
+            assert is_spread(p["ms"]) and is_spread(p["processor_ms"]) and p["ms"]["median"] > 0, p
+            # at least input or output and the weight, once
+            assert p["bytes"] >= 4 * (256 * min(inputs, outputs) + inputs * outputs), p
+            assert math.isclose(p["gb_per_s"], 1e-6 * p["bytes"] / p["ms"]["median"], rel_tol=1e-9)
+            if (layer, piece) == ("2", "backward"):
+                assert "gflops" not in p, p
+                continue
+            assert math.isclose(p["gflops"], 2e-6 * 256 * inputs * outputs / p["ms"]["median"], rel_tol=1e-9), p
+            assert 0 < p["fma_share_per_core"] <= 1.2, p
+
+
 def trace(path, ranks, threads):
     events = read(path)
     rows = {(e["pid"], e["tid"]) for e in events if e["ph"] == "X"}
@@ -75,4 +95,4 @@ def operations(path, report):
     assert read(path)["flop_per_image"] == int(total), total
 
 
-{"step": step, "trace": trace, "losses": losses, "operations": operations}[sys.argv[1]](*sys.argv[2:])
+{"step": step, "layers": layers, "trace": trace, "losses": losses, "operations": operations}[sys.argv[1]](*sys.argv[2:])
