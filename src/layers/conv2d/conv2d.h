@@ -6,7 +6,8 @@
  * The order of the sums is fixed:
  *   y       : over u, v, c in increasing order, taps outside the image left out, bias added last;
  *   dx'     : over u, v, k in increasing order;
- *   dw, db  : inside a shard over rows, then i, j in increasing order, starting from 0; over shards by the tree. */
+ *   dw, db  : inside a shard over rows, then i, j in increasing order, starting from 0; over shards by the tree.
+ * The vector kernels (conv2d_vector.c) keep it with a multiply-add that rounds once, and to the same bits in every tier. */
 #ifndef LOCKSTEP_LAYERS_CONV2D_H
 #define LOCKSTEP_LAYERS_CONV2D_H
 
@@ -28,9 +29,13 @@ typedef struct ls_conv2d_args {
     ls_grad_epilogue dx;
     void *dweight, *dbias; /* [nodes], node_stride elements apart; dbias or NULL */
     int64_t node_stride;
+    void *shard_gradients; /* [local shards][shard_gradient_elements()], or NULL: no weight gradient is wanted */
+    bool downward; /* work on the last shard first: what the op before has left in the caches. The bits are the same */
 } ls_conv2d_args;
 
-/* As ls_dense_kernels (layers/dense/dense.h), function for function. */
+/* As ls_dense_kernels (layers/dense/dense.h), function for function. Kernels with shard_gradient_elements take the weight
+ * gradient in `backward`, which sees dy and x' anyway, into shard_gradients: weight_grad only adds those of the shards,
+ * neither x' nor dy need be stored, and dy.stored is not written. Without it (NULL) they do not look at shard_gradients. */
 typedef struct ls_conv2d_kernels {
     size_t (*scratch_bytes)(const ls_conv2d_args *args, int64_t rows_per_shard);
     void (*forward)(const ls_conv2d_args *args, const ls_shards *shards, int first, int last, void *scratch);
@@ -38,9 +43,13 @@ typedef struct ls_conv2d_kernels {
     int64_t (*weight_grad_parts)(const ls_conv2d_args *args);
     void (*weight_grad)(const ls_conv2d_args *args, const ls_shards *shards, int64_t first, int64_t last,
                         void *scratch);
+    int64_t (*shard_gradient_elements)(const ls_conv2d_args *args);
 } ls_conv2d_kernels;
 
 extern const ls_conv2d_kernels ls_conv2d_ref_f32, ls_conv2d_ref_f64, ls_conv2d_ref_bf16_f32;
+#ifdef __x86_64__
+extern const ls_conv2d_kernels ls_conv2d_vector_avx2, ls_conv2d_vector_avx512;
+#endif
 const ls_conv2d_kernels *ls_conv2d_kernels_for(const ls_backend *backend);
 
 /* The op: x [height][width][inputs]; weight [outputs][inputs][kernel_h][kernel_w] and bias [outputs] (or NULL) are

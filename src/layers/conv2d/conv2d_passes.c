@@ -1,0 +1,316 @@
+#include "layers/conv2d/conv2d_passes.h"
+
+#include <string.h>
+
+#include "layers/conv2d/sixteen.h"
+#include "layers/fusion_ref.h"
+
+enum { LANES = 16 };
+
+ALWAYS_INLINE int64_t smaller(int64_t a, int64_t b) { return a < b ? a : b; }
+
+/* The next sixteen or, of the last group, `n` elements of vectors or pixels. */
+ALWAYS_INLINE sixteen load_lanes(const float *p, int64_t n) { return n == LANES ? load16(p) : load16_first(p, n); }
+ALWAYS_INLINE void store_lanes(float *p, sixteen x, int64_t n) {
+    if (n == LANES)
+        store16(p, x);
+    else
+        store16_first(p, x, n);
+}
+
+/* Where the pixels of a line of a plane lie, from the image's first on. */
+typedef struct walk {
+    int64_t phase, index;
+} walk;
+
+ALWAYS_INLINE int64_t place(const ls_conv2d_plane *plane, walk w) {
+    return (w.phase * plane->columns + w.index) * LANES;
+}
+
+ALWAYS_INLINE walk walk_from(const ls_conv2d_plane *plane) {
+    return (walk){plane->left % plane->phases, plane->left / plane->phases};
+}
+
+ALWAYS_INLINE walk next_pixel(const ls_conv2d_plane *plane, walk w) {
+    if (++w.phase < plane->phases) return w;
+    return (walk){0, w.index + 1};
+}
+
+/* --- prologues ---------------------------------------------------------------------------------------------------- */
+
+typedef struct affine {
+    sixteen mean, scale, shift;
+} affine;
+
+ALWAYS_INLINE affine load_affine(const ls_normalisation *norm, int64_t at, int64_t n) {
+    affine a = {zero16(), zero16(), zero16()};
+    if (norm->mean) {
+        a.mean = load_lanes((const float *)norm->mean + at, n);
+        a.scale = load_lanes((const float *)norm->scale + at, n);
+        a.shift = load_lanes((const float *)norm->shift + at, n);
+    }
+    return a;
+}
+
+ALWAYS_INLINE sixteen apply(affine a, sixteen x) {
+    return add16(multiply16(subtract16(x, a.mean), a.scale), a.shift);
+}
+
+/* n channels from number `at` of all pixels; constants after inlining for the case that matters. */
+ALWAYS_INLINE void load_group(const ls_prologue *p, const ls_conv2d_plane *plane, int64_t at, int64_t n, bool norm,
+                              bool residual, bool relu, float *to) {
+    const affine a = load_affine(&p->norm, at, n), b = load_affine(&p->residual_norm, at, n);
+    const float *x = (const float *)p->x + at, *r = residual ? (const float *)p->residual + at : NULL;
+    for (int64_t h = 0; h < plane->height; h++) {
+        float *line = to + (plane->top + h) * ls_conv2d_plane_line(plane);
+        walk w = walk_from(plane);
+        for (int64_t i = 0; i < plane->width; i++, x += p->channels, w = next_pixel(plane, w)) {
+            sixteen z = load_lanes(x, n);
+            if (norm) z = apply(a, z);
+            if (residual) {
+                sixteen s = load_lanes(r, n);
+                if (p->residual_norm.mean) s = apply(b, s);
+                z = add16(z, s);
+                r += p->channels;
+            }
+            if (relu) z = where_positive16(z, z);
+            store16(line + place(plane, w), z);
+        }
+    }
+}
+
+static bool computed_here(const ls_prologue *p) {
+    return p->act != LS_ACT_TANH && !p->dropout.active && !p->stored;
+}
+
+void LS_NAME(ls_conv2d_load)(const ls_prologue *p, const ls_conv2d_plane *plane, float *plain, float *to) {
+    ls_prologue done = {.pixels = p->pixels, .channels = p->channels, .x = plain};
+    if (!computed_here(p)) {
+        LS_NAME(ls_prologue_rows)(p, 0, 1, plain);
+        p = &done;
+    }
+    const bool norm = p->norm.mean, residual = p->residual, relu = p->act == LS_ACT_RELU;
+    for (int64_t at = 0; at < p->channels; at += LANES, to += ls_conv2d_plane_group(plane)) {
+        const int64_t n = smaller(LANES, p->channels - at);
+        if (n == LANES && norm && relu && !residual)
+            load_group(p, plane, at, LANES, true, false, true, to);
+        else if (n == LANES && !norm && relu && !residual)
+            load_group(p, plane, at, LANES, false, false, true, to);
+        else
+            load_group(p, plane, at, n, norm, residual, relu, to);
+    }
+}
+
+ALWAYS_INLINE void load_gradient_group(const ls_grad_prologue *p, const ls_conv2d_plane *plane, int64_t at, int64_t n,
+                                       bool norm, float *to) {
+    const float *dz = (const float *)p->dz + at, *y = norm ? (const float *)p->y + at : NULL;
+    sixteen mean = zero16(), a = mean, b = mean, c = mean;
+    if (norm) {
+        mean = load_lanes((const float *)p->mean + at, n);
+        a = load_lanes((const float *)p->a + at, n);
+        b = load_lanes((const float *)p->b + at, n);
+        c = load_lanes((const float *)p->c + at, n);
+    }
+    for (int64_t h = 0; h < plane->height; h++) {
+        float *line = to + (plane->top + h) * ls_conv2d_plane_line(plane);
+        walk w = walk_from(plane);
+        for (int64_t i = 0; i < plane->width; i++, dz += p->channels, w = next_pixel(plane, w)) {
+            sixteen d = load_lanes(dz, n);
+            if (norm) {
+                const sixteen deviation = subtract16(load_lanes(y, n), mean);
+                d = add16(add16(multiply16(a, d), multiply16(b, deviation)), c);
+                y += p->channels;
+            }
+            store16(line + place(plane, w), d);
+        }
+    }
+}
+
+void LS_NAME(ls_conv2d_load_gradient)(const ls_grad_prologue *p, const ls_conv2d_plane *plane, float *to) {
+    for (int64_t at = 0; at < p->channels; at += LANES, to += ls_conv2d_plane_group(plane)) {
+        const int64_t n = smaller(LANES, p->channels - at);
+        if (n == LANES && p->a)
+            load_gradient_group(p, plane, at, LANES, true, to);
+        else
+            load_gradient_group(p, plane, at, n, p->a, to);
+    }
+}
+
+/* --- epilogues ---------------------------------------------------------------------------------------------------- */
+
+/* Two sums of a group of channels of a shard: in registers while a few lines go by. */
+typedef struct sums {
+    double *first, *second; /* where they live; NULL: there are none */
+    sixteen_doubles a, b;
+} sums;
+
+ALWAYS_INLINE sixteen_doubles fetch(const double *p, int64_t n) {
+    double padded[LANES] = {0};
+    if (n == LANES) return load16_doubles(p);
+    memcpy(padded, p, (size_t)n * sizeof(double));
+    return load16_doubles(padded);
+}
+
+ALWAYS_INLINE void put(double *p, sixteen_doubles s, int64_t n) {
+    double padded[LANES];
+    if (n == LANES) {
+        store16_doubles(p, s);
+    } else {
+        store16_doubles(padded, s);
+        memcpy(p, padded, (size_t)n * sizeof(double));
+    }
+}
+
+/* all: [local shards][2][channels] or NULL */
+ALWAYS_INLINE sums open_sums(double *all, int shard, int64_t channels, int64_t at, int64_t n) {
+    sums s = {0};
+    if (!all) return s;
+    s.first = all + shard * 2 * channels + at;
+    s.second = s.first + channels;
+    s.a = fetch(s.first, n);
+    s.b = fetch(s.second, n);
+    return s;
+}
+
+ALWAYS_INLINE void add_to_sums(sums *s, sixteen v, sixteen factor) {
+    const sixteen_doubles wide = widen16(v);
+    s->a = add_widened16(s->a, wide);
+    s->b = add_product16(s->b, wide, widen16(factor));
+}
+
+ALWAYS_INLINE void close_sums(const sums *s, int64_t n) {
+    if (!s->first) return;
+    put(s->first, s->a, n);
+    put(s->second, s->b, n);
+}
+
+ALWAYS_INLINE void finish_group(const ls_epilogue *e, int64_t channels, int shard, int64_t count, int64_t at, int64_t n,
+                                bool bias, bool summed, float *y) {
+    sums s = open_sums(summed ? e->sums : NULL, shard, channels, at, n);
+    const sixteen added = bias ? load_lanes((const float *)e->bias + at, n) : zero16();
+    for (int64_t i = 0; i < count; i++, y += channels) {
+        sixteen v = load_lanes(y, n);
+        if (bias) {
+            v = add16(v, added);
+            store_lanes(y, v, n);
+        }
+        if (summed) add_to_sums(&s, v, v);
+    }
+    if (summed) close_sums(&s, n);
+}
+
+void LS_NAME(ls_conv2d_finish)(const ls_epilogue *e, int64_t channels, int shard, int64_t count, float *y) {
+    if (!e->bias && !e->sums) return;
+    for (int64_t at = 0; at < channels; at += LANES) {
+        const int64_t n = smaller(LANES, channels - at);
+        if (n == LANES && !e->bias)
+            finish_group(e, channels, shard, count, at, LANES, false, true, y + at);
+        else
+            finish_group(e, channels, shard, count, at, n, e->bias, e->sums, y + at);
+    }
+}
+
+/* What a group of lines goes back through. */
+typedef struct way_back {
+    const ls_prologue *p;
+    const ls_grad_epilogue *e;
+    const ls_conv2d_plane *plane;
+    const float *x; /* x', the group's */
+    int shard;
+    int64_t first, last, pitch;
+} way_back;
+
+/* Stores g at d (= or +=) and returns what stands there then. */
+ALWAYS_INLINE sixteen store_gradient(float *d, bool accumulate, sixteen g, int64_t n) {
+    if (!d) return g;
+    if (accumulate) g = add16(load_lanes(d, n), g);
+    store_lanes(d, g, n);
+    return g;
+}
+
+ALWAYS_INLINE float *offset(void *base, int64_t at) { return base ? (float *)base + at : NULL; }
+
+ALWAYS_INLINE void back_group(const way_back *b, int64_t at, int64_t n, bool relu, bool accumulate, bool summed,
+                              bool residual, const float *dx) {
+    const ls_prologue *p = b->p;
+    const int64_t channels = p->channels;
+    const sixteen mean = p->norm.mean ? load_lanes((const float *)p->norm.mean + at, n) : zero16();
+    sixteen residual_mean = zero16();
+    sums s = open_sums(summed ? b->e->sums : NULL, b->shard, channels, at, n), rs = {0};
+    if (residual) {
+        rs = open_sums(b->e->residual_sums, b->shard, channels, at, n);
+        if (p->residual_norm.mean) residual_mean = load_lanes((const float *)p->residual_norm.mean + at, n);
+    }
+    int64_t i = b->first * b->plane->width * channels + at;
+    for (int64_t h = b->first; h < b->last; h++) {
+        const float *t = b->x + (b->plane->top + h) * ls_conv2d_plane_line(b->plane);
+        walk w = walk_from(b->plane);
+        for (int64_t j = 0; j < b->plane->width; j++, i += channels, dx += b->pitch, w = next_pixel(b->plane, w)) {
+            sixteen g = load16(dx);
+            if (relu) g = where_positive16(load16(t + place(b->plane, w)), g);
+            const sixteen v = store_gradient(offset(b->e->dz, i), accumulate, g, n);
+            if (summed) add_to_sums(&s, v, subtract16(load_lanes((const float *)p->x + i, n), mean));
+            if (!residual) continue;
+            g = store_gradient(offset(b->e->dresidual, i), b->e->dresidual_accumulate, g, n);
+            if (rs.first)
+                add_to_sums(&rs, g, subtract16(load_lanes((const float *)p->residual + i, n), residual_mean));
+        }
+    }
+    if (summed) close_sums(&s, n);
+    if (residual) close_sums(&rs, n);
+}
+
+bool LS_NAME(ls_conv2d_back_by_lines)(const ls_prologue *p) {
+    return p->act != LS_ACT_TANH && !p->dropout.active;
+}
+
+void LS_NAME(ls_conv2d_finish_gradient)(const ls_prologue *p, const ls_grad_epilogue *e, int shard,
+                                        const ls_conv2d_plane *plane, const float *x, int64_t first, int64_t last,
+                                        float *dx) {
+    const int64_t pitch = ls_conv2d_groups(p->channels) * LANES;
+    if (!LS_NAME(ls_conv2d_back_by_lines)(p)) {
+        for (int64_t i = 0; i < p->pixels; i++)
+            memmove(dx + i * p->channels, dx + i * pitch, (size_t)p->channels * sizeof(float));
+        LS_NAME(ls_grad_epilogue_rows)(p, e, shard, 0, 1, dx);
+        return;
+    }
+    const bool relu = p->act == LS_ACT_RELU, residual = e->dresidual || e->residual_sums;
+    way_back b = {p, e, plane, x, shard, first, last, pitch};
+    for (int64_t at = 0; at < p->channels; at += LANES, b.x += ls_conv2d_plane_group(plane)) {
+        const int64_t n = smaller(LANES, p->channels - at);
+        if (n == LANES && relu && !e->accumulate && e->sums && !residual)
+            back_group(&b, at, LANES, true, false, true, false, dx + at);
+        else
+            back_group(&b, at, n, relu, e->accumulate, e->sums, residual, dx + at);
+    }
+}
+
+/* --- rows --------------------------------------------------------------------------------------------------------- */
+
+static const float *advance(const void *base, int64_t by) { return base ? (const float *)base + by : NULL; }
+
+ls_prologue LS_NAME(ls_conv2d_prologue_from)(const ls_prologue *p, int64_t row) {
+    ls_prologue from = *p;
+    const int64_t at = row * p->pixels * p->channels;
+    from.x = advance(p->x, at);
+    from.residual = advance(p->residual, at);
+    from.stored = offset(p->stored, at);
+    if (p->dropout.active) from.dropout.sample = p->dropout.sample + row;
+    return from;
+}
+
+ls_grad_prologue LS_NAME(ls_conv2d_grad_prologue_from)(const ls_grad_prologue *p, int64_t row) {
+    ls_grad_prologue from = *p;
+    const int64_t at = row * p->pixels * p->channels;
+    from.dz = advance(p->dz, at);
+    from.y = advance(p->y, at);
+    return from;
+}
+
+ls_grad_epilogue LS_NAME(ls_conv2d_grad_epilogue_from)(const ls_grad_epilogue *e, const ls_prologue *p, int64_t row) {
+    ls_grad_epilogue from = *e;
+    const int64_t at = row * p->pixels * p->channels;
+    from.dz = offset(e->dz, at);
+    from.dresidual = offset(e->dresidual, at);
+    return from;
+}

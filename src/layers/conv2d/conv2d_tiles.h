@@ -1,0 +1,54 @@
+/* The products of the vector kernels of the convolution: tiles of sums that stay in registers, sixteen columns wide.
+ * What they read was laid out for them (conv2d_vector.c): pixels of sixteen channels side by side in lines, each group of
+ * sixteen channels by itself. All distances are in floats. */
+#ifndef LOCKSTEP_LAYERS_CONV2D_TILES_H
+#define LOCKSTEP_LAYERS_CONV2D_TILES_H
+
+#include <stdint.h>
+
+#include "core/real.h"
+
+enum { LS_CONV2D_LANES = 16, LS_CONV2D_TILE_PIXELS = 28, LS_CONV2D_TILE_LINES = 4, LS_CONV2D_TILE_TAPS = 3 };
+
+/* Terms that lie side by side: `count` channels of one tap. */
+typedef struct ls_conv2d_step {
+    int64_t from, weights, count; /* from the pixel at hand; in the packed weights; terms */
+} ls_conv2d_step;
+
+/* to[line][pixel][column] = sum over steps, then t = 0 .. count-1, of
+ *     from[line from_line + pixel 16 + step.from + t] weights[step.weights + t 16 + column] */
+typedef struct ls_conv2d_product {
+    const float *from;
+    int64_t from_line;
+    const float *weights;
+    const ls_conv2d_step *step;
+    int64_t steps;
+    float *to;
+    int64_t to_line, to_pixel;
+    int64_t columns; /* how many of the sixteen are stored */
+} ls_conv2d_product;
+
+/* How many lines of so many pixels are computed together. */
+static inline int64_t ls_conv2d_lines_together(int64_t pixels) {
+    const int64_t lines = LS_CONV2D_TILE_PIXELS / pixels;
+    return lines < 1 ? 1 : lines > LS_CONV2D_TILE_LINES ? LS_CONV2D_TILE_LINES : lines;
+}
+
+/* At most ls_conv2d_lines_together(pixels) lines. */
+void LS_NAME(ls_conv2d_multiply)(const ls_conv2d_product *p, int64_t lines, int64_t pixels);
+
+/* sums[tap][channel][column] += sum over images, lines, pixels of
+ *     from[tap][image, line, pixel 16 + channel] dy[image, line, pixel 16 + column] */
+typedef struct ls_conv2d_gradient {
+    const float *from[LS_CONV2D_TILE_TAPS], *dy;
+    int taps;
+    int64_t channels; /* at most 16 */
+    int64_t images, lines, pixels;
+    int64_t from_image, from_line, dy_image, dy_line;
+    float *sums;
+    int64_t sums_tap;
+} ls_conv2d_gradient;
+
+void LS_NAME(ls_conv2d_add_gradient)(const ls_conv2d_gradient *g);
+
+#endif
