@@ -210,6 +210,10 @@ bool ls_op_has_gradient(const ls_op *op) {
     return false;
 }
 
+bool ls_op_joint_gradients(const ls_op *op) {
+    return op->graph->purpose == LS_TRAINING && op->class->joint_gradients && op->class->joint_gradients(op);
+}
+
 void ls_op_sum_nodes(ls_op *op, const ls_run *run, bool grad) {
     if (grad)
         ls_tree_sum_local(run->shards, op->grad_sum_length, op->grad_sums, op->grad_nodes);
@@ -298,7 +302,8 @@ static ls_status run_backward(ls_op *op) {
         op->class->grad_cut(op, run);
     }
     LS_TRY(open_input_gradients(op));
-    if (op->class->backward && ls_op_has_gradient(op)) op->class->backward(op, run, 0, count, scratch);
+    if (op->class->backward && (ls_op_has_gradient(op) || ls_op_joint_gradients(op)))
+        op->class->backward(op, run, 0, count, scratch);
     if (op->class->weight_grad && op->graph->purpose != LS_ATTACKING)
         op->class->weight_grad(op, run, 0, op->class->parts(op), scratch);
     return LS_OK;

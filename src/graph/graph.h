@@ -93,6 +93,9 @@ typedef struct ls_op_class {
     ls_shard_piece grad_sums; /* partial sums per shard into op->grad_sums */
     ls_cut_piece grad_cut;
     ls_shard_piece backward;  /* gradients of the inputs from out->grad */
+    /* Does `backward` sum the weight gradient of each shard as well? Then it runs even where no input needs a gradient,
+     * and computes x' again rather than have it stored, unless that takes a dropout or a tanh. NULL: no. */
+    bool (*joint_gradients)(const ls_op *op);
     int64_t (*parts)(const ls_op *op); /* independent parts of the weight gradient, shared out over threads */
     ls_part_piece weight_grad;
     size_t (*scratch)(const ls_op *op, int64_t rows_per_shard); /* bytes each thread needs */

@@ -40,6 +40,9 @@ size_t ls_tensor_bytes(const ls_tensor *tensor);
 /* Has the op an input other than a parameter that needs a gradient? */
 bool ls_op_has_gradient(const ls_op *op);
 
+/* Does its backward piece take the weight gradients too, on this graph? */
+bool ls_op_joint_gradients(const ls_op *op);
+
 /* Sums op->sums (or grad_sums) over the local shards into op->nodes (or grad_nodes). */
 void ls_op_sum_nodes(ls_op *op, const ls_run *run, bool grad);
 

@@ -246,7 +246,7 @@ static bool schedule_backward(ls_plan *plan, ls_op *op) {
     if (op->fusion.grad_norm ? !plan_of(plan, op->fusion.grad_norm)->grad_cut_done : !gradient_ready(plan, op))
         return false;
     if (!all_in_turn(plan, op)) return false;
-    if (writes_gradient(op) || op->fusion.grad_norm) emit(plan, op, LS_PIECE_BACKWARD);
+    if (writes_gradient(op) || op->fusion.grad_norm || ls_op_joint_gradients(op)) emit(plan, op, LS_PIECE_BACKWARD);
     if (op->class->weight_grad && plan->graph->purpose != LS_ATTACKING) emit(plan, op, LS_PIECE_WEIGHT_GRAD);
     return p->backward_done = true;
 }

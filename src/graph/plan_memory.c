@@ -37,10 +37,15 @@ static bool has_prologue(const ls_op *op) {
     return op->fusion.norm || op->fusion.act != LS_ACT_NONE || op->fusion.dropout;
 }
 
+/* Would x' be computed again where it is needed, from what is kept anyway? */
+static bool recomputed(const ls_op *op) {
+    return ls_op_joint_gradients(op) && op->fusion.act != LS_ACT_TANH && !op->fusion.dropout;
+}
+
 /* x' of a fused load is kept for the weight gradient and the masks; without a backward pass nothing is. That of an
  * activation is its output. */
 static void touch_stored(ls_plan *plan, int stage, ls_op *op) {
-    if (op->class->loads_prologue && has_prologue(op) && ls_purpose_goes_back(plan->graph->purpose))
+    if (op->class->loads_prologue && has_prologue(op) && !recomputed(op) && ls_purpose_goes_back(plan->graph->purpose))
         touch(plan, stage, &op->fusion.stored, ls_tensor_bytes(op->in[0]));
 }
 

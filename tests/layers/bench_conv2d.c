@@ -1,7 +1,7 @@
-/* How fast the convolutions of the ResNet are on one core, in every tier of instructions that this processor has, in CPU
- * time; beside them what a loop of multiply-adds of the same tier reaches in between. The operations counted are the
- * nominal ones, with the taps that meet padding. "fused" adds the prologues and epilogues that stand around a convolution
- * between two BatchNorms. Not a test: run it by hand.
+/* How fast the convolutions of the ResNet are on one core, in every tier of instructions that this processor
+ * has, in CPU time; beside them what a loop of multiply-adds of the same tier reaches in between. The
+ * operations counted are the nominal ones, with the taps that meet padding. "fused" adds the prologues and
+ * epilogues that stand around a convolution between two BatchNorms. Not a test: run it by hand.
  *
  *     bench_conv2d [seconds for each line [tier]] */
 #include <stdbool.h>
@@ -27,7 +27,8 @@ static void *must(void *p) {
     return p;
 }
 
-/* --- the ceiling: 12 independent sums of one register each ---------------------------------------------------------- */
+/* --- the ceiling: 12 independent sums of one register each
+ * ---------------------------------------------------------- */
 
 enum { CEILING_STEPS = 20000, SUMS = 12 };
 
@@ -36,7 +37,8 @@ typedef float portable_vector __attribute__((vector_size(16)));
 static double portable_loop(void) {
     portable_vector s[SUMS] = {{0}}, f = {0.5f}, g = {1.0f};
     for (int n = 0; n < CEILING_STEPS; n++) {
-        __asm__ volatile("" : "+x"(f), "+x"(g)); /* neither constant: the product must be computed each time */
+        __asm__ volatile(""
+                         : "+x"(f), "+x"(g)); /* neither constant: the product must be computed each time */
         for (int i = 0; i < SUMS; i++) s[i] += f * g;
     }
     for (int i = 0; i < SUMS; i++) __asm__ volatile("" : : "x"(s[i]));
@@ -72,7 +74,9 @@ static double (*const loops[])(void) = {portable_loop, avx2_loop, avx512_loop};
 static double (*const loops[])(void) = {portable_loop};
 #endif
 
-/* --- layers --------------------------------------------------------------------------------------------------------- */
+/* --- layers
+ * ---------------------------------------------------------------------------------------------------------
+ */
 
 enum { BATCH = 64, SHARDS = 4 };
 
@@ -94,7 +98,9 @@ typedef struct layer {
     void *scratch;
 } layer;
 
-static void forward(layer *l) { l->kernels->forward(&l->args, &l->shards, 0, l->shards.count, l->scratch); }
+static void forward(layer *l) {
+    l->kernels->forward(&l->args, &l->shards, 0, l->shards.count, l->scratch);
+}
 
 static void gradients(layer *l) {
     l->kernels->backward(&l->args, &l->shards, 0, l->shards.count, l->scratch);
@@ -102,7 +108,8 @@ static void gradients(layer *l) {
 }
 
 /* Best of many, in turn with the loop. */
-static void report(const char *name, double flop, double seconds, ls_instruction_set set, void (*f)(layer *l), layer *l) {
+static void report(const char *name, double flop, double seconds, ls_instruction_set set, void (*f)(layer *l),
+                   layer *l) {
     double best = 1e30, ceiling = 0, stop = now() + seconds;
     do {
         const double start = now(), done = loops[set](), between = now();
@@ -111,8 +118,8 @@ static void report(const char *name, double flop, double seconds, ls_instruction
         if (done / (between - start) > ceiling) ceiling = done / (between - start);
         if (end - between < best) best = end - between;
     } while (now() < stop);
-    printf("%-9s %-38s %7.2f of %7.2f GFLOP/s %6.1f %%  %8.2f us an image\n", ls_instruction_set_name(set), name,
-           1e-9 * flop / best, 1e-9 * ceiling, 100 * flop / best / ceiling, 1e6 * best / BATCH);
+    printf("%-9s %-38s %7.2f of %7.2f GFLOP/s %6.1f %%  %8.2f us an image\n", ls_instruction_set_name(set),
+           name, 1e-9 * flop / best, 1e-9 * ceiling, 100 * flop / best / ceiling, 1e6 * best / BATCH);
 }
 
 /* Square images and kernels, half padding. */
@@ -123,10 +130,13 @@ static void bench(int64_t size, int64_t inputs, int64_t outputs, int64_t kernel,
     const int64_t x_count = BATCH * size * size * inputs, y_count = BATCH * out * out * outputs;
     const int64_t weights = kernel * kernel * inputs * outputs;
     layer l = {0};
-    if (ls_shards_create(&l.shards, SHARDS, 0, 1, BATCH) || ls_backend_find_for("cpu", LS_FP32, set, &backend)) exit(70);
+    if (ls_shards_create(&l.shards, SHARDS, 0, 1, BATCH) ||
+        ls_backend_find_for("cpu", LS_PRECISION_FP32, set, &backend))
+        exit(70);
     l.kernels = ls_conv2d_kernels_for(backend);
     float *x = numbers(x_count), *y = numbers(y_count), *w = numbers(weights), *dw = numbers(weights);
-    float *dx = numbers(x_count), *dz = numbers(y_count), *vector = numbers(3 * 64), *stored = NULL, *shard_sums = NULL;
+    float *dx = numbers(x_count), *dz = numbers(y_count), *vector = numbers(3 * 64), *stored = NULL,
+          *shard_sums = NULL;
     double *sums = must(calloc(SHARDS * 2 * 64, sizeof *sums));
     l.args = (ls_conv2d_args){.height = size,
                               .width = size,
@@ -148,7 +158,8 @@ static void bench(int64_t size, int64_t inputs, int64_t outputs, int64_t kernel,
         l.args.in.norm = (ls_normalisation){vector, vector + 64, vector + 128};
         l.args.in.act = LS_ACT_RELU;
         l.args.out.sums = l.args.dx.sums = sums;
-        l.args.dy = (ls_grad_prologue){out * out, outputs, dz, y, vector, vector + 64, vector + 128, vector, dz};
+        l.args.dy =
+            (ls_grad_prologue){out * out, outputs, dz, y, vector, vector + 64, vector + 128, vector, dz};
     }
     if (l.kernels->shard_gradient_elements)
         l.args.shard_gradients = shard_sums = numbers(SHARDS * l.kernels->shard_gradient_elements(&l.args));
@@ -157,26 +168,30 @@ static void bench(int64_t size, int64_t inputs, int64_t outputs, int64_t kernel,
     l.scratch = must(aligned_alloc(64, (l.kernels->scratch_bytes(&l.args, BATCH / SHARDS) + 63) / 64 * 64));
     const double flop = 2.0 * BATCH * (double)(out * out * weights);
     char name[80];
-    snprintf(name, sizeof name, "%dx%d/%d %dx%dx%d -> %d forward%s", (int)kernel, (int)kernel, (int)stride, (int)size,
-             (int)size, (int)inputs, (int)outputs, fused ? ", fused" : "");
+    snprintf(name, sizeof name, "%dx%d/%d %dx%dx%d -> %d forward%s", (int)kernel, (int)kernel, (int)stride,
+             (int)size, (int)size, (int)inputs, (int)outputs, fused ? ", fused" : "");
     report(name, flop, seconds, set, forward, &l);
-    snprintf(name, sizeof name, "%dx%d/%d %dx%dx%d -> %d gradients%s", (int)kernel, (int)kernel, (int)stride, (int)size,
-             (int)size, (int)inputs, (int)outputs, fused ? ", fused" : "");
+    snprintf(name, sizeof name, "%dx%d/%d %dx%dx%d -> %d gradients%s", (int)kernel, (int)kernel, (int)stride,
+             (int)size, (int)size, (int)inputs, (int)outputs, fused ? ", fused" : "");
     report(name, inputs > 1 ? 2 * flop : flop, seconds, set, gradients, &l);
-    free(x), free(y), free(w), free(dw), free(dx), free(dz), free(vector), free(sums), free(stored), free(shard_sums);
+    free(x), free(y), free(w), free(dw), free(dx), free(dz), free(vector), free(sums), free(stored),
+        free(shard_sums);
     free(l.scratch);
 }
 
 int main(int argc, char **argv) {
-    static const int64_t layers[][5] = {{28, 1, 16, 3, 1},  {28, 16, 16, 3, 1}, {28, 16, 32, 3, 2}, {28, 16, 32, 1, 2},
-                                        {14, 32, 32, 3, 1}, {14, 32, 64, 3, 2}, {14, 32, 64, 1, 2}, {7, 64, 64, 3, 1}};
+    static const int64_t layers[][5] = {{28, 1, 16, 3, 1},  {28, 16, 16, 3, 1}, {28, 16, 32, 3, 2},
+                                        {28, 16, 32, 1, 2}, {14, 32, 32, 3, 1}, {14, 32, 64, 3, 2},
+                                        {14, 32, 64, 1, 2}, {7, 64, 64, 3, 1}};
     const double seconds = argc > 1 ? atof(argv[1]) : 0.5;
-    for (ls_instruction_set set = LS_PORTABLE; set <= ls_instruction_set_supported(); set++) {
+    for (ls_instruction_set set = LS_PORTABLE; set <= LS_AVX512 && set <= ls_instruction_set_supported();
+         set++) {
         if (argc > 2 && strcmp(argv[2], ls_instruction_set_name(set)) != 0) continue;
         for (int fused = 0; fused < 2; fused++)
             for (size_t i = 0; i < sizeof layers / sizeof *layers; i++)
                 if (!fused || layers[i][1] > 1)
-                    bench(layers[i][0], layers[i][1], layers[i][2], layers[i][3], layers[i][4], fused, set, seconds);
+                    bench(layers[i][0], layers[i][1], layers[i][2], layers[i][3], layers[i][4], fused, set,
+                          seconds);
     }
     return 0;
 }

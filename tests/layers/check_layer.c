@@ -66,6 +66,16 @@ static void check_in_double(const fixture *f, const expected *e, int64_t row, re
 
 /* --- slow and obvious --- */
 
+static bool fused; /* of the kernels under test */
+
+static real multiply_add(real a, real b, real sum) {
+#ifdef LS_F64
+    return fused ? fma(a, b, sum) : sum + a * b;
+#else
+    return fused ? fmaf(a, b, sum) : sum + a * b;
+#endif
+}
+
 static void expect_forward(const fixture *f, expected *e) {
     const int64_t k = f->y_channels;
     e->x = fixture_reals(f->rows * x_size(f), 1);
@@ -76,8 +86,10 @@ static void expect_forward(const fixture *f, expected *e) {
     for (int64_t row = 0; row < f->rows; row++) {
         real *y = e->y + row * y_size(f);
         for (int64_t i = 0; i < y_size(f); i++) y[i] = 0;
-        for (int64_t i = 0; i < f->terms; i++)
-            y[f->term[i].y] += e->x[row * x_size(f) + f->term[i].x] * f->weight[f->term[i].w];
+        for (int64_t i = 0; i < f->terms; i++) {
+            const term t = f->term[i];
+            y[t.y] = multiply_add(e->x[row * x_size(f) + t.x], f->weight[t.w], y[t.y]);
+        }
     }
 }
 
@@ -99,9 +111,11 @@ static void expect_backward(const fixture *f, expected *e) {
     for (int64_t row = 0; row < f->rows; row++) {
         for (int64_t i = 0; i < y_size(f); i++)
             e->dy[row * y_size(f) + i] = naive_grad_prologue(&f->dy, row, i);
-        for (int64_t i = 0; i < f->terms; i++)
-            dx[row * x_size(f) + f->term[i].x] +=
-                e->dy[row * y_size(f) + f->term[i].y] * f->weight[f->term[i].w];
+        for (int64_t i = 0; i < f->terms; i++) {
+            const term t = f->term[i];
+            real *to = dx + row * x_size(f) + t.x;
+            *to = multiply_add(e->dy[row * y_size(f) + t.y], f->weight[t.w], *to);
+        }
         check_in_double(f, e, row, e->y + row * y_size(f), dx + row * x_size(f));
     }
     e->dx = f->dx;
@@ -127,7 +141,10 @@ static void naive_gradient(const fixture *f, const expected *e, int s, int count
     for (int64_t i = 0; i < n; i++) sum[i] = 0;
     for (int64_t row = f->shards.start[s]; row < f->shards.start[s + 1]; row++) {
         const real *x = e->x + row * x_size(f), *dy = e->dy + row * y_size(f);
-        for (int64_t i = 0; i < f->terms; i++) sum[f->term[i].w] += x[f->term[i].x] * dy[f->term[i].y];
+        for (int64_t i = 0; i < f->terms; i++) {
+            const term t = f->term[i];
+            sum[t.w] = multiply_add(x[t.x], dy[t.y], sum[t.w]);
+        }
         for (int64_t i = 0; i < y_size(f); i++) sum[f->weights + i % f->y_channels] += dy[i];
     }
 }
@@ -174,38 +191,45 @@ static void call_weight_grad(const fixture *f, int64_t first, int64_t last, void
     ((const layer_ops *)ops)->weight_grad(f, first, last, scratch);
 }
 
-static void run(const fixture *f, enum split split, const layer_ops *ops) {
+/* Is there all that the weight gradient is made of? */
+static bool has_weight_grad(const fixture *f, const layer_ops *ops) {
+    return ops->shard_gradient_elements || f->in.stored || ls_prologue_is_identity(&f->in);
+}
+
+static void run(fixture *f, enum split split, const layer_ops *ops) {
     const size_t bytes = ops->scratch_bytes(f);
     void *scratch = aligned_alloc(64, (bytes + 63) / 64 * 64);
     assert_non_null(scratch);
+    if (ops->shard_gradient_elements)
+        f->shard_gradients = fixture_reals(f->shards.count * ops->shard_gradient_elements(f), 120);
     memset(scratch, 0xFF, bytes);
     split_calls(f, split, f->shards.count, scratch, call_forward, ops);
     memset(scratch, 0xFF, bytes);
     split_calls(f, split, f->shards.count, scratch, call_backward, ops);
     memset(scratch, 0xFF, bytes);
-    if (f->in.stored || ls_prologue_is_identity(&f->in))
-        split_calls(f, split, ops->parts(f), scratch, call_weight_grad, ops);
+    if (has_weight_grad(f, ops)) split_calls(f, split, ops->parts(f), scratch, call_weight_grad, ops);
     free(scratch);
 }
 
-static void compare(const fixture *f, const expected *e) {
+static void compare(const fixture *f, const expected *e, const layer_ops *ops) {
     const int64_t x = f->rows * x_size(f), y = f->rows * y_size(f);
     const int64_t x_sums = f->shards.count * 2 * f->x_channels, y_sums = f->shards.count * 2 * f->y_channels;
     expect_same_reals("y", f->y, e->y, y);
     if (f->in.stored) expect_same_reals("x'", f->in.stored, e->x, x);
     if (f->out.sums) expect_same_doubles("sums of y", f->out.sums, e->sums, y_sums);
-    if (f->dy.stored) expect_same_reals("dy", f->dy.stored, e->dy, y);
+    if (f->dy.stored && !ops->shard_gradient_elements) expect_same_reals("dy", f->dy.stored, e->dy, y);
     if (f->dx.dz) expect_same_reals("dz", f->dx.dz, e->dx.dz, x);
     if (f->dx.dresidual) expect_same_reals("dresidual", f->dx.dresidual, e->dx.dresidual, x);
     if (f->dx.sums) expect_same_doubles("sums of dz", f->dx.sums, e->dx.sums, x_sums);
     if (f->dx.residual_sums)
         expect_same_doubles("sums of dresidual", f->dx.residual_sums, e->dx.residual_sums, x_sums);
-    if (f->in.stored || ls_prologue_is_identity(&f->in))
+    if (has_weight_grad(f, ops))
         expect_same_reals("dweight", f->dweight, e->dweight, f->node_stride * f->shards.node_count);
 }
 
 void check_layer(fixture *f, unsigned features, const layer_ops *ops) {
     expected e = {0};
+    fused = ops->shard_gradient_elements;
     for (enum split split = AT_ONCE; split < SPLITS; split++) {
         fixture_fill(f, features); /* all operands anew: some are written over */
         if (split == AT_ONCE) {
@@ -215,7 +239,7 @@ void check_layer(fixture *f, unsigned features, const layer_ops *ops) {
             expect_weight_grad(f, &e);
         }
         run(f, split, ops);
-        compare(f, &e);
+        compare(f, &e, ops);
     }
     fixture_free();
 }

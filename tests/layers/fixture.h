@@ -50,6 +50,7 @@ typedef struct fixture {
     ls_grad_epilogue dx;
     real *weight, *y, *dweight, *dbias;
     int64_t node_stride;
+    void *shard_gradients; /* of kernels that take the weight gradient in their backward pass, or NULL */
     int64_t terms;
     term *term;
 } fixture;
@@ -61,6 +62,9 @@ typedef struct layer_ops {
     void (*backward)(const fixture *f, int first, int last, void *scratch);
     int64_t (*parts)(const fixture *f);
     void (*weight_grad)(const fixture *f, int64_t first, int64_t last, void *scratch);
+    /* Vector kernels: products are added by a multiply-add that rounds once, and the backward pass takes the weight
+     * gradient of every shard into that many elements; x' and dy need not be stored for it. NULL: neither. */
+    int64_t (*shard_gradient_elements)(const fixture *f);
 } layer_ops;
 
 /* Memory of a fixture or a test; fixture_free() releases all of it. n reals of (-1, 1) from a generator of

@@ -1,4 +1,5 @@
-/* The reference kernels of the convolution against loops over its terms, to the bit, in fp32 and fp64. */
+/* The kernels of the convolution against loops over its terms, to the bit: the reference in fp32 and fp64,
+ * and in fp32 the vector kernels of every tier that this processor has. */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -11,6 +12,7 @@
 #include "layers/fixture.h"
 
 static const ls_conv2d_kernels *kernels = &LS_NAME(ls_conv2d_ref);
+static bool downward; /* every other call */
 
 typedef struct shape {
     int64_t height, width, inputs, outputs, kernel_h, kernel_w, stride, pad;
@@ -42,7 +44,9 @@ static ls_conv2d_args args_of(const fixture *f) {
                             .dx = f->dx,
                             .dweight = f->dweight,
                             .dbias = f->dbias,
-                            .node_stride = f->node_stride};
+                            .node_stride = f->node_stride,
+                            .shard_gradients = f->shard_gradients,
+                            .downward = downward = !downward};
 }
 
 static size_t scratch_bytes(const fixture *f) {
@@ -70,7 +74,12 @@ static void weight_grad(const fixture *f, int64_t first, int64_t last, void *scr
     kernels->weight_grad(&args, &f->shards, first, last, scratch);
 }
 
-static const layer_ops ops = {scratch_bytes, forward, backward, parts, weight_grad};
+static int64_t shard_gradient_elements(const fixture *f) {
+    const ls_conv2d_args args = args_of(f);
+    return kernels->shard_gradient_elements(&args);
+}
+
+static layer_ops ops = {scratch_bytes, forward, backward, parts, weight_grad, NULL};
 
 /* The terms of tap (u, v), in the order of pixels, inputs, outputs; returns how many. */
 static int64_t tap_terms(shape s, int64_t u, int64_t v, term *to) {
@@ -114,14 +123,22 @@ static void check(shape s, batch_cut cut, unsigned features) {
 static const unsigned all = NORM | RELU | DROPOUT | STORED | BIAS | SUMS | DY_NORM | DX_SUMS;
 static const batch_cut few = {4, 0, 1, 5};
 
-/* Channels around the sizes of the tiles and blocks: 4 inputs, 8 outputs (4 in fp64), 16 inputs. */
+/* Channels around the sizes of the tiles and blocks: 4 inputs, 8 outputs (4 in fp64), 16 inputs; and of
+ * vectors: 16, of which tiles of the weight gradient take 8, 6, 3 or 2. */
 static void channels(void **state) {
     (void)state;
-    const int64_t size[] = {1, 3, 7, 16, 17, 33};
+    const int64_t size[] = {1, 3, 7, 16, 17, 24, 33};
     const int n = sizeof size / sizeof *size;
     for (int c = 0; c < n; c++)
         for (int k = 0; k < n; k++)
             check((shape){5, 6, size[c], size[k], 3, 3, 1, 1}, few, (c + k) % 2 ? all : BIAS);
+    for (int64_t c = 1; c <= 16; c++) {
+        check((shape){3, 4, c, 17 - c, 1, 1, 1, 0}, few, c % 2 ? all : 0);
+        check((shape){3, 4, c, 17 - c, 2, 2, 1, 1}, few, c % 2 ? 0 : all);
+    }
+    check((shape){3, 2, 64, 64, 3, 3, 1, 1}, few, all);
+    check((shape){4, 3, 31, 15, 3, 3, 2, 1}, few, all);
+    check((shape){4, 3, 5, 40, 3, 3, 2, 1}, few, all);
 }
 
 /* Kernels, strides and paddings, among them taps that meet padding alone and pixels that nothing reads. */
@@ -138,6 +155,26 @@ static void shapes(void **state) {
     }
 }
 
+/* Widths and heights around those of the tiles of vectors: 28 pixels of one line to 7 of four, or any 6. */
+static void sizes(void **state) {
+    (void)state;
+    for (int64_t width = 1; width <= 31; width++)
+        check((shape){width % 5 + 1, width, 2, 3, 3, 3, 1, 1}, few, width % 2 ? all : ACCUMULATE);
+    check((shape){29, 31, 1, 2, 3, 3, 1, 1}, few, all);
+    check((shape){2, 58, 1, 2, 1, 3, 2, 1}, few, all);
+    check((shape){31, 7, 3, 2, 3, 3, 1, 1}, few, all);
+}
+
+static void every_kernel(void **state) {
+    (void)state;
+    const int64_t kernel[] = {1, 2, 3, 5, 7};
+    for (size_t k = 0; k < sizeof kernel / sizeof *kernel; k++)
+        for (int64_t stride = 1; stride <= 3; stride++)
+            for (int64_t pad = 0; pad < kernel[k]; pad++)
+                check((shape){9, 8, 3, 5, kernel[k], kernel[k], stride, pad}, few,
+                      pad % 2 ? all & ~(unsigned)STORED : all);
+}
+
 static void batches(void **state) {
     (void)state;
     const batch_cut cuts[] = {{16, 0, 1, 5},  {16, 0, 1, 250},  {1, 0, 1, 7},
@@ -147,6 +184,7 @@ static void batches(void **state) {
     for (size_t i = 0; i < sizeof cuts / sizeof *cuts; i++) {
         check(s, cuts[i], all);
         check(s, cuts[i], (all | TANH | ACCUMULATE) & ~(unsigned)(RELU | STORED));
+        check(s, cuts[i], all & ~(unsigned)(DROPOUT | STORED));
     }
 }
 
@@ -155,6 +193,7 @@ static void with_prologue(void *context, unsigned features) {
     const shape s = {5, 7, 6, 9, 3, 3, 2, 1};
     check(s, few, features | BIAS | SUMS | DX_SUMS);
     check(s, few, features | DY_NORM | ACCUMULATE | DX_SUMS);
+    check((shape){3, 5, 16, 18, 3, 3, 1, 1}, few, features | BIAS | SUMS | DY_NORM | DX_SUMS);
     if (features & RESIDUAL)
         check(s, few, features | DY_NORM | DY_IN_PLACE | DRESIDUAL | DX_SUMS | RESIDUAL_SUMS);
 }
@@ -172,9 +211,53 @@ static void epilogues(void **state) {
         check((shape){4, 3, 2, 3, 3, 3, 1, 1}, few, NORM | RESIDUAL | RESIDUAL_NORM | RELU | STORED | bits);
 }
 
+/* Without the memory for it no weight gradient is taken, and nothing else changes. */
+static void no_weight_grad(void **state) {
+    (void)state;
+    enum { ROWS = 3, X = 4 * 5 * 3, Y = 4 * 5 * 2, WEIGHTS = 3 * 3 * 3 * 2 };
+    ls_shards shards;
+    assert_int_equal(ls_shards_create(&shards, 2, 0, 1, ROWS), LS_OK);
+    real *dx[2] = {fixture_reals(ROWS * X, 1), fixture_reals(ROWS * X, 2)};
+    ls_conv2d_args args = {.height = 4,
+                           .width = 5,
+                           .inputs = 3,
+                           .out_height = 4,
+                           .out_width = 5,
+                           .outputs = 2,
+                           .kernel_h = 3,
+                           .kernel_w = 3,
+                           .stride = 1,
+                           .pad = 1,
+                           .weight = fixture_reals(WEIGHTS, 3),
+                           .in = {.pixels = 20, .channels = 3, .x = fixture_reals(ROWS * X, 4)},
+                           .dy = {.pixels = 20, .channels = 2, .dz = fixture_reals(ROWS * Y, 5)}};
+    void *scratch = fixture_memory(kernels->scratch_bytes(&args, 2));
+    if (kernels->shard_gradient_elements)
+        args.shard_gradients = fixture_reals(2 * kernels->shard_gradient_elements(&args), 6);
+    for (int i = 0; i < 2; i++, args.shard_gradients = NULL) {
+        args.dx.dz = dx[i];
+        kernels->backward(&args, &shards, 0, 2, scratch);
+    }
+    expect_same_reals("dx", dx[1], dx[0], ROWS * X);
+    fixture_free();
+}
+
+static int run_all(const char *name, const ls_conv2d_kernels *under_test) {
+    const struct CMUnitTest tests[] = {cmocka_unit_test(channels),  cmocka_unit_test(shapes),
+                                       cmocka_unit_test(sizes),     cmocka_unit_test(every_kernel),
+                                       cmocka_unit_test(batches),   cmocka_unit_test(prologues),
+                                       cmocka_unit_test(epilogues), cmocka_unit_test(no_weight_grad)};
+    kernels = under_test;
+    ops.shard_gradient_elements = kernels->shard_gradient_elements ? shard_gradient_elements : NULL;
+    return cmocka_run_group_tests_name(name, tests, NULL, NULL);
+}
+
 int main(void) {
-    const struct CMUnitTest tests[] = {cmocka_unit_test(channels), cmocka_unit_test(shapes),
-                                       cmocka_unit_test(batches), cmocka_unit_test(prologues),
-                                       cmocka_unit_test(epilogues)};
-    return cmocka_run_group_tests(tests, NULL, NULL);
+    int failed = run_all("reference", &LS_NAME(ls_conv2d_ref));
+#if defined __x86_64__ && !defined LS_F64
+    const ls_instruction_set supported = ls_instruction_set_supported();
+    if (supported >= LS_AVX2) failed += run_all("avx2", &ls_conv2d_vector_avx2);
+    if (supported >= LS_AVX512) failed += run_all("avx512", &ls_conv2d_vector_avx512);
+#endif
+    return failed;
 }

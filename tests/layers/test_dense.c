@@ -51,7 +51,7 @@ static void weight_grad(const fixture *f, int64_t first, int64_t last, void *scr
     kernels->weight_grad(&args, &f->shards, first, last, scratch);
 }
 
-static const layer_ops ops = {scratch_bytes, forward, backward, parts, weight_grad};
+static const layer_ops ops = {scratch_bytes, forward, backward, parts, weight_grad, NULL};
 
 typedef struct cut {
     int total, rank, size;

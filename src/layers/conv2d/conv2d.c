@@ -6,6 +6,8 @@
 
 typedef struct conv2d_state {
     int64_t stride, pad;
+    bool downward;
+    void *shard_gradients; /* as the kernels want it; the graph's */
 } conv2d_state;
 
 const ls_conv2d_kernels *ls_conv2d_kernels_for(const ls_backend *backend) {
@@ -50,6 +52,8 @@ static ls_conv2d_args arguments(const ls_op *op, const ls_run *run) {
     args.dweight = op->in[1]->grad;
     args.dbias = op->in[2] ? op->in[2]->grad : NULL;
     args.node_stride = ls_graph_parameters(op->graph)->summed;
+    args.shard_gradients = ((const conv2d_state *)op->state)->shard_gradients;
+    args.downward = ((const conv2d_state *)op->state)->downward;
     return args;
 }
 
@@ -62,6 +66,8 @@ static void backward(ls_op *op, const ls_run *run, int first, int last, void *sc
     ls_conv2d_args args = arguments(op, run);
     kernels_for(op)->backward(&args, run->shards, first, last, scratch);
 }
+
+static bool joint_gradients(const ls_op *op) { return kernels_for(op)->shard_gradient_elements; }
 
 static int64_t parts(const ls_op *op) {
     ls_conv2d_args args = geometry(op);
@@ -85,10 +91,28 @@ static const ls_op_class conv2d_class = {
     .stores_sums = true,
     .forward = forward,
     .backward = backward,
+    .joint_gradients = joint_gradients,
     .parts = parts,
     .weight_grad = weight_grad,
     .scratch = scratch_bytes,
 };
+
+/* Every other convolution goes through the shards from the last to the first. */
+static bool goes_downward(const ls_graph *graph) {
+    bool downward = false;
+    for (int i = 0; i < ls_graph_op_count(graph); i++)
+        if (ls_graph_op(graph, i)->class == &conv2d_class) downward = !downward;
+    return downward;
+}
+
+/* The sums of every shard, which wait for the others'. */
+static void *allocate_shard_gradients(ls_graph *graph, const ls_conv2d_args *args) {
+    const ls_backend *backend = ls_graph_backend(graph);
+    const ls_conv2d_kernels *kernels = ls_conv2d_kernels_for(backend);
+    if (!kernels->shard_gradient_elements || ls_graph_purpose(graph) != LS_TRAINING) return NULL;
+    const int64_t elements = ls_graph_shards(graph)->count * kernels->shard_gradient_elements(args);
+    return ls_graph_allocate(graph, (size_t)elements * ls_dtype_size(backend->dtype), "weight gradients of the shards");
+}
 
 ls_tensor *ls_conv2d(ls_graph *graph, ls_tensor *x, ls_tensor *weight, ls_tensor *bias, int64_t stride, int64_t pad) {
     if (!x || !weight) return NULL;
@@ -104,9 +128,14 @@ ls_tensor *ls_conv2d(ls_graph *graph, ls_tensor *x, ls_tensor *weight, ls_tensor
     conv2d_state *state;
     ls_status status = ls_calloc(&state, 1, sizeof *state, "a convolution");
     if (status != LS_OK) return ls_graph_give_up(graph, status);
-    *state = (conv2d_state){stride, pad};
-    ls_op op = {.class = &conv2d_class, .in = {x, weight, bias}, .state = state};
-    return ls_graph_add(graph, &op, 3, (const int64_t[]){height / stride + 1, width / stride + 1, weight->shape[0]});
+    const int64_t out[] = {height / stride + 1, width / stride + 1, weight->shape[0]};
+    ls_tensor y = {.shape = {out[0], out[1], out[2]}};
+    *state = (conv2d_state){.stride = stride, .pad = pad, .downward = goes_downward(graph)};
+    ls_op op = {.class = &conv2d_class, .in = {x, weight, bias}, .out = &y, .state = state};
+    const ls_conv2d_args args = geometry(&op);
+    state->shard_gradients = allocate_shard_gradients(graph, &args);
+    op.out = NULL;
+    return ls_graph_add(graph, &op, 3, out);
 }
 
 /* --- the layer ---------------------------------------------------------------------------------------------------- */

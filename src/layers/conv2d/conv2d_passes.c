@@ -7,10 +7,14 @@
 
 enum { LANES = 16 };
 
-ALWAYS_INLINE int64_t smaller(int64_t a, int64_t b) { return a < b ? a : b; }
+ALWAYS_INLINE int64_t smaller(int64_t a, int64_t b) {
+    return a < b ? a : b;
+}
 
 /* The next sixteen or, of the last group, `n` elements of vectors or pixels. */
-ALWAYS_INLINE sixteen load_lanes(const float *p, int64_t n) { return n == LANES ? load16(p) : load16_first(p, n); }
+ALWAYS_INLINE sixteen load_lanes(const float *p, int64_t n) {
+    return n == LANES ? load16(p) : load16_first(p, n);
+}
 ALWAYS_INLINE void store_lanes(float *p, sixteen x, int64_t n) {
     if (n == LANES)
         store16(p, x);
@@ -36,7 +40,8 @@ ALWAYS_INLINE walk next_pixel(const ls_conv2d_plane *plane, walk w) {
     return (walk){0, w.index + 1};
 }
 
-/* --- prologues ---------------------------------------------------------------------------------------------------- */
+/* --- prologues
+ * ---------------------------------------------------------------------------------------------------- */
 
 typedef struct affine {
     sixteen mean, scale, shift;
@@ -57,8 +62,8 @@ ALWAYS_INLINE sixteen apply(affine a, sixteen x) {
 }
 
 /* n channels from number `at` of all pixels; constants after inlining for the case that matters. */
-ALWAYS_INLINE void load_group(const ls_prologue *p, const ls_conv2d_plane *plane, int64_t at, int64_t n, bool norm,
-                              bool residual, bool relu, float *to) {
+ALWAYS_INLINE void load_group(const ls_prologue *p, const ls_conv2d_plane *plane, int64_t at, int64_t n,
+                              bool norm, bool residual, bool relu, float *to) {
     const affine a = load_affine(&p->norm, at, n), b = load_affine(&p->residual_norm, at, n);
     const float *x = (const float *)p->x + at, *r = residual ? (const float *)p->residual + at : NULL;
     for (int64_t h = 0; h < plane->height; h++) {
@@ -101,8 +106,8 @@ void LS_NAME(ls_conv2d_load)(const ls_prologue *p, const ls_conv2d_plane *plane,
     }
 }
 
-ALWAYS_INLINE void load_gradient_group(const ls_grad_prologue *p, const ls_conv2d_plane *plane, int64_t at, int64_t n,
-                                       bool norm, float *to) {
+ALWAYS_INLINE void load_gradient_group(const ls_grad_prologue *p, const ls_conv2d_plane *plane, int64_t at,
+                                       int64_t n, bool norm, float *to) {
     const float *dz = (const float *)p->dz + at, *y = norm ? (const float *)p->y + at : NULL;
     sixteen mean = zero16(), a = mean, b = mean, c = mean;
     if (norm) {
@@ -136,7 +141,8 @@ void LS_NAME(ls_conv2d_load_gradient)(const ls_grad_prologue *p, const ls_conv2d
     }
 }
 
-/* --- epilogues ---------------------------------------------------------------------------------------------------- */
+/* --- epilogues
+ * ---------------------------------------------------------------------------------------------------- */
 
 /* Two sums of a group of channels of a shard: in registers while a few lines go by. */
 typedef struct sums {
@@ -184,8 +190,8 @@ ALWAYS_INLINE void close_sums(const sums *s, int64_t n) {
     put(s->second, s->b, n);
 }
 
-ALWAYS_INLINE void finish_group(const ls_epilogue *e, int64_t channels, int shard, int64_t count, int64_t at, int64_t n,
-                                bool bias, bool summed, float *y) {
+ALWAYS_INLINE void finish_group(const ls_epilogue *e, int64_t channels, int shard, int64_t count, int64_t at,
+                                int64_t n, bool bias, bool summed, float *y) {
     sums s = open_sums(summed ? e->sums : NULL, shard, channels, at, n);
     const sixteen added = bias ? load_lanes((const float *)e->bias + at, n) : zero16();
     for (int64_t i = 0; i < count; i++, y += channels) {
@@ -228,10 +234,12 @@ ALWAYS_INLINE sixteen store_gradient(float *d, bool accumulate, sixteen g, int64
     return g;
 }
 
-ALWAYS_INLINE float *offset(void *base, int64_t at) { return base ? (float *)base + at : NULL; }
+ALWAYS_INLINE float *offset(void *base, int64_t at) {
+    return base ? (float *)base + at : NULL;
+}
 
-ALWAYS_INLINE void back_group(const way_back *b, int64_t at, int64_t n, bool relu, bool accumulate, bool summed,
-                              bool residual, const float *dx) {
+ALWAYS_INLINE void back_group(const way_back *b, int64_t at, int64_t n, bool relu, bool accumulate,
+                              bool summed, bool residual, const float *dx) {
     const ls_prologue *p = b->p;
     const int64_t channels = p->channels;
     const sixteen mean = p->norm.mean ? load_lanes((const float *)p->norm.mean + at, n) : zero16();
@@ -245,7 +253,8 @@ ALWAYS_INLINE void back_group(const way_back *b, int64_t at, int64_t n, bool rel
     for (int64_t h = b->first; h < b->last; h++) {
         const float *t = b->x + (b->plane->top + h) * ls_conv2d_plane_line(b->plane);
         walk w = walk_from(b->plane);
-        for (int64_t j = 0; j < b->plane->width; j++, i += channels, dx += b->pitch, w = next_pixel(b->plane, w)) {
+        for (int64_t j = 0; j < b->plane->width;
+             j++, i += channels, dx += b->pitch, w = next_pixel(b->plane, w)) {
             sixteen g = load16(dx);
             if (relu) g = where_positive16(load16(t + place(b->plane, w)), g);
             const sixteen v = store_gradient(offset(b->e->dz, i), accumulate, g, n);
@@ -265,8 +274,8 @@ bool LS_NAME(ls_conv2d_back_by_lines)(const ls_prologue *p) {
 }
 
 void LS_NAME(ls_conv2d_finish_gradient)(const ls_prologue *p, const ls_grad_epilogue *e, int shard,
-                                        const ls_conv2d_plane *plane, const float *x, int64_t first, int64_t last,
-                                        float *dx) {
+                                        const ls_conv2d_plane *plane, const float *x, int64_t first,
+                                        int64_t last, float *dx) {
     const int64_t pitch = ls_conv2d_groups(p->channels) * LANES;
     if (!LS_NAME(ls_conv2d_back_by_lines)(p)) {
         for (int64_t i = 0; i < p->pixels; i++)
@@ -285,9 +294,13 @@ void LS_NAME(ls_conv2d_finish_gradient)(const ls_prologue *p, const ls_grad_epil
     }
 }
 
-/* --- rows --------------------------------------------------------------------------------------------------------- */
+/* --- rows
+ * ---------------------------------------------------------------------------------------------------------
+ */
 
-static const float *advance(const void *base, int64_t by) { return base ? (const float *)base + by : NULL; }
+static const float *advance(const void *base, int64_t by) {
+    return base ? (const float *)base + by : NULL;
+}
 
 ls_prologue LS_NAME(ls_conv2d_prologue_from)(const ls_prologue *p, int64_t row) {
     ls_prologue from = *p;
@@ -307,7 +320,8 @@ ls_grad_prologue LS_NAME(ls_conv2d_grad_prologue_from)(const ls_grad_prologue *p
     return from;
 }
 
-ls_grad_epilogue LS_NAME(ls_conv2d_grad_epilogue_from)(const ls_grad_epilogue *e, const ls_prologue *p, int64_t row) {
+ls_grad_epilogue LS_NAME(ls_conv2d_grad_epilogue_from)(const ls_grad_epilogue *e, const ls_prologue *p,
+                                                       int64_t row) {
     ls_grad_epilogue from = *e;
     const int64_t at = row * p->pixels * p->channels;
     from.dz = offset(e->dz, at);

@@ -1,9 +1,10 @@
-/* What the vector kernels of the convolution do around the products, an image or a few lines at a time: prologues into
- * the layout that the products read, epilogues out of what they wrote. The bits are those of layers/fusion_ref.h.
+/* What the vector kernels of the convolution do around the products, an image or a few lines at a time:
+ * prologues into the layout that the products read, epilogues out of what they wrote. The bits are those of
+ * layers/fusion_ref.h.
  *
- * A plane holds an image [groups][lines][phases][columns][16], with zeros around it and behind its last channel. Column
- * w of the image stands in phase (w + left) % phases: with as many phases as the convolution has strides the pixels that
- * a tap meets, one for each output, are neighbours. */
+ * A plane holds an image [groups][lines][phases][columns][16], with zeros around it and behind its last
+ * channel. Column w of the image stands in phase (w + left) % phases: with as many phases as the convolution
+ * has strides the pixels that a tap meets, one for each output, are neighbours. */
 #ifndef LOCKSTEP_LAYERS_CONV2D_PASSES_H
 #define LOCKSTEP_LAYERS_CONV2D_PASSES_H
 
@@ -12,21 +13,27 @@
 
 typedef struct ls_conv2d_plane {
     int64_t height, width, channels; /* of the image */
-    int64_t top, left;               /* zeros above and to the left; lines and columns hold those after it too */
+    int64_t top, left; /* zeros above and to the left; lines and columns hold those after it too */
     int64_t lines, columns, phases;
 } ls_conv2d_plane;
 
-static inline int64_t ls_conv2d_groups(int64_t channels) { return (channels + 15) / 16; }
+static inline int64_t ls_conv2d_groups(int64_t channels) {
+    return (channels + 15) / 16;
+}
 
 /* Floats in a line, in a group of channels, in the plane. */
-static inline int64_t ls_conv2d_plane_line(const ls_conv2d_plane *p) { return p->phases * p->columns * 16; }
-static inline int64_t ls_conv2d_plane_group(const ls_conv2d_plane *p) { return p->lines * ls_conv2d_plane_line(p); }
+static inline int64_t ls_conv2d_plane_line(const ls_conv2d_plane *p) {
+    return p->phases * p->columns * 16;
+}
+static inline int64_t ls_conv2d_plane_group(const ls_conv2d_plane *p) {
+    return p->lines * ls_conv2d_plane_line(p);
+}
 static inline int64_t ls_conv2d_plane_size(const ls_conv2d_plane *p) {
     return ls_conv2d_groups(p->channels) * ls_conv2d_plane_group(p);
 }
 
-/* x' of row 0 of p into the plane, and into p->stored where it is set. Whatever lies around the image stays. plain: room
- * for the image, in which prologues with dropout, tanh or a stored x' are computed. */
+/* x' of row 0 of p into the plane, and into p->stored where it is set. Whatever lies around the image stays.
+ * plain: room for the image, in which prologues with dropout, tanh or a stored x' are computed. */
 void LS_NAME(ls_conv2d_load)(const ls_prologue *p, const ls_conv2d_plane *plane, float *plain, float *to);
 
 /* dy of row 0 of p into the plane. */
@@ -38,15 +45,16 @@ void LS_NAME(ls_conv2d_finish)(const ls_epilogue *e, int64_t channels, int shard
 /* Can the gradient go back line by line? Otherwise it has to wait for the whole image. */
 bool LS_NAME(ls_conv2d_back_by_lines)(const ls_prologue *p);
 
-/* As ls_grad_epilogue_rows, for row 0 and, if it goes by lines, lines [first, last), else all. x: the plane with x'; dx:
- * dx' of these lines, [pixels][groups][16]; written over. */
+/* As ls_grad_epilogue_rows, for row 0 and, if it goes by lines, lines [first, last), else all. x: the plane
+ * with x'; dx: dx' of these lines, [pixels][groups][16]; written over. */
 void LS_NAME(ls_conv2d_finish_gradient)(const ls_prologue *p, const ls_grad_epilogue *e, int shard,
-                                        const ls_conv2d_plane *plane, const float *x, int64_t first, int64_t last,
-                                        float *dx);
+                                        const ls_conv2d_plane *plane, const float *x, int64_t first,
+                                        int64_t last, float *dx);
 
 /* Row `row` and those behind it, as row 0 and those behind it. */
 ls_prologue LS_NAME(ls_conv2d_prologue_from)(const ls_prologue *p, int64_t row);
 ls_grad_prologue LS_NAME(ls_conv2d_grad_prologue_from)(const ls_grad_prologue *p, int64_t row);
-ls_grad_epilogue LS_NAME(ls_conv2d_grad_epilogue_from)(const ls_grad_epilogue *e, const ls_prologue *p, int64_t row);
+ls_grad_epilogue LS_NAME(ls_conv2d_grad_epilogue_from)(const ls_grad_epilogue *e, const ls_prologue *p,
+                                                       int64_t row);
 
 #endif

@@ -4,12 +4,14 @@
 
 enum { LANES = LS_CONV2D_LANES, TAPS = LS_CONV2D_TILE_TAPS };
 
-/* --- forward and input gradient --------------------------------------------------------------------------------------
+/* --- forward and input gradient
+ * --------------------------------------------------------------------------------------
  *
- * A tile is RUNS x RUN pixels: RUNS places, from each of which RUN neighbours. With AVX-512 28 sums and a register of
- * weights take 29 of the 32 registers, and a pixel comes from memory by the multiplication itself: 28 multiply-adds, one
- * a cycle, for 29 loads. With AVX2 6 pixels of two registers, two of weights and one to broadcast into take 15 of 16: 12
- * multiply-adds in 6 cycles for 8 loads; every pixel has a place of its own, so that any six make a tile. */
+ * A tile is RUNS x RUN pixels: RUNS places, from each of which RUN neighbours. With AVX-512 28 sums and a
+ * register of weights take 29 of the 32 registers, and a pixel comes from memory by the multiplication
+ * itself: 28 multiply-adds, one a cycle, for 29 loads. With AVX2 6 pixels of two registers, two of weights
+ * and one to broadcast into take 15 of 16: 12 multiply-adds in 6 cycles for 8 loads; every pixel has a place
+ * of its own, so that any six make a tile. */
 
 #ifdef LS_FOR_AVX512
 enum { RUNS = LS_CONV2D_TILE_LINES, RUN = LS_CONV2D_TILE_PIXELS };
@@ -53,17 +55,20 @@ ALWAYS_INLINE void compute(const tile *t, int runs, int run) {
 
 typedef void (*tile_function)(const tile *t);
 
-#define TILE(runs, run) \
-    static void tile_##runs##_##run(const tile *t) { compute(t, runs, run); }
+#define TILE(runs, run)                                                                                      \
+    static void tile_##runs##_##run(const tile *t) {                                                         \
+        compute(t, runs, run);                                                                               \
+    }
 
 #ifdef LS_FOR_AVX512
 
-#define TILES_7(X, n) X(n, 1) X(n, 2) X(n, 3) X(n, 4) X(n, 5) X(n, 6) X(n, 7)
-#define TILES_9(X, n) TILES_7(X, n) X(n, 8) X(n, 9)
+#define TILES_7(X, n)  X(n, 1) X(n, 2) X(n, 3) X(n, 4) X(n, 5) X(n, 6) X(n, 7)
+#define TILES_9(X, n)  TILES_7(X, n) X(n, 8) X(n, 9)
 #define TILES_14(X, n) TILES_9(X, n) X(n, 10) X(n, 11) X(n, 12) X(n, 13) X(n, 14)
-#define TILES_28(X, n)                                                                                        \
-    TILES_14(X, n) X(n, 15) X(n, 16) X(n, 17) X(n, 18) X(n, 19) X(n, 20) X(n, 21) X(n, 22) X(n, 23) X(n, 24) \
-        X(n, 25) X(n, 26) X(n, 27) X(n, 28)
+#define TILES_28(X, n)                                                                                       \
+    TILES_14(X, n)                                                                                           \
+    X(n, 15) X(n, 16) X(n, 17) X(n, 18) X(n, 19) X(n, 20) X(n, 21) X(n, 22) X(n, 23) X(n, 24) X(n, 25)       \
+        X(n, 26) X(n, 27) X(n, 28)
 #define NAME(runs, run) tile_##runs##_##run,
 
 TILES_28(TILE, 1)
@@ -114,10 +119,11 @@ void LS_NAME(ls_conv2d_multiply)(const ls_conv2d_product *p, int64_t lines, int6
 
 #endif
 
-/* --- weight gradient -------------------------------------------------------------------------------------------------
+/* --- weight gradient
+ * -------------------------------------------------------------------------------------------------
  *
- * A tile is taps x channels rows of sums: with AVX-512 at most 3 x 8 = 24 of one register, 24 multiply-adds for 25 loads;
- * with AVX2 at most 6 of two, 12 multiply-adds in 6 cycles for 8 loads. */
+ * A tile is taps x channels rows of sums: with AVX-512 at most 3 x 8 = 24 of one register, 24 multiply-adds
+ * for 25 loads; with AVX2 at most 6 of two, 12 multiply-adds in 6 cycles for 8 loads. */
 
 #ifdef LS_FOR_AVX512
 enum { CHANNELS = 8 };
@@ -154,13 +160,15 @@ ALWAYS_INLINE void add_pixels(const ls_conv2d_gradient *g, int taps, int channel
 
 typedef void (*gradient_function)(const ls_conv2d_gradient *g);
 
-#define GRADIENT(taps, channels) \
-    static void gradient_##taps##_##channels(const ls_conv2d_gradient *g) { add_pixels(g, taps, channels); }
+#define GRADIENT(taps, channels)                                                                             \
+    static void gradient_##taps##_##channels(const ls_conv2d_gradient *g) {                                  \
+        add_pixels(g, taps, channels);                                                                       \
+    }
 #define GRADIENT_NAME(taps, channels) gradient_##taps##_##channels,
-#define ROWS_2(X, n) X(n, 1) X(n, 2)
-#define ROWS_3(X, n) ROWS_2(X, n) X(n, 3)
-#define ROWS_6(X, n) ROWS_3(X, n) X(n, 4) X(n, 5) X(n, 6)
-#define ROWS_8(X, n) ROWS_6(X, n) X(n, 7) X(n, 8)
+#define ROWS_2(X, n)                  X(n, 1) X(n, 2)
+#define ROWS_3(X, n)                  ROWS_2(X, n) X(n, 3)
+#define ROWS_6(X, n)                  ROWS_3(X, n) X(n, 4) X(n, 5) X(n, 6)
+#define ROWS_8(X, n)                  ROWS_6(X, n) X(n, 7) X(n, 8)
 
 #ifdef LS_FOR_AVX512
 ROWS_8(GRADIENT, 1)

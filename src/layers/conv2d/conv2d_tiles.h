@@ -1,6 +1,6 @@
-/* The products of the vector kernels of the convolution: tiles of sums that stay in registers, sixteen columns wide.
- * What they read was laid out for them (conv2d_vector.c): pixels of sixteen channels side by side in lines, each group of
- * sixteen channels by itself. All distances are in floats. */
+/* The products of the vector kernels of the convolution: tiles of sums that stay in registers, sixteen
+ * columns wide. What they read was laid out for them (conv2d_vector.c): pixels of sixteen channels side by
+ * side in lines, each group of sixteen channels by itself. All distances are in floats. */
 #ifndef LOCKSTEP_LAYERS_CONV2D_TILES_H
 #define LOCKSTEP_LAYERS_CONV2D_TILES_H
 

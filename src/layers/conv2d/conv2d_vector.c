@@ -1,14 +1,14 @@
 /* The convolution with vectors of sixteen channels (AVX2 and AVX-512, fp32), direct, image by image:
  *
- *     forward     x' through its prologue into a plane in the second-level cache, with zeros around it; tiles of y from
- *                 there (conv2d_tiles.h); bias and sums while the lines are still in L1
- *     backward    dy and x' into planes; dx' from dy by the same tiles, with the weights transposed, one phase of the
- *                 stride after the other, and through its epilogue; the weight gradient from both planes, into the sums
- *                 of the shard
+ *     forward     x' through its prologue into a plane in the second-level cache, with zeros around it; tiles
+ * of y from there (conv2d_tiles.h); bias and sums while the lines are still in L1 backward    dy and x' into
+ * planes; dx' from dy by the same tiles, with the weights transposed, one phase of the stride after the
+ * other, and through its epilogue; the weight gradient from both planes, into the sums of the shard
  *     weight_grad the sums of the shards, over the tree
  *
- * The order of every sum is that of conv2d.h, with terms 0 w where a tap meets padding and a multiply-add that rounds
- * once; it does not depend on the tier. x' is computed again where it is needed, so that nobody has to store it. */
+ * The order of every sum is that of conv2d.h, with terms 0 w where a tap meets padding and a multiply-add
+ * that rounds once; it does not depend on the tier. x' is computed again where it is needed, so that nobody
+ * has to store it. */
 #include <stdbool.h>
 #include <string.h>
 
@@ -19,22 +19,33 @@
 
 enum {
     LANES = LS_CONV2D_LANES,
-    GRADIENT_PIXELS = 200,  /* whose products are added while the sums of a weight tile are in registers */
+    GRADIENT_PIXELS = 200, /* whose products are added while the sums of a weight tile are in registers */
     MAX_IMAGES = 8,
-    SUM_CHUNK = 1024        /* elements of a part of the sum over shards */
+    SUM_CHUNK = 1024 /* elements of a part of the sum over shards */
 };
 
-static int64_t smaller(int64_t a, int64_t b) { return a < b ? a : b; }
-static int64_t larger(int64_t a, int64_t b) { return a > b ? a : b; }
+static int64_t smaller(int64_t a, int64_t b) {
+    return a < b ? a : b;
+}
+static int64_t larger(int64_t a, int64_t b) {
+    return a > b ? a : b;
+}
 
-static int64_t divide_up(int64_t a, int64_t b) { return (a + b - 1) / b; }
+static int64_t divide_up(int64_t a, int64_t b) {
+    return (a + b - 1) / b;
+}
 
 /* Rounded towards minus infinity. */
-static int64_t divide_down(int64_t a, int64_t b) { return a >= 0 ? a / b : -divide_up(-a, b); }
+static int64_t divide_down(int64_t a, int64_t b) {
+    return a >= 0 ? a / b : -divide_up(-a, b);
+}
 
-static int64_t taps(const ls_conv2d_args *a) { return a->kernel_h * a->kernel_w; }
+static int64_t taps(const ls_conv2d_args *a) {
+    return a->kernel_h * a->kernel_w;
+}
 
-/* --- the layout of images and weights ------------------------------------------------------------------------------ */
+/* --- the layout of images and weights
+ * ------------------------------------------------------------------------------ */
 
 static ls_conv2d_plane plane_of_x(const ls_conv2d_args *a) {
     const int64_t lines = (a->out_height - 1) * a->stride + a->kernel_h;
@@ -71,8 +82,8 @@ static int64_t packed_size(const ls_conv2d_args *a, bool transposed) {
     return ls_conv2d_groups(transposed ? a->inputs : a->outputs) * packed_panel(a, transposed);
 }
 
-/* The weights as [panels][taps][terms][16], zeros behind the last column: columns are outputs and terms inputs, or the
- * other way round. */
+/* The weights as [panels][taps][terms][16], zeros behind the last column: columns are outputs and terms
+ * inputs, or the other way round. */
 static void pack_weights(const ls_conv2d_args *a, bool transposed, float *to) {
     const float *weight = a->weight;
     const int64_t columns = transposed ? a->inputs : a->outputs, terms = transposed ? a->outputs : a->inputs;
@@ -89,9 +100,11 @@ static void pack_weights(const ls_conv2d_args *a, bool transposed, float *to) {
 }
 
 /* The steps of one tap, group of channels by group; `from` for the first group. */
-static ls_conv2d_step *add_steps(ls_conv2d_step *step, const ls_conv2d_plane *plane, int64_t tap, int64_t from) {
+static ls_conv2d_step *add_steps(ls_conv2d_step *step, const ls_conv2d_plane *plane, int64_t tap,
+                                 int64_t from) {
     for (int64_t c = 0; c < plane->channels; c += LANES, from += ls_conv2d_plane_group(plane))
-        *step++ = (ls_conv2d_step){from, (tap * plane->channels + c) * LANES, smaller(LANES, plane->channels - c)};
+        *step++ =
+            (ls_conv2d_step){from, (tap * plane->channels + c) * LANES, smaller(LANES, plane->channels - c)};
     return step;
 }
 
@@ -118,7 +131,8 @@ static size_t lay_out(const ls_conv2d_args *a, void *scratch, room *r) {
     const ls_conv2d_plane x = plane_of_x(a), dy = plane_of_dy(a);
     const int64_t pixels = a->height * a->width, groups = ls_conv2d_groups(a->inputs);
     size_t used = 0;
-    const size_t step = take(&used, taps(a) * larger(groups, ls_conv2d_groups(a->outputs)), sizeof(ls_conv2d_step));
+    const size_t step =
+        take(&used, taps(a) * larger(groups, ls_conv2d_groups(a->outputs)), sizeof(ls_conv2d_step));
     const size_t packed = take(&used, larger(packed_size(a, false), packed_size(a, true)), sizeof(float));
     const size_t x_at = take(&used, images_together(a) * ls_conv2d_plane_size(&x), sizeof(float));
     const size_t dy_at = take(&used, images_together(a) * ls_conv2d_plane_size(&dy), sizeof(float));
@@ -137,16 +151,21 @@ static size_t scratch_bytes(const ls_conv2d_args *a, int64_t rows_per_shard) {
     return used > sum ? used : sum;
 }
 
-static void clear(float *p, int64_t count) { memset(p, 0, (size_t)count * sizeof *p); }
+static void clear(float *p, int64_t count) {
+    memset(p, 0, (size_t)count * sizeof *p);
+}
 
 static void clear_sums(double *sums, int64_t channels, int shard) {
     if (sums) memset(sums + shard * 2 * channels, 0, (size_t)(2 * channels) * sizeof *sums);
 }
 
 /* Shards in the order in which they are worked on: i = 0, 1, .. */
-static int shard_at(const ls_conv2d_args *a, int first, int last, int i) { return a->downward ? last - 1 - i : first + i; }
+static int shard_at(const ls_conv2d_args *a, int first, int last, int i) {
+    return a->downward ? last - 1 - i : first + i;
+}
 
-/* --- forward ------------------------------------------------------------------------------------------------------ */
+/* --- forward
+ * ------------------------------------------------------------------------------------------------------ */
 
 static int64_t forward_steps(const ls_conv2d_args *a, const ls_conv2d_plane *plane, ls_conv2d_step *to) {
     ls_conv2d_step *step = to;
@@ -159,8 +178,8 @@ static int64_t forward_steps(const ls_conv2d_args *a, const ls_conv2d_plane *pla
 }
 
 /* y of one image from the plane r->x. */
-static void forward_image(const ls_conv2d_args *a, const ls_conv2d_plane *plane, const room *r, int64_t steps, int shard,
-                          float *y) {
+static void forward_image(const ls_conv2d_args *a, const ls_conv2d_plane *plane, const room *r, int64_t steps,
+                          int shard, float *y) {
     const int64_t together = ls_conv2d_lines_together(a->out_width);
     ls_conv2d_product p = {.from_line = a->stride * ls_conv2d_plane_line(plane),
                            .step = r->step,
@@ -193,12 +212,14 @@ static void forward(const ls_conv2d_args *a, const ls_shards *shards, int first,
         for (int64_t n = shards->start[s]; n < shards->start[s + 1]; n++) {
             const ls_prologue in = LS_NAME(ls_conv2d_prologue_from)(&a->in, n);
             LS_NAME(ls_conv2d_load)(&in, &plane, r.plain, r.x);
-            forward_image(a, &plane, &r, steps, s, (float *)a->y + n * a->out_height * a->out_width * a->outputs);
+            forward_image(a, &plane, &r, steps, s,
+                          (float *)a->y + n * a->out_height * a->out_width * a->outputs);
         }
     }
 }
 
-/* --- input gradient ------------------------------------------------------------------------------------------------- */
+/* --- input gradient
+ * ------------------------------------------------------------------------------------------------- */
 
 /* The taps that pixels (h, w), (h, w + stride), .. of dx' meet, from column 0 of the plane's line 0. */
 static int64_t backward_steps(const ls_conv2d_args *a, const ls_conv2d_plane *plane, int64_t h, int64_t w,
@@ -217,10 +238,10 @@ static int64_t backward_steps(const ls_conv2d_args *a, const ls_conv2d_plane *pl
     return step - to;
 }
 
-/* Every stride-th line of dx' from h, before `last`, every stride-th pixel from w, into `image`, which begins with line
- * h's first. */
-static void backward_phase(const ls_conv2d_args *a, const ls_conv2d_plane *plane, const room *r, const float *dy,
-                           int64_t h, int64_t last, int64_t w, float *image) {
+/* Every stride-th line of dx' from h, before `last`, every stride-th pixel from w, into `image`, which begins
+ * with line h's first. */
+static void backward_phase(const ls_conv2d_args *a, const ls_conv2d_plane *plane, const room *r,
+                           const float *dy, int64_t h, int64_t last, int64_t w, float *image) {
     const int64_t pitch = ls_conv2d_groups(a->inputs) * LANES;
     ls_conv2d_product p = {.from = dy,
                            .from_line = ls_conv2d_plane_line(plane),
@@ -237,8 +258,9 @@ static void backward_phase(const ls_conv2d_args *a, const ls_conv2d_plane *plane
 }
 
 /* dx' of row n from the plane dy, and back through the prologue, whose result is the plane x. */
-static void backward_image(const ls_conv2d_args *a, const ls_conv2d_plane *x_plane, const ls_conv2d_plane *dy_plane,
-                           const room *r, int shard, int64_t n, const float *x, const float *dy) {
+static void backward_image(const ls_conv2d_args *a, const ls_conv2d_plane *x_plane,
+                           const ls_conv2d_plane *dy_plane, const room *r, int shard, int64_t n,
+                           const float *x, const float *dy) {
     const ls_prologue in = LS_NAME(ls_conv2d_prologue_from)(&a->in, n);
     const ls_grad_epilogue out = LS_NAME(ls_conv2d_grad_epilogue_from)(&a->dx, &a->in, n);
     const bool by_lines = LS_NAME(ls_conv2d_back_by_lines)(&in);
@@ -255,19 +277,22 @@ static void backward_image(const ls_conv2d_args *a, const ls_conv2d_plane *x_pla
     if (!by_lines) LS_NAME(ls_conv2d_finish_gradient)(&in, &out, shard, x_plane, x, 0, a->height, r->image);
 }
 
-/* --- weight gradient ------------------------------------------------------------------------------------------------ */
+/* --- weight gradient
+ * ------------------------------------------------------------------------------------------------ */
 
 /* Of a shard: the weights' as [panels][taps][inputs][16], then the bias's as [panels][16]. */
-static int64_t weight_elements(const ls_conv2d_args *a) { return packed_size(a, false); }
+static int64_t weight_elements(const ls_conv2d_args *a) {
+    return packed_size(a, false);
+}
 
 static int64_t shard_elements(const ls_conv2d_args *a) {
     return weight_elements(a) + ls_conv2d_groups(a->outputs) * LANES;
 }
 
-/* Adds lines [i, i + lines) of the images to the sums of a panel, a line of the kernel, and a group of inputs: as many
- * taps as a tile holds at a time. from, sums: where the first tap's are. */
-static void add_taps(const ls_conv2d_args *a, const ls_conv2d_plane *plane, ls_conv2d_gradient *g, const float *from,
-                     float *sums) {
+/* Adds lines [i, i + lines) of the images to the sums of a panel, a line of the kernel, and a group of
+ * inputs: as many taps as a tile holds at a time. from, sums: where the first tap's are. */
+static void add_taps(const ls_conv2d_args *a, const ls_conv2d_plane *plane, ls_conv2d_gradient *g,
+                     const float *from, float *sums) {
     for (int64_t left = divide_up(a->kernel_w, LS_CONV2D_TILE_TAPS), v = 0; left > 0; left--, v += g->taps) {
         g->taps = (int)divide_up(a->kernel_w - v, left);
         for (int t = 0; t < g->taps; t++)
@@ -300,7 +325,8 @@ static void add_weight_gradient(const ls_conv2d_args *a, const ls_conv2d_plane *
         }
 }
 
-static void add_bias_gradient(const ls_conv2d_args *a, const ls_conv2d_plane *plane, const float *dy, float *sums) {
+static void add_bias_gradient(const ls_conv2d_args *a, const ls_conv2d_plane *plane, const float *dy,
+                              float *sums) {
     for (int64_t k = 0; k < ls_conv2d_groups(a->outputs); k++, sums += LANES) {
         sixteen sum = load16(sums);
         for (int64_t i = 0; i < a->out_height; i++) {
@@ -314,7 +340,8 @@ static void add_bias_gradient(const ls_conv2d_args *a, const ls_conv2d_plane *pl
 
 static void backward_shard(const ls_conv2d_args *a, const ls_shards *shards, int s, const room *r) {
     const ls_conv2d_plane x = plane_of_x(a), dy = plane_of_dy(a);
-    const int64_t together = images_together(a), x_size = ls_conv2d_plane_size(&x), dy_size = ls_conv2d_plane_size(&dy);
+    const int64_t together = images_together(a), x_size = ls_conv2d_plane_size(&x),
+                  dy_size = ls_conv2d_plane_size(&dy);
     const bool goes_back = a->dx.dz || a->dx.dresidual;
     float *sums = a->shard_gradients ? (float *)a->shard_gradients + s * shard_elements(a) : NULL;
     ls_prologue stored = {.pixels = a->in.pixels, .channels = a->in.channels, .x = a->in.stored};
@@ -351,13 +378,16 @@ static void backward(const ls_conv2d_args *a, const ls_shards *shards, int first
     }
 }
 
-/* --- the sum over shards ---------------------------------------------------------------------------------------------- */
+/* --- the sum over shards
+ * ---------------------------------------------------------------------------------------------- */
 
-static int64_t weight_grad_parts(const ls_conv2d_args *a) { return divide_up(shard_elements(a), SUM_CHUNK); }
+static int64_t weight_grad_parts(const ls_conv2d_args *a) {
+    return divide_up(shard_elements(a), SUM_CHUNK);
+}
 
 /* sum[0 .. count): elements from `at` of the shards of a node, by the tree; pending: room for its levels. */
-static const float *sum_shards(const ls_conv2d_args *a, const ls_shards *shards, const ls_node *node, int64_t at,
-                               int64_t count, float *pending) {
+static const float *sum_shards(const ls_conv2d_args *a, const ls_shards *shards, const ls_node *node,
+                               int64_t at, int64_t count, float *pending) {
     int depth = 0;
     for (int i = 0; i < node->count; i++) {
         const float *leaf =
@@ -371,17 +401,20 @@ static const float *sum_shards(const ls_conv2d_args *a, const ls_shards *shards,
 }
 
 /* Elements [at, at + count) of the layout of a shard to where they belong. */
-static void unpack(const ls_conv2d_args *a, int64_t at, int64_t count, const float *from, float *dw, float *db) {
+static void unpack(const ls_conv2d_args *a, int64_t at, int64_t count, const float *from, float *dw,
+                   float *db) {
     const int64_t rows = taps(a) * a->inputs;
     for (int64_t i = at; i < at + count; i += LANES, from += LANES) {
         const bool bias = i >= weight_elements(a);
-        const int64_t row = (bias ? i - weight_elements(a) : i) / LANES, k = (bias ? row : row / rows) * LANES;
+        const int64_t row = (bias ? i - weight_elements(a) : i) / LANES,
+                      k = (bias ? row : row / rows) * LANES;
         float *to = bias ? db : dw + row % rows * a->outputs;
         if (to) memcpy(to + k, from, (size_t)smaller(LANES, a->outputs - k) * sizeof *to);
     }
 }
 
-static void weight_grad(const ls_conv2d_args *a, const ls_shards *shards, int64_t first, int64_t last, void *scratch) {
+static void weight_grad(const ls_conv2d_args *a, const ls_shards *shards, int64_t first, int64_t last,
+                        void *scratch) {
     for (int64_t part = first; part < last; part++) {
         const int64_t at = part * SUM_CHUNK, count = smaller(SUM_CHUNK, shard_elements(a) - at);
         for (int n = 0; n < shards->node_count; n++) {

@@ -1,6 +1,6 @@
-/* Sixteen floats side by side: one register of AVX-512, two of AVX2 (core/real.h says which tier this is compiled for).
- * Kernels written with them do the same operations on every element in both tiers, so that their bits are the same.
- * Fused multiply-add stands where it is written and nowhere else. */
+/* Sixteen floats side by side: one register of AVX-512, two of AVX2 (core/real.h says which tier this is
+ * compiled for). Kernels written with them do the same operations on every element in both tiers, so that
+ * their bits are the same. Fused multiply-add stands where it is written and nowhere else. */
 #ifndef LOCKSTEP_LAYERS_CONV2D_SIXTEEN_H
 #define LOCKSTEP_LAYERS_CONV2D_SIXTEEN_H
 
@@ -19,19 +19,35 @@ typedef struct sixteen_doubles {
     __m512d v[2];
 } sixteen_doubles;
 
-ALWAYS_INLINE __mmask16 first_lanes(int64_t n) { return (__mmask16)((1u << n) - 1); }
+ALWAYS_INLINE __mmask16 first_lanes(int64_t n) {
+    return (__mmask16)((1u << n) - 1);
+}
 
-ALWAYS_INLINE sixteen load16(const float *p) { return (sixteen){_mm512_loadu_ps(p)}; }
-ALWAYS_INLINE void store16(float *p, sixteen x) { _mm512_storeu_ps(p, x.v); }
+ALWAYS_INLINE sixteen load16(const float *p) {
+    return (sixteen){_mm512_loadu_ps(p)};
+}
+ALWAYS_INLINE void store16(float *p, sixteen x) {
+    _mm512_storeu_ps(p, x.v);
+}
 /* The first n lanes; the others are 0, and no memory behind them is touched. */
 ALWAYS_INLINE sixteen load16_first(const float *p, int64_t n) {
     return (sixteen){_mm512_maskz_loadu_ps(first_lanes(n), p)};
 }
-ALWAYS_INLINE void store16_first(float *p, sixteen x, int64_t n) { _mm512_mask_storeu_ps(p, first_lanes(n), x.v); }
-ALWAYS_INLINE sixteen zero16(void) { return (sixteen){_mm512_setzero_ps()}; }
-ALWAYS_INLINE sixteen add16(sixteen a, sixteen b) { return (sixteen){a.v + b.v}; }
-ALWAYS_INLINE sixteen subtract16(sixteen a, sixteen b) { return (sixteen){a.v - b.v}; }
-ALWAYS_INLINE sixteen multiply16(sixteen a, sixteen b) { return (sixteen){a.v * b.v}; }
+ALWAYS_INLINE void store16_first(float *p, sixteen x, int64_t n) {
+    _mm512_mask_storeu_ps(p, first_lanes(n), x.v);
+}
+ALWAYS_INLINE sixteen zero16(void) {
+    return (sixteen){_mm512_setzero_ps()};
+}
+ALWAYS_INLINE sixteen add16(sixteen a, sixteen b) {
+    return (sixteen){a.v + b.v};
+}
+ALWAYS_INLINE sixteen subtract16(sixteen a, sixteen b) {
+    return (sixteen){a.v - b.v};
+}
+ALWAYS_INLINE sixteen multiply16(sixteen a, sixteen b) {
+    return (sixteen){a.v * b.v};
+}
 /* t <= 0 ? 0 : x; where t is NaN, x */
 ALWAYS_INLINE sixteen where_positive16(sixteen t, sixteen x) {
     return (sixteen){_mm512_maskz_mov_ps(_mm512_cmp_ps_mask(t.v, _mm512_setzero_ps(), _CMP_NLE_UQ), x.v)};
@@ -45,8 +61,8 @@ ALWAYS_INLINE void store16_doubles(double *p, sixteen_doubles s) {
     _mm512_storeu_pd(p + 8, s.v[1]);
 }
 ALWAYS_INLINE sixteen_doubles widen16(sixteen x) {
-    return (sixteen_doubles){{_mm512_cvtps_pd(_mm512_castps512_ps256(x.v)),
-                              _mm512_cvtps_pd(_mm512_extractf32x8_ps(x.v, 1))}};
+    return (sixteen_doubles){
+        {_mm512_cvtps_pd(_mm512_castps512_ps256(x.v)), _mm512_cvtps_pd(_mm512_extractf32x8_ps(x.v, 1))}};
 }
 ALWAYS_INLINE sixteen_doubles add_widened16(sixteen_doubles sum, sixteen_doubles x) {
     for (int i = 0; i < 2; i++) sum.v[i] += x.v[i];
@@ -58,9 +74,9 @@ ALWAYS_INLINE sixteen_doubles add_product16(sixteen_doubles sum, sixteen_doubles
     return sum;
 }
 
-/* sum[r] += scalar[r step] * x, for r = 0 .. n-1, fused. Whatever n is must be a constant after inlining. The compiler
- * makes an operand of few of so many broadcasts, and runs out of registers for the others; hence the instruction itself,
- * except where a sanitizer should see the load. */
+/* sum[r] += scalar[r step] * x, for r = 0 .. n-1, fused. Whatever n is must be a constant after inlining. The
+ * compiler makes an operand of few of so many broadcasts, and runs out of registers for the others; hence the
+ * instruction itself, except where a sanitizer should see the load. */
 ALWAYS_INLINE void multiply_add16(sixteen *sum, int n, const float *scalar, int64_t step, sixteen x) {
 #pragma GCC unroll 28
     for (int r = 0; r < n; r++) {
@@ -86,7 +102,9 @@ ALWAYS_INLINE __m256i first_lanes(int64_t n) {
     return _mm256_cmpgt_epi32(_mm256_set1_epi32((int)n), _mm256_setr_epi32(0, 1, 2, 3, 4, 5, 6, 7));
 }
 
-ALWAYS_INLINE sixteen load16(const float *p) { return (sixteen){{_mm256_loadu_ps(p), _mm256_loadu_ps(p + 8)}}; }
+ALWAYS_INLINE sixteen load16(const float *p) {
+    return (sixteen){{_mm256_loadu_ps(p), _mm256_loadu_ps(p + 8)}};
+}
 ALWAYS_INLINE void store16(float *p, sixteen x) {
     _mm256_storeu_ps(p, x.v[0]);
     _mm256_storeu_ps(p + 8, x.v[1]);
@@ -100,10 +118,18 @@ ALWAYS_INLINE void store16_first(float *p, sixteen x, int64_t n) {
     _mm256_maskstore_ps(p, first_lanes(n), x.v[0]);
     if (n > 8) _mm256_maskstore_ps(p + 8, first_lanes(n - 8), x.v[1]);
 }
-ALWAYS_INLINE sixteen zero16(void) { return (sixteen){{_mm256_setzero_ps(), _mm256_setzero_ps()}}; }
-ALWAYS_INLINE sixteen add16(sixteen a, sixteen b) { return (sixteen){{a.v[0] + b.v[0], a.v[1] + b.v[1]}}; }
-ALWAYS_INLINE sixteen subtract16(sixteen a, sixteen b) { return (sixteen){{a.v[0] - b.v[0], a.v[1] - b.v[1]}}; }
-ALWAYS_INLINE sixteen multiply16(sixteen a, sixteen b) { return (sixteen){{a.v[0] * b.v[0], a.v[1] * b.v[1]}}; }
+ALWAYS_INLINE sixteen zero16(void) {
+    return (sixteen){{_mm256_setzero_ps(), _mm256_setzero_ps()}};
+}
+ALWAYS_INLINE sixteen add16(sixteen a, sixteen b) {
+    return (sixteen){{a.v[0] + b.v[0], a.v[1] + b.v[1]}};
+}
+ALWAYS_INLINE sixteen subtract16(sixteen a, sixteen b) {
+    return (sixteen){{a.v[0] - b.v[0], a.v[1] - b.v[1]}};
+}
+ALWAYS_INLINE sixteen multiply16(sixteen a, sixteen b) {
+    return (sixteen){{a.v[0] * b.v[0], a.v[1] * b.v[1]}};
+}
 /* t <= 0 ? 0 : x; where t is NaN, x */
 ALWAYS_INLINE sixteen where_positive16(sixteen t, sixteen x) {
     for (int i = 0; i < 2; i++)
