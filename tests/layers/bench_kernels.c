@@ -7,6 +7,10 @@
 #include <stdlib.h>
 #include <time.h>
 
+#ifdef __x86_64__
+#include <immintrin.h>
+#endif
+
 #include "layers/conv2d/conv2d.h"
 #include "layers/dense/dense.h"
 
@@ -14,7 +18,7 @@ typedef void (*work)(void *context);
 
 static double now(void) {
     struct timespec t;
-    clock_gettime(CLOCK_MONOTONIC, &t);
+    clock_gettime(CLOCK_PROCESS_CPUTIME_ID, &t); /* others may have the core in between */
     return (double)t.tv_sec + 1e-9 * (double)t.tv_nsec;
 }
 
@@ -51,6 +55,27 @@ static void ceiling(void *context) {
     cell[0] = s[0][0] * 0 + 0.5f;
 }
 
+#ifdef __x86_64__
+
+/* The same with fused multiply-adds of the vector tiers. */
+#define FMA_CEILING(name, instructions, type, constraint, set1, fmadd)                                                 \
+    __attribute__((target(instructions))) static void name(void *context) {                                           \
+        volatile float *cell = context;                                                                                \
+        type s[12], f = set1(cell[0]), g = set1(0.25f);                                                                \
+        for (int i = 0; i < 12; i++) s[i] = set1((float)i);                                                            \
+        for (int n = 0; n < CEILING_STEPS; n++) {                                                                      \
+            __asm__ volatile("" : "+" constraint(f), "+" constraint(g));                                               \
+            for (int i = 0; i < 12; i++) s[i] = fmadd(f, g, s[i]);                                                     \
+        }                                                                                                              \
+        float sum = 0;                                                                                                 \
+        for (int i = 0; i < 12; i++) sum += s[i][0];                                                                   \
+        cell[0] = sum * 0 + 0.5f;                                                                                      \
+    }
+FMA_CEILING(ceiling_avx2, "avx2,fma", __m256, "x", _mm256_set1_ps, _mm256_fmadd_ps)
+FMA_CEILING(ceiling_avx512, "avx512f", __m512, "v", _mm512_set1_ps, _mm512_fmadd_ps)
+
+#endif
+
 /* --- layers ------------------------------------------------------------------------------- */
 
 enum { BATCH = 256, CONV_BATCH = 64, SHARDS = 16 };
@@ -65,7 +90,7 @@ static void *must(void *p) {
 
 /* n floats around 0, none of them denormal */
 static float *numbers(int64_t n) {
-    float *p = must(malloc((size_t)n * sizeof *p));
+    float *p = must(aligned_alloc(64, ((size_t)n * sizeof *p + 63) / 64 * 64)); /* as arenas and plans have it */
     uint32_t x = 1;
     for (int64_t i = 0; i < n; i++) {
         x = x * 1664525u + 1013904223u;
@@ -77,29 +102,33 @@ static float *numbers(int64_t n) {
 typedef struct layer {
     ls_shards shards;
     void *scratch;
+    const ls_dense_kernels *kernels;
     ls_dense_args dense;
     ls_conv2d_args conv;
 } layer;
 
 static void dense_forward(void *c) {
     layer *l = c;
-    ls_dense_ref_f32.forward(&l->dense, &l->shards, 0, l->shards.count, l->scratch);
+    l->kernels->forward(&l->dense, &l->shards, 0, l->shards.count, l->scratch);
 }
 
 static void dense_backward(void *c) {
     layer *l = c;
-    ls_dense_ref_f32.backward(&l->dense, &l->shards, 0, l->shards.count, l->scratch);
+    l->kernels->backward(&l->dense, &l->shards, 0, l->shards.count, l->scratch);
 }
 
 static void dense_weight_grad(void *c) {
     layer *l = c;
-    ls_dense_ref_f32.weight_grad(&l->dense, &l->shards, 0, ls_dense_ref_f32.weight_grad_parts(&l->dense),
+    l->kernels->weight_grad(&l->dense, &l->shards, 0, l->kernels->weight_grad_parts(&l->dense),
                                  l->scratch);
 }
 
-static void bench_dense(int64_t inputs, int64_t outputs, double seconds) {
-    layer l = {0};
-    if (ls_shards_create(&l.shards, SHARDS, 0, 1, BATCH)) exit(70);
+/* The rows of rank 0 of `ranks`. */
+static void bench_dense(ls_instruction_set tier, int ranks, int64_t inputs, int64_t outputs, double seconds) {
+    const ls_backend *backend;
+    if (ls_backend_find_for("cpu", LS_PRECISION_FP32, tier, &backend)) exit(70);
+    layer l = {.kernels = ls_dense_kernels_for(backend)};
+    if (ls_shards_create(&l.shards, SHARDS, 0, ranks, BATCH)) exit(70);
     float *x = numbers(BATCH * inputs), *w = numbers(inputs * outputs), *y = numbers(BATCH * outputs);
     float *dx = numbers(BATCH * inputs), *dw = numbers((inputs + 1) * outputs);
     l.dense = (ls_dense_args){.inputs = inputs,
@@ -113,17 +142,17 @@ static void bench_dense(int64_t inputs, int64_t outputs, double seconds) {
                               .dx = {.dz = dx},
                               .dbias = dw + inputs * outputs};
     l.scratch =
-        must(aligned_alloc(64, (ls_dense_ref_f32.scratch_bytes(&l.dense, BATCH / SHARDS) + 63) / 64 * 64));
-    const double flop = 2.0 * BATCH * (double)inputs * (double)outputs;
-    char name[64];
+        must(aligned_alloc(64, (l.kernels->scratch_bytes(&l.dense, BATCH) + 63) / 64 * 64));
+    const double flop = 2.0 * (double)ls_shards_rows(&l.shards) * (double)inputs * (double)outputs;
+    char name[80];
     const struct {
         const char *what;
         work f;
     } lines[] = {
         {"forward", dense_forward}, {"backward", dense_backward}, {"weight_grad", dense_weight_grad}};
     for (int i = 0; i < 3; i++) {
-        snprintf(name, sizeof name, "dense %d x %d -> %d %s", BATCH, (int)inputs, (int)outputs,
-                 lines[i].what);
+        snprintf(name, sizeof name, "%s dense %d x %d -> %d %s", ls_instruction_set_name(tier),
+                 (int)ls_shards_rows(&l.shards), (int)inputs, (int)outputs, lines[i].what);
         report(name, flop, seconds, lines[i].f, &l);
     }
     free(x), free(w), free(y), free(dx), free(dw), free(l.scratch);
@@ -193,9 +222,17 @@ int main(int argc, char **argv) {
     const double seconds = argc > 1 ? atof(argv[1]) : 0.5;
     float cell = 0.5f;
     report("multiply and add, registers only", 12 * 2 * 4.0 * CEILING_STEPS, seconds, ceiling, &cell);
-    bench_dense(784, 600, seconds);
-    bench_dense(600, 100, seconds);
-    bench_dense(100, 10, seconds);
+    for (int tier = LS_PORTABLE; tier <= (int)ls_instruction_set_supported(); tier++) {
+#ifdef __x86_64__
+        if (tier == LS_AVX2) report("fused, AVX2", 12 * 2 * 8.0 * CEILING_STEPS, seconds, ceiling_avx2, &cell);
+        if (tier == LS_AVX512) report("fused, AVX-512", 12 * 2 * 16.0 * CEILING_STEPS, seconds, ceiling_avx512, &cell);
+#endif
+        for (int ranks = 1; ranks <= 16; ranks *= 4) {
+            bench_dense((ls_instruction_set)tier, ranks, 784, 600, seconds);
+            bench_dense((ls_instruction_set)tier, ranks, 600, 100, seconds);
+            bench_dense((ls_instruction_set)tier, ranks, 100, 10, seconds);
+        }
+    }
     bench_conv2d(28, 1, 16, 3, 1, seconds);
     bench_conv2d(28, 16, 16, 3, 1, seconds);
     bench_conv2d(28, 16, 32, 3, 2, seconds);

@@ -229,7 +229,7 @@ static void compare(const fixture *f, const expected *e, const layer_ops *ops) {
 
 void check_layer(fixture *f, unsigned features, const layer_ops *ops) {
     expected e = {0};
-    fused = ops->shard_gradient_elements;
+    fused = ops->fused || ops->shard_gradient_elements;
     for (enum split split = AT_ONCE; split < SPLITS; split++) {
         fixture_fill(f, features); /* all operands anew: some are written over */
         if (split == AT_ONCE) {

@@ -69,6 +69,8 @@ static void fill_prologue(fixture *f, unsigned features) {
     const int64_t n = f->rows * f->x_pixels * f->x_channels;
     ls_prologue *p = &f->in;
     *p = (ls_prologue){.pixels = f->x_pixels, .channels = f->x_channels, .x = fixture_reals(n, 10)};
+    for (int64_t i = 0; features & ZEROS && i < n; i++)
+        if (i % p->channels % 5 < 2 || i % p->channels > 40) ((real *)p->x)[i] = i % 3 ? 0 : -(real)0;
     if (features & NORM) p->norm = normalisation(f->x_channels, 20);
     if (features & RESIDUAL) p->residual = fixture_reals(n, 30);
     if (features & RESIDUAL_NORM) p->residual_norm = normalisation(f->x_channels, 40);

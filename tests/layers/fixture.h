@@ -33,7 +33,9 @@ enum {
     DX_SUMS = 1 << 13,
     DRESIDUAL = 1 << 14, /* with RESIDUAL, as the next two */
     DRESIDUAL_ACCUMULATE = 1 << 15,
-    RESIDUAL_SUMS = 1 << 16
+    RESIDUAL_SUMS = 1 << 16,
+    /* operands */
+    ZEROS = 1 << 17 /* x is 0 or -0 in some channels, in all rows */
 };
 
 typedef struct term {
@@ -65,6 +67,7 @@ typedef struct layer_ops {
     /* Vector kernels: products are added by a multiply-add that rounds once, and the backward pass takes the weight
      * gradient of every shard into that many elements; x' and dy need not be stored for it. NULL: neither. */
     int64_t (*shard_gradient_elements)(const fixture *f);
+    bool fused; /* vector kernels without that: the multiply-add alone */
 } layer_ops;
 
 /* Memory of a fixture or a test; fixture_free() releases all of it. n reals of (-1, 1) from a generator of

@@ -79,7 +79,7 @@ static int64_t shard_gradient_elements(const fixture *f) {
     return kernels->shard_gradient_elements(&args);
 }
 
-static layer_ops ops = {scratch_bytes, forward, backward, parts, weight_grad, NULL};
+static layer_ops ops = {scratch_bytes, forward, backward, parts, weight_grad, NULL, false};
 
 /* The terms of tap (u, v), in the order of pixels, inputs, outputs; returns how many. */
 static int64_t tap_terms(shape s, int64_t u, int64_t v, term *to) {

@@ -1,13 +1,17 @@
 #include "layers/dense/dense.h"
 
-
 #include "layers/initialise.h"
 
 /* --- the op ------------------------------------------------------------------------------------------------------- */
 
 const ls_dense_kernels *ls_dense_kernels_for(const ls_backend *backend) {
     if (backend->precision == LS_PRECISION_BF16) return &ls_dense_ref_bf16_f32;
-    return backend->dtype == LS_FP64 ? &ls_dense_ref_f64 : &ls_dense_ref_f32;
+    if (backend->dtype == LS_FP64) return &ls_dense_ref_f64;
+#ifdef __x86_64__
+    if (backend->instruction_set >= LS_AVX512) return &ls_dense_vector_avx512;
+    if (backend->instruction_set == LS_AVX2) return &ls_dense_vector_avx2;
+#endif
+    return &ls_dense_ref_f32;
 }
 
 static const ls_dense_kernels *kernels_for(const ls_op *op) { return ls_dense_kernels_for(ls_graph_backend(op->graph)); }
@@ -55,7 +59,8 @@ static void weight_grad(ls_op *op, const ls_run *run, int64_t first, int64_t las
 
 static size_t scratch_bytes(const ls_op *op, int64_t rows_per_shard) {
     ls_dense_args args = {.inputs = inputs_of(op), .outputs = ls_tensor_channels(op->out)};
-    return kernels_for(op)->scratch_bytes(&args, rows_per_shard);
+    (void)rows_per_shard;
+    return kernels_for(op)->scratch_bytes(&args, ls_graph_rows(op->graph));
 }
 
 static const ls_op_class dense_class = {

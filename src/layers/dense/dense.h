@@ -4,7 +4,9 @@
  * PyTorch's [outputs][inputs]. The specification fixes the order of every sum, so that an implementation may block,
  * vectorise and thread as it likes:
  *   y, dx'  : over c (over k) in increasing order, one accumulator an element, bias added last;
- *   dw, db  : inside a shard over its rows in increasing order, starting from 0; over shards by the tree. */
+ *   dw, db  : inside a shard over its rows in increasing order, starting from 0; over shards by the tree.
+ * The vector tiers take each step of a sum of products as one fused multiply-add, and add 0 to the sum of y before the
+ * bias, which makes a -0 of it positive. */
 #ifndef LOCKSTEP_LAYERS_DENSE_H
 #define LOCKSTEP_LAYERS_DENSE_H
 
@@ -27,9 +29,9 @@ typedef struct ls_dense_args {
 } ls_dense_args;
 
 /* The functions that a back end has for this layer. Local; they cannot fail; `scratch` is this thread's own, of
- * scratch_bytes(). Shards are local: [first, last) of shards->count. */
+ * scratch_bytes() for batches of up to so many local rows. Shards are local: [first, last) of shards->count. */
 typedef struct ls_dense_kernels {
-    size_t (*scratch_bytes)(const ls_dense_args *args, int64_t rows_per_shard);
+    size_t (*scratch_bytes)(const ls_dense_args *args, int64_t rows);
     /* y = epilogue(x' w), for the rows of these shards; zeroes and fills their sums */
     void (*forward)(const ls_dense_args *args, const ls_shards *shards, int first, int last, void *scratch);
     /* stores dy where it has a prologue, then dx' = dy w^T through the gradient epilogue where dx.dz is set */
@@ -41,6 +43,9 @@ typedef struct ls_dense_kernels {
 } ls_dense_kernels;
 
 extern const ls_dense_kernels ls_dense_ref_f32, ls_dense_ref_f64, ls_dense_ref_bf16_f32;
+#ifdef __x86_64__
+extern const ls_dense_kernels ls_dense_vector_avx2, ls_dense_vector_avx512;
+#endif
 const ls_dense_kernels *ls_dense_kernels_for(const ls_backend *backend);
 
 /* The op: x [..] is taken as a vector of all its elements; weight [outputs][inputs] and bias [outputs] (or NULL) are

@@ -91,8 +91,8 @@ static scratch_parts split_scratch(void *scratch) {
     return (scratch_parts){.panel = scratch, .rows = (real *)scratch + DEPTH * TILE_COLUMNS};
 }
 
-static size_t scratch_bytes(const ls_dense_args *args, int64_t rows_per_shard) {
-    (void)rows_per_shard;
+static size_t scratch_bytes(const ls_dense_args *args, int64_t rows) {
+    (void)rows;
     return (size_t)(DEPTH * TILE_COLUMNS + BLOCK_ROWS * args->inputs) * sizeof(real);
 }
 

@@ -1,0 +1,323 @@
+/* The dense layer for AVX2 and AVX-512. Every sum runs over the terms that dense.h specifies, in that order,
+ * in one accumulator of fused multiply-adds: the bits of both tiers are equal, and differ from the reference
+ * by the rounding of the products alone.
+ *
+ * Inputs that are 0 in all rows at hand (pixels that no image of the batch lights, behind a BatchNorm too)
+ * are left out. That cannot be seen: their products are zeros, which change a sum of fused multiply-adds only
+ * in the sign of a zero, and forward makes that sign positive always. It is not done where their weights or
+ * dy are not finite, since then a product would be NaN. */
+#include <immintrin.h>
+#include <string.h>
+
+#include "layers/dense/dense.h"
+#include "layers/dense/dense_vector.h"
+#include "layers/fusion_ref.h"
+
+enum {
+    BLOCK_ROWS = 128, /* rows that pass through scratch at a time, where they must */
+    DEPTH = 128,      /* terms of dx' whose weights are transposed at a time */
+    WIDTH = 96,       /* columns of dx' at a time: a multiple of both tiers' panels */
+    TRANSPOSED = 8    /* rows and columns of a transposition in registers */
+};
+
+static inline int64_t smaller_of(int64_t a, int64_t b) {
+    return a < b ? a : b;
+}
+
+/* --- scratch
+ * ------------------------------------------------------------------------------------------------------ */
+
+typedef struct scratch_parts {
+    float *rows;    /* [BLOCK_ROWS][inputs] */
+    float *panel;   /* [DEPTH][WIDTH] */
+    float *packed;  /* [local rows][LS_DENSE_BLOCK] */
+    int32_t *terms; /* [inputs + DEPTH] */
+    uint32_t *bits; /* [inputs] */
+} scratch_parts;
+
+/* All parts begin at multiples of 64 bytes; returns the bytes they take. */
+static size_t split_scratch(const ls_dense_args *args, int64_t rows, void *scratch, scratch_parts *parts) {
+    const int64_t inputs = (args->inputs + 15) / 16 * 16;
+    int64_t end = 0, at[5];
+    const int64_t sizes[5] = {BLOCK_ROWS * inputs, DEPTH * WIDTH, (rows + 15) / 16 * 16 * LS_DENSE_BLOCK,
+                              inputs + DEPTH, inputs};
+    for (int i = 0; i < 5; i++) {
+        at[i] = end;
+        end += sizes[i];
+    }
+    if (scratch) {
+        float *f = scratch;
+        *parts = (scratch_parts){.rows = f + at[0],
+                                 .panel = f + at[1],
+                                 .packed = f + at[2],
+                                 .terms = (int32_t *)(void *)(f + at[3]),
+                                 .bits = (uint32_t *)(void *)(f + at[4])};
+    }
+    return (size_t)end * sizeof(float);
+}
+
+static size_t scratch_bytes(const ls_dense_args *args, int64_t rows) {
+    return split_scratch(args, rows, NULL, NULL);
+}
+
+/* --- inputs that are zero
+ * ----------------------------------------------------------------------------------------- */
+
+typedef uint32_t float_bits __attribute__((may_alias));
+
+/* Are all n numbers finite? Their exponents are not all ones; on integers, so that the loop vectorises. */
+static bool all_finite(const float *x, int64_t n) {
+    const float_bits *bits = (const float_bits *)x;
+    uint32_t bad = 0;
+    for (int64_t i = 0; i < n; i++) bad |= (bits[i] & 0x7f800000u) + 0x00800000u;
+    return !(bad >> 31);
+}
+
+/* bits[c] == 0: input c is 0 in all these rows of x [rows][inputs]. */
+static void nonzero_inputs(const float *x, int64_t rows, int64_t inputs, uint32_t *restrict bits) {
+    memset(bits, 0, (size_t)inputs * sizeof *bits);
+    for (int64_t row = 0; row < rows; row++) {
+        const float_bits *restrict from = (const float_bits *)(x + row * inputs);
+        for (int64_t c = 0; c < inputs; c++) bits[c] |= from[c] << 1; /* without the sign */
+    }
+}
+
+/* --- forward
+ * ------------------------------------------------------------------------------------------------------ */
+
+/* y = x' w of these rows */
+static void multiply_rows(const ls_dense_args *args, const float *x, int64_t row, int64_t rows,
+                          const scratch_parts *parts) {
+    const float *weight = args->weight;
+    int64_t terms = 0;
+    nonzero_inputs(x, rows, args->inputs, parts->bits);
+    for (int64_t c = 0; c < args->inputs; c++)
+        if (parts->bits[c] || !all_finite(weight + c * args->outputs, args->outputs))
+            parts->terms[terms++] = (int32_t)c;
+    LS_NAME(ls_dense_multiply)
+    (&(ls_dense_product){.a = x,
+                         .rows = rows,
+                         .a_row = args->inputs,
+                         .b = weight,
+                         .b_term = args->outputs,
+                         .term = parts->terms,
+                         .terms = terms,
+                         .out = (float *)args->y + row * args->outputs,
+                         .columns = args->outputs,
+                         .out_row = args->outputs,
+                         .last = true});
+}
+
+static void clear_sums(double *sums, int64_t channels, int first, int last) {
+    if (sums)
+        memset(sums + 2 * channels * first, 0, (size_t)(2 * channels * (last - first)) * sizeof(double));
+}
+
+static void forward(const ls_dense_args *args, const ls_shards *shards, int first, int last, void *scratch) {
+    const int64_t begin = shards->start[first], end = shards->start[last];
+    const bool through_scratch = !args->in.stored && !ls_prologue_is_identity(&args->in);
+    scratch_parts parts;
+    split_scratch(args, ls_shards_rows(shards), scratch, &parts);
+    for (int64_t row = begin; row < end; row += BLOCK_ROWS) {
+        const int64_t rows = smaller_of(BLOCK_ROWS, end - row);
+        const float *x = (const float *)args->in.x + row * args->inputs;
+        if (args->in.stored || through_scratch) {
+            float *to = through_scratch ? parts.rows : (float *)args->in.stored + row * args->inputs;
+            LS_NAME(ls_prologue_rows)(&args->in, row, rows, to);
+            x = to;
+        }
+        multiply_rows(args, x, row, rows, &parts);
+    }
+    clear_sums(args->out.sums, args->outputs, first, last);
+    for (int s = first; s < last; s++) LS_NAME(ls_epilogue_rows)
+    (&args->out, args->outputs, s, shards->start[s + 1] - shards->start[s],
+     (float *)args->y + shards->start[s] * args->outputs);
+}
+
+/* --- input gradient
+ * ----------------------------------------------------------------------------------------------- */
+
+static const float *gradient_of_y(const ls_dense_args *args) {
+    return args->dy.stored ? args->dy.stored : args->dy.dz;
+}
+
+/* to[k][c] = from[c][k], 8 by 8 */
+static void transpose_block(const float *from, int64_t from_row, float *to, int64_t to_row) {
+    __m256 a[TRANSPOSED], b[TRANSPOSED];
+    for (int i = 0; i < TRANSPOSED; i++) a[i] = _mm256_loadu_ps(from + i * from_row);
+    for (int i = 0; i < TRANSPOSED; i += 2) {
+        b[i] = _mm256_unpacklo_ps(a[i], a[i + 1]);
+        b[i + 1] = _mm256_unpackhi_ps(a[i], a[i + 1]);
+    }
+    for (int i = 0; i < TRANSPOSED; i += 4) {
+        a[i] = _mm256_shuffle_ps(b[i], b[i + 2], 0x44);
+        a[i + 1] = _mm256_shuffle_ps(b[i], b[i + 2], 0xEE);
+        a[i + 2] = _mm256_shuffle_ps(b[i + 1], b[i + 3], 0x44);
+        a[i + 3] = _mm256_shuffle_ps(b[i + 1], b[i + 3], 0xEE);
+    }
+    for (int i = 0; i < TRANSPOSED / 2; i++) {
+        _mm256_storeu_ps(to + i * to_row, _mm256_permute2f128_ps(a[i], a[i + 4], 0x20));
+        _mm256_storeu_ps(to + (i + 4) * to_row, _mm256_permute2f128_ps(a[i], a[i + 4], 0x31));
+    }
+}
+
+/* panel[k][c] = w[c][k] for `terms` outputs k by `columns` inputs c; w: rows w_row elements apart */
+static void transpose(const float *w, int64_t w_row, int64_t terms, int64_t columns, float *panel) {
+    const int64_t blocks_end = terms / TRANSPOSED * TRANSPOSED;
+    int64_t c = 0;
+    for (; c + TRANSPOSED <= columns; c += TRANSPOSED) {
+        for (int64_t k = 0; k < blocks_end; k += TRANSPOSED)
+            transpose_block(w + c * w_row + k, w_row, panel + k * WIDTH + c, WIDTH);
+        for (int64_t k = blocks_end; k < terms; k++)
+            for (int64_t i = c; i < c + TRANSPOSED; i++) panel[k * WIDTH + i] = w[i * w_row + k];
+    }
+    for (; c < columns; c++)
+        for (int64_t k = 0; k < terms; k++) panel[k * WIDTH + c] = w[c * w_row + k];
+}
+
+/* dx [rows][inputs] = dy w^T */
+static void multiply_transposed(const ls_dense_args *args, const float *dy, int64_t rows, float *dx,
+                                const scratch_parts *parts) {
+    for (int32_t t = 0; t < DEPTH; t++) parts->terms[t] = t;
+    for (int64_t column = 0; column < args->inputs; column += WIDTH) {
+        const int64_t columns = smaller_of(WIDTH, args->inputs - column);
+        for (int64_t k = 0; k < args->outputs; k += DEPTH) {
+            const int64_t terms = smaller_of(DEPTH, args->outputs - k);
+            transpose((const float *)args->weight + column * args->outputs + k, args->outputs, terms, columns,
+                      parts->panel);
+            LS_NAME(ls_dense_multiply)
+            (&(ls_dense_product){.a = dy + k,
+                                 .rows = rows,
+                                 .a_row = args->outputs,
+                                 .b = parts->panel,
+                                 .b_term = WIDTH,
+                                 .term = parts->terms,
+                                 .terms = terms,
+                                 .out = dx + column,
+                                 .columns = columns,
+                                 .out_row = args->inputs,
+                                 .continued = k > 0});
+        }
+    }
+}
+
+/* dx' of rows [row, row + rows) back through the prologue, shard by shard. */
+static void finish_dx(const ls_dense_args *args, const ls_shards *shards, int first, int last, int64_t row,
+                      int64_t rows, const float *dx) {
+    for (int s = first; s < last; s++) {
+        const int64_t begin = row > shards->start[s] ? row : shards->start[s];
+        const int64_t end = smaller_of(row + rows, shards->start[s + 1]);
+        if (begin < end) LS_NAME(ls_grad_epilogue_rows)
+        (&args->in, &args->dx, s, begin, end - begin, dx + (begin - row) * args->inputs);
+    }
+}
+
+static void backward(const ls_dense_args *args, const ls_shards *shards, int first, int last, void *scratch) {
+    const int64_t begin = shards->start[first], end = shards->start[last];
+    if (args->dy.stored) LS_NAME(ls_grad_prologue_rows)
+    (&args->dy, begin, end - begin, (float *)args->dy.stored + begin * args->outputs);
+    if (!args->dx.dz && !args->dx.dresidual) return;
+    clear_sums(args->dx.sums, args->in.channels, first, last); /* a flattened x has several pixels */
+    clear_sums(args->dx.residual_sums, args->in.channels, first, last);
+    /* Where dz is not added to, dx' is computed in its place. */
+    const bool in_place = args->dx.dz && !args->dx.accumulate;
+    scratch_parts parts;
+    split_scratch(args, ls_shards_rows(shards), scratch, &parts);
+    for (int64_t row = begin; row < end; row += BLOCK_ROWS) {
+        const int64_t rows = smaller_of(BLOCK_ROWS, end - row);
+        float *dx = in_place ? (float *)args->dx.dz + row * args->inputs : parts.rows;
+        multiply_transposed(args, gradient_of_y(args) + row * args->outputs, rows, dx, &parts);
+        finish_dx(args, shards, first, last, row, rows, dx);
+    }
+}
+
+/* --- weight gradient
+ * ---------------------------------------------------------------------------------------------- */
+
+/* An even number, for two threads. */
+static int64_t weight_grad_parts(const ls_dense_args *args) {
+    return (args->inputs + 2 * LS_DENSE_BLOCK - 1) / (2 * LS_DENSE_BLOCK) * 2;
+}
+
+/* db of a node: sums over each shard, over the shards by the tree. */
+static void bias_gradient(const ls_shards *shards, const ls_node *node, const float *dy, int64_t outputs,
+                          float *db) {
+    enum { PANEL = 64 };
+    for (int64_t column = 0; column < outputs; column += PANEL) {
+        const int64_t columns = smaller_of(PANEL, outputs - column);
+        float pending[LS_MAX_TREE_DEPTH][PANEL];
+        int depth = 0;
+        for (int i = 0; i < node->count; i++) {
+            const int64_t *start = &shards->start[node->first - shards->first + i];
+            float sum[PANEL] = {0};
+            for (int64_t n = start[0]; n < start[1]; n++)
+                for (int64_t k = 0; k < columns; k++) sum[k] += dy[n * outputs + column + k];
+            for (int m = ls_tree_merges(i); m > 0; m--) {
+                depth--;
+                for (int k = 0; k < PANEL; k++) sum[k] = pending[depth][k] + sum[k];
+            }
+            memcpy(pending[depth++], sum, sizeof sum);
+        }
+        memcpy(db + column, pending[0], (size_t)columns * sizeof(float));
+    }
+}
+
+/* Rows [from, to) of dw of every node. */
+static void clear_rows(const ls_dense_args *args, const ls_shards *shards, int64_t from, int64_t to) {
+    for (int n = 0; from < to && n < shards->node_count; n++)
+        memset((float *)args->dweight + n * args->node_stride + from * args->outputs, 0,
+               (size_t)((to - from) * args->outputs) * sizeof(float));
+}
+
+/* Inputs input[0 .. inputs) of dw, and zeros for those left out from `from` to the end `to`. */
+static void weight_gradient(const ls_dense_args *args, const ls_shards *shards, const float *x,
+                            const int32_t *input, int64_t inputs, int64_t from, int64_t to, float *packed) {
+    for (int64_t i = 0; i < inputs; from = input[i++] + 1) clear_rows(args, shards, from, input[i]);
+    clear_rows(args, shards, from, to);
+    if (inputs == 0) return;
+    LS_NAME(ls_dense_pack_inputs)(x, ls_shards_rows(shards), args->inputs, input, inputs, packed);
+    for (int n = 0; n < shards->node_count; n++)
+        LS_NAME(ls_dense_outer_products)
+        (&(ls_dense_outer){.shards = shards,
+                           .node = &shards->node[n],
+                           .x = packed,
+                           .input = input,
+                           .inputs = inputs,
+                           .dy = gradient_of_y(args),
+                           .outputs = args->outputs,
+                           .dw = (float *)args->dweight + n * args->node_stride});
+}
+
+/* A part is an equal share of the tiles of inputs that are not left out, with those left out before each; the
+ * last one has those behind too. */
+static void weight_grad(const ls_dense_args *args, const ls_shards *shards, int64_t first, int64_t last,
+                        void *scratch) {
+    const int64_t parts = weight_grad_parts(args), rows = ls_shards_rows(shards);
+    const float *x = args->in.stored ? args->in.stored : args->in.x, *dy = gradient_of_y(args);
+    scratch_parts s;
+    split_scratch(args, rows, scratch, &s);
+    const bool finite = all_finite(dy, rows * args->outputs);
+    nonzero_inputs(x, rows, args->inputs, s.bits);
+    int64_t count = 0;
+    for (int64_t c = 0; c < args->inputs; c++)
+        if (s.bits[c] || !finite) s.terms[count++] = (int32_t)c;
+    const int64_t tiles = (count + LS_DENSE_TILE - 1) / LS_DENSE_TILE;
+    for (int64_t i = first; i < last; i++) {
+        const int64_t begin = smaller_of(i * tiles / parts * LS_DENSE_TILE, count);
+        const int64_t end = smaller_of((i + 1) * tiles / parts * LS_DENSE_TILE, count);
+        const int64_t from = begin > 0 ? s.terms[begin - 1] + 1 : 0;
+        const int64_t to = i + 1 == parts ? args->inputs : end > begin ? s.terms[end - 1] + 1 : from;
+        weight_gradient(args, shards, x, s.terms + begin, end - begin, from, to, s.packed);
+        for (int n = 0; i == 0 && args->dbias && n < shards->node_count; n++)
+            bias_gradient(shards, &shards->node[n], dy, args->outputs,
+                          (float *)args->dbias + n * args->node_stride);
+    }
+}
+
+const ls_dense_kernels LS_NAME(ls_dense_vector) = {
+    .scratch_bytes = scratch_bytes,
+    .forward = forward,
+    .backward = backward,
+    .weight_grad_parts = weight_grad_parts,
+    .weight_grad = weight_grad,
+};

@@ -1,0 +1,48 @@
+/* The products of the dense layer's vector kernels (dense_products.c), for one tier. */
+#ifndef LOCKSTEP_LAYERS_DENSE_VECTOR_H
+#define LOCKSTEP_LAYERS_DENSE_VECTOR_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "core/real.h"
+#include "core/shards.h"
+
+/* out[n][j] = sum over the terms t, in their order, of a[n][t] b[t][j] */
+typedef struct ls_dense_product {
+    const float *a; /* [rows], a_row elements apart */
+    int64_t rows, a_row;
+    const float *b; /* b_term elements between terms, columns side by side */
+    int64_t b_term;
+    const int32_t *term; /* [terms] which terms, increasing */
+    int64_t terms;
+    float *out; /* [rows], out_row elements apart */
+    int64_t columns, out_row;
+    bool continued; /* out holds the sums over earlier terms */
+    bool last;      /* no terms follow: a sum of -0 becomes 0, so that terms of 0 change nothing */
+} ls_dense_product;
+
+void LS_NAME(ls_dense_multiply)(const ls_dense_product *p);
+
+/* dw[c][k] of a node for `inputs` inputs c by all outputs k: over the rows of a shard in increasing order
+ * from 0, over the shards of the node by the tree. */
+typedef struct ls_dense_outer {
+    const ls_shards *shards;
+    const ls_node *node;
+    const float
+        *x; /* the inputs' values of all local rows, tile by tile as ls_dense_pack_inputs() lays them */
+    const int32_t *input; /* [inputs] their row of dw */
+    int64_t inputs;       /* at most LS_DENSE_BLOCK */
+    const float *dy;      /* [rows][outputs] */
+    int64_t outputs;
+    float *dw; /* [..][outputs] */
+} ls_dense_outer;
+
+enum { LS_DENSE_TILE = 12, LS_DENSE_BLOCK = 2 * LS_DENSE_TILE };
+
+/* x [rows][x_row] at the inputs `input` [inputs] -> packed [inputs * rows]. */
+void LS_NAME(ls_dense_pack_inputs)(const float *x, int64_t rows, int64_t x_row, const int32_t *input,
+                                   int64_t inputs, float *packed);
+void LS_NAME(ls_dense_outer_products)(const ls_dense_outer *o);
+
+#endif
