@@ -14,7 +14,8 @@ typedef enum ls_bench_data { LS_BENCH_AUTO, LS_BENCH_REAL, LS_BENCH_MADE } ls_be
 /* Keys of bench alone: on the command line, beside those of the configuration. */
 typedef struct ls_bench_options {
     int64_t bench_steps, bench_warmup;
-    int bench_data; /* ls_bench_data */
+    int bench_data;          /* ls_bench_data */
+    ls_int_list bench_sizes; /* bytes */
 } ls_bench_options;
 
 extern const ls_key_table ls_bench_keys;

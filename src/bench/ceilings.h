@@ -13,8 +13,8 @@
  * was. */
 typedef double (*ls_register_loop)(int64_t rounds);
 
-/* The loop of the highest tier that this processor has, whatever the kernels use, and that tier; in the
- * portable one a product and a sum are two instructions. Local. */
+/* The loop of the highest tier that this processor has of those up to avx512, whatever the kernels use, and
+ * that tier; in the portable one a product and a sum are two instructions. Local. */
 ls_register_loop ls_fma_loop(ls_dtype dtype, ls_instruction_set *set);
 /* The same on AMX tiles of bf16; NULL: this processor has none, or Linux does not let us use them. Local. */
 ls_register_loop ls_amx_loop(void);

@@ -69,7 +69,8 @@ MULTIPLY_ADD_LOOP(avx2_f64, AVX2, __m256d, double, _mm256_set1_pd, _mm256_fmadd_
 #endif
 
 ls_register_loop ls_fma_loop(ls_dtype dtype, ls_instruction_set *set) {
-    *set = ls_instruction_set_supported();
+    const ls_instruction_set highest = ls_instruction_set_supported();
+    *set = highest > LS_AVX512 ? LS_AVX512 : highest;
 #if defined(__x86_64__)
     if (*set >= LS_AVX512) return dtype == LS_FP64 ? avx512_f64 : avx512_f32;
     if (*set >= LS_AVX2) return dtype == LS_FP64 ? avx2_f64 : avx2_f32;

@@ -44,10 +44,9 @@ static cost own_cost(const ls_network *network, const ls_layer *layer, bool grad
         const ls_parameter *p = &network->parameters.list[i];
         if (!belongs(p, layer)) continue;
         own.parameters += p->count;
-        if (p->layout == LS_LAYOUT_VECTOR) continue;
-        int64_t pixels = p->layout == LS_LAYOUT_CONV2D ? layer->out[0] * layer->out[1] : 1;
-        own.forward += 2 * p->count * pixels;
-        own.backward += (gradient ? 4 : 2) * p->count * pixels;
+        int64_t products = ls_parameter_products(p, p->layout == LS_LAYOUT_CONV2D ? layer->out[0] * layer->out[1] : 1);
+        own.forward += 2 * products;
+        own.backward += (gradient ? 4 : 2) * products;
     }
     return own;
 }

@@ -11,8 +11,8 @@ TABLE2=$TOP/experiments/table2/row1-stated.yaml
 # --- mistakes
 
 for ranks in - 2; do
-  expect_failure 2 "bench: no kind given; expected lockstep bench step|layers CONFIG" $ranks bench
-  expect_failure 2 "bench: unknown kind stpe; expected lockstep bench step|layers CONFIG" $ranks bench stpe "$ROW6"
+  expect_failure 2 "bench: no kind given; expected lockstep bench step|layers|comm CONFIG" $ranks bench
+  expect_failure 2 "bench: unknown kind stpe; expected lockstep bench step|layers|comm CONFIG" $ranks bench stpe "$ROW6"
   expect_failure 2 "bench: no configuration given; expected lockstep bench step CONFIG" $ranks bench step
   expect_failure 2 "command line: bench_steps: out of range: found '0'" $ranks bench step "$ROW6" bench_steps=0
 done
@@ -48,6 +48,16 @@ check "the object of layers" "$PYTHON" -E -s -B "$CHECK" layers out
 expect_success "" - bench layers "$TABLE2" "${MADE[@]}" bench_steps=1 batch=16 threads=2
 check "the table of layers" grep -Eq "layer1.0.conv1 +conv2d +weight gradient" out
 expect_failure 2 "bench layers: takes no --trace" - bench layers "$ROW6" --trace trace.json
+
+# --- sums over ranks, which are checked while they are timed
+
+expect_failure 2 "bench comm: one rank has nothing to add up" - bench comm "$ROW6"
+expect_failure 2 "bench_sizes: out of range: found '4'" - bench comm "$ROW6" "bench_sizes=[4]"
+for case in "2 1" "3 2"; do
+  read -r ranks threads <<<"$case"
+  expect_success "" "$ranks" bench comm "$ROW6" threads="$threads" bench_steps=3 "bench_sizes=[64, 4096, 70000]" --json
+  check "the object of comm on $ranks ranks" "$PYTHON" -E -s -B "$CHECK" comm out "$ranks" 64 4096 70000
+done
 
 # --- the table, on data of files: the loss is that of training
 

@@ -19,7 +19,7 @@ def step(path, ranks, threads, timed, warmup, same_losses=None):
     assert found["bench"] == "step"
     assert found["ranks"] == int(ranks) and found["threads"] == int(threads), found
     assert found["timed_steps"] == int(timed) and found["warmup_steps"] == int(warmup)
-    assert found["precision"] in ("fp32", "fp64") and found["instruction_set"]
+    assert found["precision"] in ("fp32", "fp64", "bf16") and found["instruction_set"]
     assert is_spread(found["step_ms_spread"]) and found["step_ms"] == found["step_ms_spread"]["median"] > 0
     batch, seconds = found["images_per_step"], found["step_ms"] / 1e3
     assert math.isclose(found["images_per_s"], batch / seconds, rel_tol=1e-9)
@@ -68,6 +68,18 @@ def layers(path):
             assert 0 < p["fma_share_per_core"] <= 1.2, p
 
 
+def comm(path, ranks, *sizes):
+    found = read(path)
+    assert found["bench"] == "comm" and found["ranks"] == int(ranks)
+    # 532110 parameters in fp32
+    assert [g["bytes"] for g in found["gradients"]] == [4 * 532110] + [int(s) for s in sizes]
+    assert [c["bytes"] for c in found["cuts"]] == [8, 64, 512, 4096]
+    for times in found["gradients"] + found["cuts"]:
+        assert is_spread(times["tree_us"]) and is_spread(times["allreduce_us"]) and times["tree_us"]["min"] > 0
+        ratio = times["allreduce_us"]["median"] / times["tree_us"]["median"]
+        assert math.isclose(times["allreduce_over_tree"], ratio, rel_tol=1e-9)
+
+
 def trace(path, ranks, threads):
     events = read(path)
     rows = {(e["pid"], e["tid"]) for e in events if e["ph"] == "X"}
@@ -95,4 +107,4 @@ def operations(path, report):
     assert read(path)["flop_per_image"] == int(total), total
 
 
-{"step": step, "layers": layers, "trace": trace, "losses": losses, "operations": operations}[sys.argv[1]](*sys.argv[2:])
+{"step": step, "layers": layers, "comm": comm, "trace": trace, "losses": losses, "operations": operations}[sys.argv[1]](*sys.argv[2:])

@@ -1,0 +1,143 @@
+#include "bench/comm_times.h"
+
+#include <stdlib.h>
+
+#include "core/clock.h"
+#include "dist/allreduce.h"
+#include "dist/tree_sum.h"
+#include "train/trainer.h"
+
+/* What is summed: on each rank a vector for each of its nodes; and a plain vector for MPI, the rank's sum of
+ * those. */
+typedef struct sums {
+    ls_comm *comm;
+    ls_shards shards;
+    ls_tree_sum *tree;
+    ls_dtype dtype; /* of the gradient; at a cut doubles */
+    bool cut;
+    int64_t length;
+    void *nodes; /* [nodes][length] */
+    void *plain; /* [length]; at a cut also where the sum comes out */
+    double words[LS_MAX_NODES * LS_STEP_WORDS];
+    double *tree_seconds, *allreduce_seconds; /* [repeats] */
+} sums;
+
+static void put(void *at, ls_dtype dtype, int64_t i, double value) {
+    if (dtype == LS_FP64)
+        ((double *)at)[i] = value;
+    else
+        ((float *)at)[i] = (float)value;
+}
+
+static double get(const void *at, ls_dtype dtype, int64_t i) {
+    return dtype == LS_FP64 ? ((const double *)at)[i] : (double)((const float *)at)[i];
+}
+
+/* Of element i in repetition n, for each shard; over all shards the sum stays far below 2^24. */
+static double part(int64_t i, int64_t n) {
+    return (double)((i + n) % 31);
+}
+
+static void write_buffers(sums *s, int64_t n) {
+    for (int node = 0; node < s->shards.node_count; node++)
+        for (int64_t i = 0; i < s->length; i++)
+            put(s->nodes, s->dtype, node * s->length + i, s->shards.node[node].count * part(i, n));
+    for (int64_t i = 0; i < s->length; i++) put(s->plain, s->dtype, i, s->shards.count * part(i, n));
+}
+
+static ls_status check(const sums *s, const void *sum, int64_t n, const char *what) {
+    for (int64_t i = 0; i < s->length; i++)
+        if (get(sum, s->dtype, i) != s->shards.total * part(i, n))
+            return ls_fail(LS_INTERNAL, "%s: element %lld is %g; expected %g", what, (long long)i,
+                           get(sum, s->dtype, i), s->shards.total * part(i, n));
+    return LS_OK;
+}
+
+static ls_status run_tree(sums *s) {
+    double out[LS_STEP_WORDS];
+    if (!s->cut) return ls_tree_sum_gradient(s->tree, s->nodes, &(ls_partial){s->words, out, LS_STEP_WORDS});
+    const ls_reducer reducer = ls_tree_sum_reducer(s->tree);
+    return reducer.sum(reducer.self, &(ls_partial){s->nodes, s->plain, s->length}, 1);
+}
+
+/* One of the two, from where all ranks are there. */
+static ls_status time_one(sums *s, bool tree, int64_t n, double *seconds) {
+    double all[LS_MAX_SHARDS]; /* of ranks there are no more than shards */
+    write_buffers(s, n);
+    LS_TRY(ls_comm_agree(s->comm, LS_OK));
+    const double begin = ls_clock();
+    LS_TRY(tree ? run_tree(s) : ls_allreduce(s->comm, s->plain, s->length, s->dtype));
+    const double own = ls_clock() - begin;
+    const void *sum = tree && !s->cut ? s->nodes : s->plain;
+    LS_TRY(ls_comm_agree(s->comm, check(s, sum, n, tree ? "the sum over nodes" : "MPI_Allreduce")));
+    LS_TRY(ls_comm_allgather_equal(s->comm, &own, sizeof own, all));
+    *seconds = ls_spread_of(all, s->comm->size).max;
+    return LS_OK;
+}
+
+/* A call of each before the first that counts: MPI sets up what it needs then. */
+static ls_status time_both(sums *s, int64_t repeats, ls_comm_times *times) {
+    double first;
+    s->comm->phase = "timing sums";
+    LS_TRY(time_one(s, true, repeats, &first));
+    LS_TRY(time_one(s, false, repeats, &first));
+    for (int64_t n = 0; n < repeats; n++) {
+        LS_TRY(time_one(s, true, n, &s->tree_seconds[n]));
+        LS_TRY(time_one(s, false, n, &s->allreduce_seconds[n]));
+    }
+    times->bytes = s->length * (int64_t)ls_dtype_size(s->dtype);
+    times->tree = ls_spread_of(s->tree_seconds, repeats);
+    times->allreduce = ls_spread_of(s->allreduce_seconds, repeats);
+    return LS_OK;
+}
+
+static ls_status allocate(sums *s, ls_team *team, int shards, int64_t repeats) {
+    const size_t element = ls_dtype_size(s->dtype), length = (size_t)s->length;
+    const int64_t doubles = s->cut ? s->length : LS_STEP_WORDS, elements = s->cut ? 0 : s->length;
+    LS_TRY(ls_shards_create(&s->shards, shards, s->comm->rank, s->comm->size, shards));
+    LS_TRY(ls_aligned_alloc(&s->nodes, (size_t)s->shards.node_count * length * element, "a vector to sum"));
+    LS_TRY(ls_aligned_alloc(&s->plain, length * element, "a vector to sum"));
+    LS_TRY(ls_calloc(&s->tree_seconds, (size_t)repeats, sizeof(double), "the times"));
+    LS_TRY(ls_calloc(&s->allreduce_seconds, (size_t)repeats, sizeof(double), "the times"));
+    return ls_tree_sum_create(s->comm, &s->shards, team, doubles, elements, s->dtype, &s->tree);
+}
+
+static ls_status run(sums *s, ls_team *team, int shards, int64_t repeats, ls_comm_times *times) {
+    ls_status status = ls_comm_agree(s->comm, allocate(s, team, shards, repeats));
+    if (status == LS_OK) status = time_both(s, repeats, times);
+    ls_tree_sum_destroy(&s->tree);
+    free(s->nodes);
+    free(s->plain);
+    free(s->tree_seconds);
+    free(s->allreduce_seconds);
+    return status;
+}
+
+ls_status ls_time_gradient_sum(ls_comm *comm, ls_team *team, int shards, int64_t elements, ls_dtype dtype,
+                               int64_t repeats, ls_comm_times *times) {
+    sums s = {.comm = comm, .dtype = dtype, .length = elements};
+    return run(&s, team, shards, repeats, times);
+}
+
+ls_status ls_time_cut_sum(ls_comm *comm, ls_team *team, int shards, int64_t length, int64_t repeats,
+                          ls_comm_times *times) {
+    sums s = {.comm = comm, .dtype = LS_FP64, .cut = true, .length = length};
+    return run(&s, team, shards, repeats, times);
+}
+
+ls_comm_fit ls_comm_fit_of(const ls_comm_times *times, int count) {
+    double s0 = 0, s1 = 0, s2 = 0, t0 = 0, t1 = 0;
+    for (int i = 0; i < count; i++) {
+        const double n = (double)times[i].bytes, t = times[i].tree.median, weight = 1 / (t * t);
+        s0 += weight;
+        s1 += weight * n;
+        s2 += weight * n * n;
+        t0 += weight * t;
+        t1 += weight * n * t;
+    }
+    const double determinant = s0 * s2 - s1 * s1; /* 0 where all sizes are the same */
+    const double latency = determinant > 0 ? (t0 * s2 - t1 * s1) / determinant : 0;
+    const double per_byte = determinant > 0 ? (s0 * t1 - s1 * t0) / determinant : 0;
+    if (per_byte <= 0) return (ls_comm_fit){t0 / s0, 0};
+    return latency > 0 ? (ls_comm_fit){latency, per_byte} : (ls_comm_fit){0, t1 / s2};
+}
