@@ -29,11 +29,14 @@ const ls_key_table ls_bench_keys = {rows, sizeof rows / sizeof *rows};
 static const struct {
     const char *name;
     ls_status (*run)(const ls_bench *bench);
-} kinds[] = {{"step", ls_bench_step}, {"layers", ls_bench_layers}, {"comm", ls_bench_comm}};
+} kinds[] = {{"step", ls_bench_step},
+             {"layers", ls_bench_layers},
+             {"comm", ls_bench_comm},
+             {"scaling", ls_bench_scaling}};
 
 enum { KINDS = sizeof kinds / sizeof *kinds };
 
-const char *const ls_bench_kinds[] = {"step", "layers", "comm", NULL};
+const char *const ls_bench_kinds[] = {"step", "layers", "comm", "scaling", NULL};
 
 ls_status ls_bench_run(const ls_bench *bench, const char *kind) {
     for (int i = 0; i < KINDS; i++)

@@ -23,8 +23,8 @@ ls_status ls_time_gradient_sum(ls_comm *comm, ls_team *team, int shards, int64_t
 ls_status ls_time_cut_sum(ls_comm *comm, ls_team *team, int shards, int64_t length, int64_t repeats,
                           ls_comm_times *times);
 
-/* time = latency + bytes seconds_per_byte: least squares of the relative differences from the medians of
- * `tree`. Local. */
+/* time = latency + bytes seconds_per_byte, neither below 0: least squares of the relative differences from
+ * the medians of `tree`. Local. */
 typedef struct ls_comm_fit {
     double latency, seconds_per_byte;
 } ls_comm_fit;

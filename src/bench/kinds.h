@@ -16,6 +16,9 @@ ls_status ls_bench_layers(const ls_bench *bench);
 /* Sums over the ranks, against MPI's. Collective. */
 ls_status ls_bench_comm(const ls_bench *bench);
 
+/* What a model of computing and communication predicts for other numbers of ranks. Collective. */
+ls_status ls_bench_scaling(const ls_bench *bench);
+
 /* The ceilings for the threads and the precision of the configuration, nothing measured yet;
  * ls_ceilings_destroy() is due even after a failure. LS_USAGE on all ranks: there are more of them than
  * shards. Collective. */

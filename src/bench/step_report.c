@@ -10,15 +10,16 @@ typedef struct summary {
     double core_gflops, core_fma; /* a second of processor time: whoever else wants the cores */
 } summary;
 
-static summary summarise(const ls_step_run *run) {
+static summary summarise(const ls_step_found *found) {
+    const ls_step_run *run = &found->run;
     summary s;
     s.seconds = ls_spread_of(run->times.seconds, run->times.counted);
     s.processor = ls_spread_of(run->times.processor, run->times.counted);
     s.images = (double)run->full_batch / s.seconds.median;
     s.gflops = 1e-9 * ls_trainer_work(run->trainer) * s.images;
-    s.fma = 1e-9 * ls_ceiling_spread(&run->ceilings->fma_flops).median;
+    s.fma = 1e-9 * ls_ceiling_spread(&found->ceilings.fma_flops).median;
     s.core_gflops = 1e-9 * ls_trainer_work(run->trainer) * (double)run->full_batch / s.processor.median;
-    s.core_fma = 1e-9 * ls_ceiling_spread(&run->ceilings->fma_core).median;
+    s.core_fma = 1e-9 * ls_ceiling_spread(&found->ceilings.fma_core).median;
     return s;
 }
 
@@ -75,8 +76,9 @@ static void print_ceiling(const char *name, const ls_ceiling *c, const char *uni
            1e-9 * c->median[0], 1e-9 * c->median[c->series - 1], all.q1, all.q3);
 }
 
-static void print_rates(const ls_step_run *run, const summary *s) {
-    const ls_ceilings *c = run->ceilings;
+static void print_rates(const ls_step_found *found, const summary *s) {
+    const ls_step_run *run = &found->run;
+    const ls_ceilings *c = &found->ceilings;
     const ls_spread ms = ls_spread_scaled(s->seconds, 1e3);
     printf("\n%" PRId64 " timed steps of %" PRId64 " images:\n", run->times.counted, run->full_batch);
     printf("  %-22s %9.3f ms (quartiles %.3f .. %.3f, least %.3f)\n", "step", ms.median, ms.q1, ms.q3,
@@ -125,23 +127,24 @@ static void print_layers(const ls_step_run *run) {
     }
 }
 
-static void print_memory(const ls_step_run *run) {
-    const planned plan = plan_memory(run->trainer);
+static void print_memory(const ls_step_found *found) {
+    const planned plan = plan_memory(found->run.trainer);
     printf("\nMiB of a rank: %.1f at its most (least %.1f, most %.1f over ranks);\n",
-           mib(run->peak_memory.median), mib(run->peak_memory.min), mib(run->peak_memory.max));
+           mib(found->peak_memory.median), mib(found->peak_memory.min), mib(found->peak_memory.max));
     printf("  on rank 0 %.1f for the training plan, %.1f for that of evaluation, %.1f for parameters and "
            "moments,\n"
            "  %.1f for gradients, %.1f for the data\n",
            mib(plan.training), mib(plan.evaluating), mib(plan.state), mib(plan.gradients), mib(plan.data));
 }
 
-void ls_step_print(const ls_bench *bench, const ls_step_run *run) {
-    const summary s = summarise(run);
+void ls_step_print(const ls_bench *bench, const ls_step_found *found) {
+    const ls_step_run *run = &found->run;
+    const summary s = summarise(found);
     ls_bench_print_setting(bench, run->trainer);
-    print_rates(run, &s);
+    print_rates(found, &s);
     print_phases(run, &s);
     print_layers(run);
-    print_memory(run);
+    print_memory(found);
     printf("\nloss %.6f in step 1, %.6f in step %" PRId64 "\n", run->losses[0],
            run->losses[run->loss_count - 1], run->loss_count);
 }
@@ -180,10 +183,10 @@ static void write_layers(const ls_step_run *run, ls_json *json) {
     ls_json_end(json, ']');
 }
 
-static void write_memory(const ls_step_run *run, ls_json *json) {
-    const planned plan = plan_memory(run->trainer);
+static void write_memory(const ls_step_found *found, ls_json *json) {
+    const planned plan = plan_memory(found->run.trainer);
     ls_json_begin(json, "memory_mib", '{');
-    ls_spread_write(json, "peak", ls_spread_scaled(run->peak_memory, 1.0 / (1 << 20)));
+    ls_spread_write(json, "peak", ls_spread_scaled(found->peak_memory, 1.0 / (1 << 20)));
     ls_json_real(json, "training_plan", mib(plan.training));
     ls_json_real(json, "evaluation_plan", mib(plan.evaluating));
     ls_json_real(json, "state", mib(plan.state));
@@ -192,8 +195,9 @@ static void write_memory(const ls_step_run *run, ls_json *json) {
     ls_json_end(json, '}');
 }
 
-void ls_step_write_json(const ls_bench *bench, const ls_step_run *run) {
-    const summary s = summarise(run);
+void ls_step_write_json(const ls_bench *bench, const ls_step_found *found) {
+    const ls_step_run *run = &found->run;
+    const summary s = summarise(found);
     ls_json json = {.out = stdout};
     ls_json_begin(&json, NULL, '{');
     ls_json_text(&json, "bench", "step");
@@ -211,10 +215,14 @@ void ls_step_write_json(const ls_bench *bench, const ls_step_run *run) {
     ls_json_real(&json, "gflops_per_core", s.core_gflops);
     ls_json_real(&json, "fma_gflops_per_core", s.core_fma);
     ls_json_real(&json, "fma_share_per_core", s.core_gflops / s.core_fma);
-    ls_ceilings_write(run->ceilings, &json);
+    ls_ceilings_write(&found->ceilings, &json);
+    ls_json_count(&json, "cuts", (uint64_t)run->times.exchanges);
+    ls_json_count(&json, "gradient_bytes",
+                  (uint64_t)((size_t)run->trainer->network->parameters.summed *
+                             ls_dtype_size(run->trainer->backend->dtype)));
     write_phases(run, &json);
     write_layers(run, &json);
-    write_memory(run, &json);
+    write_memory(found, &json);
     ls_json_begin(&json, "losses", '[');
     for (int64_t i = 0; i < run->loss_count; i++) ls_json_real(&json, NULL, run->losses[i]);
     ls_json_end(&json, ']');

@@ -3,21 +3,16 @@
 #define LOCKSTEP_BENCH_STEP_REPORT_H
 
 #include "bench/kinds.h"
-#include "bench/step_times.h"
+#include "bench/step_run.h"
 
-typedef struct ls_step_run {
-    ls_trainer *trainer;
-    ls_timeline *timeline;
-    ls_ceilings *ceilings;
-    ls_step_times times;
-    int64_t full_batch; /* samples */
-    double *losses;     /* mean loss of every step from the first on, warm-up included */
-    int64_t loss_count;
+typedef struct ls_step_found {
+    ls_step_run run;
+    ls_ceilings ceilings;
     ls_spread peak_memory; /* bytes, over ranks */
-} ls_step_run;
+} ls_step_found;
 
 /* On rank 0, to standard output. */
-void ls_step_print(const ls_bench *bench, const ls_step_run *run);
-void ls_step_write_json(const ls_bench *bench, const ls_step_run *run);
+void ls_step_print(const ls_bench *bench, const ls_step_found *found);
+void ls_step_write_json(const ls_bench *bench, const ls_step_found *found);
 
 #endif

@@ -63,12 +63,14 @@ void ls_step_times_add(ls_step_times *t, const ls_timeline *timeline, const int6
     double *other = &t->phases[LS_PHASE_OTHER * t->steps + step];
     t->seconds[step] = *other = end - begin;
     t->processor[step] = processor;
+    t->exchanges = 0;
     for (int m = 0; m < threads; m++) {
         int64_t count;
         const ls_span *spans = ls_timeline_spans(timeline, m, &count);
         for (int64_t i = from[m]; i < count; i++) {
             const ls_span *span = &spans[i];
             const double seconds = span->end - span->begin;
+            t->exchanges += span->work == LS_WORK_EXCHANGE;
             if (m == 0) {
                 t->phases[phase_of(span, graph) * t->steps + step] += seconds;
                 *other -= seconds;

@@ -26,6 +26,7 @@ typedef enum ls_pass { LS_PASS_FORWARD, LS_PASS_BACKWARD, LS_PASS_WEIGHT_GRAD, L
 typedef struct ls_step_times {
     int64_t steps, counted; /* that ran; that were full batches, which alone are kept */
     int ops;
+    int exchanges;                   /* sums over the ranks at cuts, in a step */
     double *seconds;                 /* of the slowest rank */
     double *processor;               /* of all ranks */
     double *phases;                  /* [phase][steps] */

@@ -82,7 +82,7 @@ static const char usage[] = "train CONFIG [KEY=VALUE ...]\n"
                             "diff A B\n"
                             "export CHECKPOINT FILE\n"
                             "import CONFIG STATE.h5 FOLDER|FILE [KEY=VALUE ...]\n"
-                            "bench step|layers|comm CONFIG [KEY=VALUE ...]\n"
+                            "bench step|layers|comm|scaling CONFIG [KEY=VALUE ...]\n"
                             "gradcheck";
 
 static const char about[] =
@@ -257,9 +257,9 @@ static int bench(const command_line *line) {
     ls_bench b = {.json = line->json, .trace = line->trace};
     const char *rest[MOST_WORDS];
     int rest_count = 0;
-    if (line->count < 2) return refuse("bench: no kind given; expected lockstep bench step|layers|comm CONFIG [KEY=VALUE ...]");
+    if (line->count < 2) return refuse("bench: no kind given; expected lockstep bench step|layers|comm|scaling CONFIG [KEY=VALUE ...]");
     if (!is_bench_kind(line->word[1]))
-        return refuse("bench: unknown kind %s; expected lockstep bench step|layers|comm CONFIG [KEY=VALUE ...]", line->word[1]);
+        return refuse("bench: unknown kind %s; expected lockstep bench step|layers|comm|scaling CONFIG [KEY=VALUE ...]", line->word[1]);
     if (line->count < 3) return refuse("bench: no configuration given; expected lockstep bench %s CONFIG [KEY=VALUE ...]",
                                        line->word[1]);
     if (line->trace && strcmp(line->word[1], "step") != 0) return refuse("bench %s: takes no --trace", line->word[1]);

@@ -11,8 +11,8 @@ TABLE2=$TOP/experiments/table2/row1-stated.yaml
 # --- mistakes
 
 for ranks in - 2; do
-  expect_failure 2 "bench: no kind given; expected lockstep bench step|layers|comm CONFIG" $ranks bench
-  expect_failure 2 "bench: unknown kind stpe; expected lockstep bench step|layers|comm CONFIG" $ranks bench stpe "$ROW6"
+  expect_failure 2 "bench: no kind given; expected lockstep bench step|layers|comm|scaling CONFIG" $ranks bench
+  expect_failure 2 "bench: unknown kind stpe; expected lockstep bench step|layers|comm|scaling CONFIG" $ranks bench stpe "$ROW6"
   expect_failure 2 "bench: no configuration given; expected lockstep bench step CONFIG" $ranks bench step
   expect_failure 2 "command line: bench_steps: out of range: found '0'" $ranks bench step "$ROW6" bench_steps=0
 done
@@ -52,12 +52,20 @@ expect_failure 2 "bench layers: takes no --trace" - bench layers "$ROW6" --trace
 # --- sums over ranks, which are checked while they are timed
 
 expect_failure 2 "bench comm: one rank has nothing to add up" - bench comm "$ROW6"
-expect_failure 2 "bench_sizes: out of range: found '4'" - bench comm "$ROW6" "bench_sizes=[4]"
+expect_failure 2 "bench_sizes: out of range: found '[4]'" - bench comm "$ROW6" "bench_sizes=[4]"
 for case in "2 1" "3 2"; do
   read -r ranks threads <<<"$case"
   expect_success "" "$ranks" bench comm "$ROW6" threads="$threads" bench_steps=3 "bench_sizes=[64, 4096, 70000]" --json
   check "the object of comm on $ranks ranks" "$PYTHON" -E -s -B "$CHECK" comm out "$ranks" 64 4096 70000
 done
+
+# --- the model of other numbers of ranks
+
+expect_failure 2 "bench scaling: one rank has nobody to talk to" - bench scaling "$ROW6" "${MADE[@]}"
+expect_success "" 2 bench scaling "$ROW6" "${MADE[@]}" --json
+check "the object of scaling" "$PYTHON" -E -s -B "$CHECK" scaling out 2
+expect_success "" 2 bench scaling "$ROW6" "${MADE[@]}"
+check "the table of scaling" grep -q "extrapolated" out
 
 # --- the table, on data of files: the loss is that of training
 

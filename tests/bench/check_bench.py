@@ -80,6 +80,30 @@ def comm(path, ranks, *sizes):
         assert math.isclose(times["allreduce_over_tree"], ratio, rel_tol=1e-9)
 
 
+def scaling(path, ranks):
+    found = read(path)
+    assert found["bench"] == "scaling" and found["ranks"] == int(ranks)
+    # row 6: a cut for each of three BatchNorms forward, and backward for all but the first
+    assert found["cuts"] == 5 and found["gradient_bytes"] >= 4 * 532110, found
+    batch, shards = found["batch"], found["shards"]
+    assert [p["ranks"] for p in found["predictions"]] == [1, 2, 4, 8, 16]
+
+    def seconds(images, p):
+        each = found["cuts"] * found["cut_us_per_rank"] + found["gradient_us_per_rank"]
+        moved = 2 * (p - 1) / p * found["gradient_bytes"] * found["ns_per_byte_moved"]
+        return 1e-6 * (found["image_us"] * images * -(-shards // p) / shards + each * (p - 1)) + 1e-9 * moved
+
+    for p in found["predictions"]:
+        n, own = p["ranks"], batch / int(ranks)
+        assert math.isclose(p["step_ms"], 1e3 * seconds(batch, n), rel_tol=1e-9), p
+        assert math.isclose(p["strong_efficiency"], seconds(batch, 1) / (n * seconds(batch, n)), rel_tol=1e-9)
+        assert math.isclose(p["weak_efficiency"], seconds(own, 1) / seconds(own * n, n), rel_tol=1e-9)
+        assert p["extrapolated"] == (n > int(ranks))
+        if n > 1:
+            least = p["pays_above_batch"]
+            assert math.isclose(seconds(least, n), seconds(least, n // 2), rel_tol=1e-6), p
+
+
 def trace(path, ranks, threads):
     events = read(path)
     rows = {(e["pid"], e["tid"]) for e in events if e["ph"] == "X"}
@@ -107,4 +131,4 @@ def operations(path, report):
     assert read(path)["flop_per_image"] == int(total), total
 
 
-{"step": step, "layers": layers, "comm": comm, "trace": trace, "losses": losses, "operations": operations}[sys.argv[1]](*sys.argv[2:])
+{"step": step, "layers": layers, "comm": comm, "scaling": scaling, "trace": trace, "losses": losses, "operations": operations}[sys.argv[1]](*sys.argv[2:])
