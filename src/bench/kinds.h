@@ -33,7 +33,7 @@ typedef struct ls_work_count {
     double forward, backward, weight_grad;
 } ls_work_count;
 
-/* Of one op of a training graph; of all of them. Local. */
+/* Of one op of a training graph, by the pieces that carry them out; of all of them. Local. */
 ls_work_count ls_op_work(const ls_trainer *trainer, const ls_op *op);
 double ls_trainer_work(const ls_trainer *trainer);
 

@@ -14,19 +14,19 @@ def is_spread(s):
     return 0 <= s["min"] <= s["q1"] <= s["median"] <= s["q3"] <= s["max"]
 
 
-def step(path, ranks, threads, timed, warmup, same_losses=None):
+def step(path, ranks, threads, steps, warmup, same_losses=None):
     found = read(path)
     assert found["bench"] == "step"
     assert found["ranks"] == int(ranks) and found["threads"] == int(threads), found
-    assert found["timed_steps"] == int(timed) and found["warmup_steps"] == int(warmup)
+    assert found["timed_steps"] == int(steps) and found["warmup_steps"] == int(warmup)
     assert found["precision"] in ("fp32", "fp64", "bf16") and found["instruction_set"]
     assert is_spread(found["step_ms_spread"]) and found["step_ms"] == found["step_ms_spread"]["median"] > 0
     batch, seconds = found["images_per_step"], found["step_ms"] / 1e3
     assert math.isclose(found["images_per_s"], batch / seconds, rel_tol=1e-9)
     assert math.isclose(found["gflops"], 1e-9 * found["flop_per_image"] * batch / seconds, rel_tol=1e-9)
-    # by the clock a busy machine may have been slower in most bursts than in the steps; by processor time it cannot
-    best = found["ceilings"]["fma_gflops"]["all"]["max"]
-    assert 0 < found["gflops"] <= 1.2 * best and 0 < found["fma_gflops"] <= best, (found["gflops"], best)
+    # what the cores can do: by the clock, bursts of 10 ms and steps may have had different shares of a busy machine
+    ceiling = 1.2 * found["ranks"] * found["threads"] * found["fma_gflops_per_core"]
+    assert 0 < found["gflops"] <= ceiling and 0 < found["fma_gflops"] <= ceiling, found
     assert 0 < found["gflops_per_core"] <= 1.2 * found["fma_gflops_per_core"]
     assert is_spread(found["ceilings"]["copy_gb_per_s"]["all"]) and is_spread(found["ceilings"]["fma_gflops"]["all"])
     phases = found["phases_ms"]
@@ -37,13 +37,15 @@ def step(path, ranks, threads, timed, warmup, same_losses=None):
     assert found["step_ms_spread"]["min"] / 2 < together < 2 * found["step_ms_spread"]["max"], (together, found["step_ms"])
     layers = found["layers"]
     weighted = [row for row in layers if row["operation"] in ("dense", "conv2d")]
-    assert len(weighted) >= 3 and all(row["layer"] and row["weight_gradient"]["gflops"] > 0 for row in weighted), layers
-    assert "gflops" not in weighted[0].get("backward", {}), "the first layer has no gradient of its input"
-    assert all(row["backward"]["gflops"] > 0 for row in weighted[1:])
+    assert len(weighted) >= 3 and all(row["layer"] for row in weighted), layers
+    timed = [row[p] for row in layers for p in ("forward", "backward", "weight_gradient") if "gflops" in row.get(p, {})]
+    assert all(0 < t["gflops"] <= ceiling for t in timed), timed
+    together = sum(1e6 * t["gflops"] * t["ms"] for t in timed)
+    assert math.isclose(together, found["flop_per_image"] * batch, rel_tol=1e-9), together
     memory = found["memory_mib"]
     assert memory["peak"]["min"] > memory["training_plan"] + memory["state"] + memory["gradients"], memory
     losses = found["losses"]
-    assert len(losses) >= int(timed) + int(warmup) and all(isinstance(x, float) for x in losses)
+    assert len(losses) >= int(steps) + int(warmup) and all(isinstance(x, float) for x in losses)
     if same_losses:
         assert losses == read(same_losses)["losses"], "losses depend on ranks or threads"
 
