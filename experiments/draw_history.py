@@ -10,6 +10,13 @@ from runs import PAPER_EPOCHS, Missing, count
 MEASURED = ("loss", "accuracy")
 
 
+def draw_tests(axes, run, measure, scale):
+    """The tests of a run with test_interval, at epoch times scale."""
+    if len(run.tests.get("epoch", ())):
+        axes.plot(run.tests["epoch"] * scale, run.tests[measure], color=COLOURS["test"], linewidth=1.8,
+                  label=LABELS["test"], marker="s", markersize=3.5 if run.epochs <= 200 else 0)
+
+
 def draw_measure(axes, run, measure):
     """One panel: loss or accuracy over the epochs and, if the run is that long, the paper's values after its last."""
     epoch = run.epoch["epoch"]
@@ -23,9 +30,10 @@ def draw_measure(axes, run, measure):
                   marker="o", markersize=3.5 if run.epochs <= 40 else 0)
         if name in paper:
             axes.plot(PAPER_EPOCHS, paper[name], color=COLOURS[part], clip_on=False, zorder=3, **diamond)
+    draw_tests(axes, run, measure, 1)
     if measure in run.test and run.epochs:
         axes.plot(epoch[-1], run.test[measure], color=COLOURS["test"], marker="*", markersize=10, clip_on=False,
-                  linestyle="none", label=LABELS["test"], zorder=4)
+                  linestyle="none", label=None if len(run.tests.get("epoch", ())) else LABELS["test"], zorder=4)
     if paper:
         axes.plot([], [], color=GREY, label=f"paper, epoch {PAPER_EPOCHS}", **diamond)
     axes.set_title(measure.capitalize())
@@ -73,11 +81,12 @@ def iterations(run):
         if np.isfinite(validation).any():
             axes.plot(run.epoch["epoch"] * run.steps_per_epoch, validation, color=COLOURS["validation"], linewidth=1.8,
                       label=LABELS["validation"], marker="o", markersize=3.5 if run.epochs <= 40 else 0)
+        draw_tests(axes, run, measure, run.steps_per_epoch)
         axes.set_title(measure.capitalize())
         axes.set_xlabel("iteration")
         axes.set_xlim(0, 1.02 * max(step[-1], 2))
         axes.xaxis.set_major_locator(MaxNLocator(nbins=7, integer=True))
-        seen = np.concatenate([mean[window - 1:], validation[np.isfinite(validation)]])
+        seen = np.concatenate([mean[window - 1:], validation[np.isfinite(validation)], run.tests.get(measure, [])])
         if measure == "loss":
             axes.set_ylim(0, 1.6 * np.percentile(seen, 98))
             axes.legend(loc="upper right")

@@ -28,14 +28,15 @@ class Missing(Exception):
 
 
 class Run:
-    """One run. epoch, step: column name -> array; test: "loss", "accuracy", or empty; facts: name -> text; config: the
-    resolved configuration as text, or empty. Checkpoints and the files of eval and attack are read when asked for."""
+    """One run. epoch, step, tests: column name -> array; test, at the end: "loss", "accuracy", or empty; facts: name ->
+    text; config: the resolved configuration as text, or empty. Checkpoints and the files of eval and attack are read when asked for."""
 
     def __init__(self, folder):
         self.folder = Path(folder)
         with h5py.File(self.folder / "metrics.h5", "r") as file:
             self.epoch = {name: data[()] for name, data in file["epoch"].items()}
             self.step = {name: data[()] for name, data in file.get("step", {}).items()}
+            self.tests = {name: data[()] for name, data in file.get("tests", {}).items()}
             self.config = file["config/yaml"].asstr()[()] if "config/yaml" in file else ""
             test = file["test"].attrs
             self.test = {name: float(test[name]) for name in ("loss", "accuracy") if name in test}

@@ -87,6 +87,7 @@ typedef struct table {
 } table;
 
 static const table step_table = {ls_step_columns, LS_STEP_COLUMNS, sizeof(ls_step_row), "step"};
+static const table test_table = {ls_test_columns, LS_TEST_ROW_COLUMNS, sizeof(ls_test_row), "test"};
 static const table epoch_table = {ls_epoch_columns, LS_EPOCH_COLUMNS, sizeof(ls_epoch_row), "epoch"};
 
 static double real_at(const table *t, const void *rows, int64_t row, int column) {
@@ -113,7 +114,8 @@ static bool same_cell(const table *t, const void *a, const void *b, int64_t row,
 }
 
 static void print_row_difference(const table *t, const void *a, const void *b, int64_t row, FILE *out) {
-    fprintf(out, "%s rows: first difference in %s %" PRIu64 ":", t->what, t->what, counter_at(t, a, row));
+    fprintf(out, "%s rows: first difference in %s %" PRIu64 ":", t->what,
+            ls_metrics_column_name(&t->columns[0]), counter_at(t, a, row));
     for (int i = 0; i < t->column_count; i++) {
         if (same_cell(t, a, b, row, i)) continue;
         if (i == 0)
@@ -133,6 +135,17 @@ static bool compare_rows(const table *t, const void *a, const void *b, int64_t c
                 print_row_difference(t, a, b, row, out);
                 return false;
             }
+    return true;
+}
+
+/* Tests at the epochs that both have: how often a run is tested may differ. True if they are equal. */
+static bool compare_test_rows(const ls_metrics_file *a, const ls_metrics_file *b, FILE *out) {
+    for (int64_t i = 0, j = 0; i < a->test_count && j < b->test_count;) {
+        const ls_test_row *x = &a->tests[i], *y = &b->tests[j];
+        if (x->epoch == y->epoch && !compare_rows(&test_table, x, y, 1, out)) return false;
+        i += x->epoch <= y->epoch;
+        j += y->epoch <= x->epoch;
+    }
     return true;
 }
 
@@ -180,6 +193,7 @@ void ls_compare_runs(const ls_metrics_file *a, const ls_metrics_file *b, FILE *o
     bool rows = compare_rows(&step_table, a->steps, b->steps, smaller(a->step_count, b->step_count), out);
     rows = compare_rows(&epoch_table, a->epochs, b->epochs, smaller(a->epoch_count, b->epoch_count), out) &&
            rows;
+    rows = compare_test_rows(a, b, out) && rows;
     if (a->has_test && b->has_test && a->step_count == b->step_count) rows = compare_tests(a, b, out) && rows;
 
     if (by_trail && trail.differs)

@@ -100,6 +100,10 @@ static void write_metrics(ls_json *json, const char *key, const ls_metrics_file 
     for (int64_t i = 0; i < m->epoch_count; i++)
         write_row(json, NULL, ls_epoch_columns, LS_EPOCH_COLUMNS, &m->epochs[i]);
     ls_json_end(json, ']');
+    ls_json_begin(json, "tests", '[');
+    for (int64_t i = 0; i < m->test_count; i++)
+        write_row(json, NULL, ls_test_columns, LS_TEST_ROW_COLUMNS, &m->tests[i]);
+    ls_json_end(json, ']');
     if (m->has_test) {
         ls_json_begin(json, "test", '{');
         ls_json_real(json, "loss", m->test_loss);

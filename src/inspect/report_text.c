@@ -70,6 +70,15 @@ static void print_epochs(const ls_metrics_file *m, FILE *out) {
     }
 }
 
+static void print_tests(const ls_metrics_file *m, FILE *out) {
+    if (m->test_count > 0)
+        fprintf(out, "  tests            %" PRId64 "\n    %6s %12s %9s\n", m->test_count, "epoch", "loss",
+                "accuracy");
+    for (int64_t i = 0; i < m->test_count; i++)
+        fprintf(out, "    %6" PRIu64 " %12.6g %9.4f\n", m->tests[i].epoch, m->tests[i].loss,
+                m->tests[i].accuracy);
+}
+
 static void print_trail(const ls_trail *trail, FILE *out) {
     if (trail->length == 0)
         fprintf(out, "  trail            none (trail_interval=0)\n");
@@ -93,6 +102,7 @@ static void print_metrics(const ls_metrics_file *m, FILE *out) {
                 row->accuracy);
     }
     print_epochs(m, out);
+    print_tests(m, out);
     if (m->has_test)
         fprintf(out, "  test             loss %.6f, accuracy %.4f\n", m->test_loss, m->test_accuracy);
     else

@@ -12,7 +12,10 @@
  * writing. */
 static const double write_interval = 2.0, write_share = 0.02;
 
-enum { RECORD_COUNT = LS_STEP_COLUMNS + LS_EPOCH_COLUMNS + LS_TRAIL_COLUMNS + LS_TEST_COLUMNS };
+enum {
+    RECORD_COUNT =
+        LS_STEP_COLUMNS + LS_EPOCH_COLUMNS + LS_TEST_ROW_COLUMNS + LS_TRAIL_COLUMNS + LS_TEST_COLUMNS
+};
 
 /* Rows kept by columns, as HDF5 stores them. */
 typedef struct table {
@@ -24,7 +27,7 @@ typedef struct table {
     unsigned char *data[LS_METRICS_COLUMNS_MAX];
 } table;
 
-enum { STEPS, EPOCHS, TRAIL, TABLES };
+enum { STEPS, EPOCHS, TESTS, TRAIL, TABLES };
 
 struct ls_metrics {
     char *path, *config;
@@ -33,7 +36,7 @@ struct ls_metrics {
     char *tensor_names; /* one a line */
     table tables[TABLES];
     double test[LS_TEST_COLUMNS]; /* loss, accuracy */
-    int64_t has_test;          /* 0 or 1: the length of /history/test's arrays */
+    int64_t has_test;             /* 0 or 1: the length of /history/test's arrays */
     ls_record records[RECORD_COUNT];
     double next_write; /* monotonic seconds; not before then unless asked */
 };
@@ -106,8 +109,9 @@ static void tables_start(table tables[TABLES], size_t tensor_count) {
     memset(tables, 0, TABLES * sizeof *tables);
     tables[STEPS] = (table){.columns = ls_step_columns, .column_count = LS_STEP_COLUMNS, .width = 1};
     tables[EPOCHS] = (table){.columns = ls_epoch_columns, .column_count = LS_EPOCH_COLUMNS, .width = 1};
-    tables[TRAIL] =
-        (table){.columns = ls_trail_columns, .column_count = LS_TRAIL_COLUMNS, .matrix = 1, .width = tensor_count};
+    tables[TESTS] = (table){.columns = ls_test_columns, .column_count = LS_TEST_ROW_COLUMNS, .width = 1};
+    tables[TRAIL] = (table){
+        .columns = ls_trail_columns, .column_count = LS_TRAIL_COLUMNS, .matrix = 1, .width = tensor_count};
 }
 
 static void tables_release(table tables[TABLES]) {
@@ -194,6 +198,10 @@ ls_status ls_metrics_add_epoch(ls_metrics *metrics, const ls_epoch_row *row) {
     return table_append_row(&metrics->tables[EPOCHS], row);
 }
 
+ls_status ls_metrics_add_test(ls_metrics *metrics, const ls_test_row *row) {
+    return table_append_row(&metrics->tables[TESTS], row);
+}
+
 ls_status ls_metrics_add_trail(ls_metrics *metrics, uint64_t step, uint64_t fingerprint,
                                const uint64_t *tensors) {
     const void *cells[LS_TRAIL_COLUMNS] = {&step, &fingerprint, tensors};
@@ -265,14 +273,15 @@ static ls_status plot_attributes(ls_h5_file *file, const char *group, const char
 
 static ls_status write_groups(ls_h5_file *file) {
     static const char *const epoch_others[] = {"validation_loss", "train_accuracy", "validation_accuracy"};
-    static const char *const step_others[] = {"accuracy"};
+    static const char *const other[] = {"accuracy"};
     LS_TRY(ls_h5_attribute_text(file, "", "format", "lockstep " LS_METRICS_KIND));
     LS_TRY(ls_h5_attribute_u64(file, "", "format_version", LS_METRICS_VERSION));
     LS_TRY(ls_h5_attribute_text(file, "", "NX_class", "NXroot"));
     LS_TRY(ls_h5_attribute_text(file, "", "default", "epoch"));
     LS_TRY(
         plot_attributes(file, "epoch", "Loss and accuracy by epoch", "train_loss", "epoch", epoch_others, 3));
-    return plot_attributes(file, "step", "Loss and accuracy by step", "loss", "step", step_others, 1);
+    LS_TRY(plot_attributes(file, "tests", "Loss and accuracy on the test set", "loss", "epoch", other, 1));
+    return plot_attributes(file, "step", "Loss and accuracy by step", "loss", "step", other, 1);
 }
 
 static ls_status write_columns(const ls_metrics *metrics, ls_h5_file *file) {

@@ -3,11 +3,14 @@
  *
  *   /epoch (NXdata)  epoch, train_loss, train_accuracy, validation_loss, validation_accuracy, learning_rate
  *   /step  (NXdata)  step, loss, accuracy, learning_rate
- *   /trail           step [n], fingerprint [n] (uint64), tensors [n][t] (uint64), names (one string, one name
- * a line) /test            attributes loss, accuracy (once known) /config/yaml     the configuration, one
- * string /provenance      everything about time, host and ranks: arrays seconds, images_per_second,
- * communication_share by epoch, and each fact as one string h5diff --exclude-path /provenance of two equal
- * runs is clean. Texts are of fixed length. */
+ *   /tests (NXdata)  epoch, loss, accuracy: on the test set, after every test_interval epochs
+ *   /trail           step [n], fingerprint [n] (uint64), tensors [n][t] (uint64), names (one string, a name a line)
+ *   /test            attributes loss, accuracy (once known): at the end
+ *   /config/yaml     the configuration, one string
+ *   /provenance      everything about time, host and ranks: arrays seconds, images_per_second,
+ *                    communication_share by epoch, and each fact as one string
+ *
+ * h5diff --exclude-path /provenance of two equal runs is clean. Texts are of fixed length. */
 #ifndef LOCKSTEP_IO_METRICS_H
 #define LOCKSTEP_IO_METRICS_H
 
@@ -31,6 +34,11 @@ typedef struct ls_epoch_row {
     double seconds, images_per_second, communication_share; /* provenance */
 } ls_epoch_row;
 
+typedef struct ls_test_row {
+    uint64_t epoch; /* 1, 2, .. */
+    double loss, accuracy;
+} ls_test_row;
+
 /* A name and a value for /provenance. Bytes of a value that are no plain text are shown as '?'. */
 typedef struct ls_fact {
     const char *name, *value;
@@ -43,8 +51,10 @@ void ls_metrics_destroy(ls_metrics **metrics);
 
 ls_status ls_metrics_add_step(ls_metrics *metrics, const ls_step_row *row);
 ls_status ls_metrics_add_epoch(ls_metrics *metrics, const ls_epoch_row *row);
+ls_status ls_metrics_add_test(ls_metrics *metrics, const ls_test_row *row);
 ls_status ls_metrics_add_trail(ls_metrics *metrics, uint64_t step, uint64_t fingerprint,
                                const uint64_t *tensors);
+/* The result at the end. */
 void ls_metrics_set_test(ls_metrics *metrics, double loss, double accuracy);
 /* Forgets it: a run that had ended goes on. */
 void ls_metrics_clear_test(ls_metrics *metrics);

@@ -133,6 +133,8 @@ static ls_status read_all(const ls_h5_file *file, ls_metrics_file *metrics) {
                       &metrics->step_count));
     LS_TRY(read_table(file, ls_epoch_columns, LS_EPOCH_COLUMNS, sizeof *metrics->epochs, &metrics->epochs,
                       &metrics->epoch_count));
+    LS_TRY(read_table(file, ls_test_columns, LS_TEST_ROW_COLUMNS, sizeof *metrics->tests, &metrics->tests,
+                      &metrics->test_count));
     LS_TRY(read_trail(file, metrics));
     LS_TRY(read_test(file, metrics));
     return read_facts(file, metrics);
@@ -162,6 +164,7 @@ void ls_metrics_file_destroy(ls_metrics_file **metrics) {
     free(m->names);
     free(m->steps);
     free(m->epochs);
+    free(m->tests);
     free(m->config);
     free(m->path);
     free(m);

@@ -26,7 +26,8 @@ typedef struct ls_metrics_file {
     uint64_t size; /* bytes */
     ls_step_row *steps;
     ls_epoch_row *epochs;
-    int64_t step_count, epoch_count;
+    ls_test_row *tests;
+    int64_t step_count, epoch_count, test_count;
     bool has_test;
     double test_loss, test_accuracy;
     ls_trail trail;

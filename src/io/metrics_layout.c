@@ -22,6 +22,12 @@ const ls_metrics_column ls_epoch_columns[LS_EPOCH_COLUMNS] = {
     {"provenance/communication_share", LS_RECORD_F64, offsetof(ls_epoch_row, communication_share)},
 };
 
+const ls_metrics_column ls_test_columns[LS_TEST_ROW_COLUMNS] = {
+    {LS_HISTORY "tests/epoch", LS_RECORD_U64, offsetof(ls_test_row, epoch)},
+    {LS_HISTORY "tests/loss", LS_RECORD_F64, offsetof(ls_test_row, loss)},
+    {LS_HISTORY "tests/accuracy", LS_RECORD_F64, offsetof(ls_test_row, accuracy)},
+};
+
 /* The last column is as wide as the model has tensors. */
 const ls_metrics_column ls_trail_columns[LS_TRAIL_COLUMNS] = {
     {LS_HISTORY "trail/step", LS_RECORD_U64, 0},

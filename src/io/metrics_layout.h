@@ -14,6 +14,7 @@ enum {
     LS_METRICS_VERSION = 1,
     LS_STEP_COLUMNS = 4,
     LS_EPOCH_COLUMNS = 9,
+    LS_TEST_ROW_COLUMNS = 3,
     LS_TRAIL_COLUMNS = 3,
     LS_TEST_COLUMNS = 2,
     LS_METRICS_COLUMNS_MAX = LS_EPOCH_COLUMNS
@@ -24,10 +25,11 @@ enum {
 typedef struct ls_metrics_column {
     const char *path;
     ls_record_type type;
-    size_t offset; /* in the row's struct: ls_step_row, ls_epoch_row */
+    size_t offset; /* in the row's struct: ls_step_row, ls_epoch_row, ls_test_row */
 } ls_metrics_column;
 
 extern const ls_metrics_column ls_step_columns[LS_STEP_COLUMNS], ls_epoch_columns[LS_EPOCH_COLUMNS];
+extern const ls_metrics_column ls_test_columns[LS_TEST_ROW_COLUMNS];
 /* The last column is as wide as the model has tensors. */
 extern const ls_metrics_column ls_trail_columns[LS_TRAIL_COLUMNS];
 

@@ -68,6 +68,7 @@ static const ls_key rows[] = {
     BOOL(RUN, overwrite, "false", "replace a run that the folder already holds")
     INT(RUN, threads, "1", 1, 256, "threads per rank")
     INT(RESULT, eval_batch, "1000", 1, 0x1p20, "samples per evaluation step, over all ranks")
+    INT(RUN, test_interval, "0", 0, 1e6, "epochs between evaluations of the test set; 0: only at the end")
     INT(RUN, check_interval, "100", 0, 1e9, "steps between checks that the replicas are equal; 0: never")
     INT(RUN, checkpoint_interval, "0", 0, 1e9, "steps between checkpoints; 0: only at the end")
     INT(RUN, keep, "3", 1, 1e6, "newest checkpoints that are kept, beside the best by validation")

@@ -45,7 +45,7 @@ typedef struct ls_options {
     /* the run */
     char *output; /* run folder; "": runs/NAME */
     bool overwrite;
-    int64_t threads, eval_batch, check_interval, trail_interval;
+    int64_t threads, eval_batch, test_interval, check_interval, trail_interval;
     int64_t checkpoint_interval, keep;
     char *resume; /* "none", "auto" or a file */
     double timeout; /* seconds a rank waits for the others */

@@ -63,9 +63,9 @@ void ls_progress_step(ls_progress *p, const ls_trainer *t) {
     p->bar_shown = true;
 }
 
-void ls_progress_epoch(ls_progress *p, const ls_trainer *t, ls_epoch_row *row) {
+void ls_progress_epoch(ls_progress *p, const ls_trainer *t, ls_epoch_row *row, const ls_test_row *test) {
     double now = ls_clock(), waited = t->comm->wait_seconds;
-    char eta[ETA_TEXT], validation[64] = "";
+    char eta[ETA_TEXT], validation[64] = "", tested[64] = "";
     row->seconds = now - p->epoch_begin;
     row->images_per_second = (double)(t->epoch_score.count - p->resumed) / row->seconds;
     p->resumed = 0;
@@ -76,10 +76,11 @@ void ls_progress_epoch(ls_progress *p, const ls_trainer *t, ls_epoch_row *row) {
     if (!isnan(row->validation_loss))
         snprintf(validation, sizeof validation, " | val loss %.4f acc %.4f", row->validation_loss,
                  row->validation_accuracy);
+    if (test) snprintf(tested, sizeof tested, " | test loss %.4f acc %.4f", test->loss, test->accuracy);
     if (p->bar_shown) printf("\r\033[K");
-    printf("epoch %lld/%lld | train loss %.4f acc %.4f%s | lr %.2e | %.0f images/s | comm %.0f%% | ETA %s\n",
+    printf("epoch %lld/%lld | train loss %.4f acc %.4f%s%s | lr %.2e | %.0f images/s | comm %.0f%% | ETA %s\n",
            (long long)row->epoch, (long long)t->options.epochs, row->train_loss, row->train_accuracy, validation,
-           row->learning_rate, row->images_per_second, 100 * row->communication_share,
+           tested, row->learning_rate, row->images_per_second, 100 * row->communication_share,
            remaining(p, t, eta, sizeof eta));
     fflush(stdout);
     p->bar_shown = false;

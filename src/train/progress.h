@@ -15,7 +15,8 @@ typedef struct ls_progress {
 
 void ls_progress_begin(ls_progress *progress, const ls_trainer *trainer);
 void ls_progress_step(ls_progress *progress, const ls_trainer *trainer);
-/* Fills the row's seconds, images/s and share of communication, and prints it. */
-void ls_progress_epoch(ls_progress *progress, const ls_trainer *trainer, ls_epoch_row *row);
+/* Fills the row's seconds, images/s and share of communication, and prints it; with a test after the epoch (else NULL)
+ * that too. */
+void ls_progress_epoch(ls_progress *progress, const ls_trainer *trainer, ls_epoch_row *row, const ls_test_row *test);
 
 #endif

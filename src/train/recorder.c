@@ -98,6 +98,8 @@ ls_status ls_recorder_epoch(ls_recorder *r, const ls_epoch_row *row) {
     return ls_metrics_write(r->metrics, 1);
 }
 
+ls_status ls_recorder_test(ls_recorder *r, const ls_test_row *row) { return ls_metrics_add_test(r->metrics, row); }
+
 void ls_recorder_note_best(ls_recorder *r, double validation_loss) {
     if (validation_loss < r->best.loss) /* false for NaN: without a validation set there is no best */
         r->best = (ls_best){(double)r->trainer->step, validation_loss};

@@ -29,6 +29,8 @@ void ls_recorder_close(ls_recorder *recorder);
 ls_status ls_recorder_step(ls_recorder *recorder);
 /* The last epoch: its row. Rank 0. */
 ls_status ls_recorder_epoch(ls_recorder *recorder, const ls_epoch_row *row);
+/* A test after the last epoch: its row. Rank 0. */
+ls_status ls_recorder_test(ls_recorder *recorder, const ls_test_row *row);
 /* Is the last epoch the best so far? Every rank keeps count, since all must agree on when to save. */
 void ls_recorder_note_best(ls_recorder *recorder, double validation_loss);
 /* A checkpoint of the state now. Rank 0. */

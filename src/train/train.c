@@ -32,9 +32,32 @@ static bool finished(const ls_trainer *t) {
     return t->epoch >= t->options.epochs || (t->options.steps > 0 && t->step >= t->options.steps);
 }
 
+/* The test set as a whole. Collective. */
+static ls_status evaluate_test(ls_trainer *t, ls_score *score) {
+    uint32_t *all;
+    int64_t count = t->data.test.count;
+    LS_TRY(ls_comm_agree(t->comm, ls_calloc(&all, (size_t)count, sizeof *all, "the test samples")));
+    for (int64_t i = 0; i < count; i++) all[i] = (uint32_t)i;
+    ls_status status = ls_evaluate(t, &t->data.test, all, count, score);
+    free(all);
+    return status;
+}
+
+static ls_test_row test_row(const ls_trainer *t, const ls_score *score) {
+    return (ls_test_row){(uint64_t)t->epoch, ls_mean(score->loss, score->count), ls_mean(score->correct, score->count)};
+}
+
+/* Is a test due after the epoch that has just ended? */
+static bool test_due(const ls_trainer *t) {
+    int64_t interval = t->options.test_interval;
+    return interval > 0 && t->batch_in_epoch == 0 && t->epoch % interval == 0;
+}
+
 static ls_status end_epoch(run *r) {
     ls_trainer *t = r->trainer;
-    ls_score validation;
+    ls_score validation, tested;
+    ls_test_row test;
+    bool testing = test_due(t) && !finished(t); /* that at the end comes from test() */
     ls_epoch_row row = {.epoch = (uint64_t)t->epoch,
                         .train_loss = ls_mean(t->epoch_score.loss, t->epoch_score.count),
                         .train_accuracy = ls_mean(t->epoch_score.correct, t->epoch_score.count),
@@ -43,7 +66,12 @@ static ls_status end_epoch(run *r) {
     LS_TRY(ls_evaluate(t, &t->data.train, t->data.split + t->data.training, t->data.validation, &validation));
     row.validation_loss = ls_mean(validation.loss, validation.count);
     row.validation_accuracy = ls_mean(validation.correct, validation.count);
-    ls_progress_epoch(&r->progress, t, &row);
+    if (testing) {
+        LS_TRY(evaluate_test(t, &tested));
+        test = test_row(t, &tested);
+        RECORD(r, ls_recorder_test(&r->recorder, &test));
+    }
+    ls_progress_epoch(&r->progress, t, &row, testing ? &test : NULL);
     ls_recorder_note_best(&r->recorder, row.validation_loss);
     t->comm->phase = "writing metrics";
     RECORD(r, ls_recorder_epoch(&r->recorder, &row));
@@ -83,21 +111,16 @@ static ls_status train_loop(run *r) {
     return ls_comm_agree(t->comm, t->trouble);
 }
 
-/* The test set, once, at the end. */
+/* The test at the end. */
 static ls_status test(run *r) {
     ls_trainer *t = r->trainer;
     ls_score score;
-    uint32_t *all;
-    int64_t count = t->data.test.count;
-    LS_TRY(ls_comm_agree(t->comm, ls_calloc(&all, (size_t)count, sizeof *all, "the test samples")));
-    for (int64_t i = 0; i < count; i++) all[i] = (uint32_t)i;
-    ls_status status = ls_evaluate(t, &t->data.test, all, count, &score);
-    free(all);
-    LS_TRY(status);
+    LS_TRY(evaluate_test(t, &score));
+    ls_test_row row = test_row(t, &score);
+    if (test_due(t)) RECORD(r, ls_recorder_test(&r->recorder, &row));
     if (!is_root(r)) return LS_OK;
-    ls_metrics_set_test(r->recorder.metrics, ls_mean(score.loss, count), ls_mean(score.correct, count));
-    if (t->options.progress != LS_PROGRESS_NONE)
-        printf("test loss %.4f acc %.4f\n", ls_mean(score.loss, count), ls_mean(score.correct, count));
+    ls_metrics_set_test(r->recorder.metrics, row.loss, row.accuracy);
+    if (t->options.progress != LS_PROGRESS_NONE) printf("test loss %.4f acc %.4f\n", row.loss, row.accuracy);
     return LS_OK;
 }
 

@@ -54,6 +54,8 @@ def check_metrics(h5py, found):
             for key, value in row.items():
                 column = file["epoch"][key] if key in file["epoch"] else provenance[key]
                 assert same(value, column[i]), key
+        tests = [dict(zip(file["tests"], row)) for row in zip(*(file["tests"][name] for name in file["tests"]))]
+        assert found["tests"] == tests and tests
         assert found["test"] == dict(file["test"].attrs)
         trail = file["trail"]
         assert found["trail"]["length"] == len(trail["step"]) and found["trail"]["tensors"] == trail["tensors"].shape[1]

@@ -22,6 +22,8 @@ typedef struct made_run {
     int tensors;
     bool tested;
     double test_loss, seconds;
+    int test_interval; /* in epochs; 0: only at the end */
+    bool wrong_test;   /* that after epoch 2 */
     const char *config, *digest;
 } made_run;
 
@@ -54,6 +56,8 @@ static void add_rows(ls_metrics *metrics, const made_run *run) {
         ls_epoch_row epoch = {(uint64_t)step / 10, loss, 0.5, (double)NAN, (double)NAN, 0.01, run->seconds, 1, 0.1};
         if (step == 10 && run->wrong_loss == -1) epoch.validation_loss = 2;
         must(ls_metrics_add_epoch(metrics, &epoch));
+        if (run->test_interval == 0 || epoch.epoch % (uint64_t)run->test_interval != 0) continue;
+        must(ls_metrics_add_test(metrics, &(ls_test_row){epoch.epoch, 3 + (run->wrong_test && epoch.epoch == 2), 0.5}));
     }
 }
 
@@ -148,6 +152,22 @@ static void without_a_trail_the_rows_are_compared(void **state) {
     assert_printed("test: loss 0.5 | 0.25 accuracy 0.75 | 0.75\n");
 }
 
+static void tests_of_other_intervals_meet_at_common_epochs(void **state) {
+    (void)state;
+    made_run a = plain, b = plain;
+    a.steps = b.steps = 60;
+    a.test_interval = 1;
+    b.test_interval = 2;
+    assert_int_equal(diff_runs(&a, &b), LS_OK);
+    b.wrong_test = true;
+    assert_int_equal(diff_runs(&a, &b), LS_DIFFERENT);
+    assert_printed("test rows: first difference in epoch 2: loss 3 | 4\n");
+    a.test_interval = 3; /* 3 and 6, the other 2, 4 and 6 */
+    assert_int_equal(diff_runs(&b, &a), LS_OK);
+    a.test_interval = 0;
+    assert_int_equal(diff_runs(&a, &b), LS_OK);
+}
+
 static void other_tensors_leave_the_rows(void **state) {
     (void)state;
     made_run other = plain;
@@ -212,6 +232,7 @@ typedef enum trick {
     STEPS_FALL,
     NO_TRAIL,
     TRAIL_FALLS,
+    TESTS_FALL,
     TRAIL_TOO_WIDE,
     TEST_IS_INTEGER,
     NO_CONFIG,
@@ -232,6 +253,8 @@ static void write_forged(trick how) {
                                         "epoch/validation_loss",
                                         "epoch/validation_accuracy",
                                         "epoch/learning_rate",
+                                        "tests/loss",
+                                        "tests/accuracy",
                                         "provenance/seconds",
                                         "provenance/images_per_second",
                                         "provenance/communication_share"};
@@ -241,7 +264,9 @@ static void write_forged(trick how) {
     ls_record steps = {"step/step", LS_RECORD_U64, 1, {3}, how == STEPS_FALL ? falling : rising};
     ls_record epochs = {"epoch/epoch", LS_RECORD_U64, 1, {3}, rising};
     must(ls_h5_write_record(file, &steps));
+    ls_record tests = {"tests/epoch", LS_RECORD_U64, 1, {3}, how == TESTS_FALL ? falling : rising};
     must(ls_h5_write_record(file, &epochs));
+    must(ls_h5_write_record(file, &tests));
     for (size_t i = 0; i < sizeof reals / sizeof *reals; i++) {
         ls_record record = {reals[i], LS_RECORD_F64, 1, {how == SHORT_COLUMN && i == 2 ? 2 : 3}, numbers};
         must(ls_h5_write_record(file, &record));
@@ -269,6 +294,7 @@ static void forged_metrics_are_refused(void **state) {
         [SHORT_COLUMN] = "found f64 [2], expected f64 [3]",
         [STEPS_FALL] = "step/step: found 2 after 3, expected to increase",
         [NO_TRAIL] = "found no array trail/step",
+        [TESTS_FALL] = "tests/epoch: found 2 after 3, expected to increase",
         [TRAIL_FALLS] = "trail/step: found 2 after 3",
         [TRAIL_TOO_WIDE] = "more than the file holds",
         [TEST_IS_INTEGER] = "attribute loss: found u64, expected f64 scalar",
@@ -314,6 +340,7 @@ int main(void) {
         cmocka_unit_test_setup(the_first_step_and_tensor_are_named, scratch_clear),
         cmocka_unit_test_setup(trails_of_other_intervals_meet_at_common_steps, scratch_clear),
         cmocka_unit_test_setup(without_a_trail_the_rows_are_compared, scratch_clear),
+        cmocka_unit_test_setup(tests_of_other_intervals_meet_at_common_epochs, scratch_clear),
         cmocka_unit_test_setup(other_tensors_leave_the_rows, scratch_clear),
         cmocka_unit_test_setup(a_longer_run_is_told, scratch_clear),
         cmocka_unit_test_setup(inspect_shows_metrics, scratch_clear),

@@ -50,6 +50,7 @@ steps: 25
 batch: 64
 lr: 0.01
 trail_interval: 1
+test_interval: 1
 comm: self
 progress: none
 network: [flatten, batchnorm, {dense: {units: 12}}, relu, {dropout: {rate: 0.2}}, {dense: {units: 10}}]
@@ -149,7 +150,7 @@ done
 unset OMPI_MCA_pml OMPI_MCA_btl
 
 # --- inspect
-expect 0 "fingerprint      " "which matches the tensors" "epochs           2" "no" -- inspect one
+expect 0 "fingerprint      " "which matches the tensors" "epochs           2" "tests            2" "no" -- inspect one
 for subject in one one/metrics.h5 one/checkpoint-25.h5 begun; do
   expect 0 -- inspect --json "$subject"
   "$PYTHON" -E -s "$HERE/check_json.py" said "$subject" || fail "inspect --json $subject"

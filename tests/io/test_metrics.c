@@ -37,6 +37,8 @@ static void add_rows(ls_metrics *metrics, int from, int to, double time) {
             const ls_epoch_row epoch = {e,    2.0 / (double)e, 0.5,       (double)NAN, (double)NAN, 0.05,
                                         time, 1000 / time,     0.1 * time};
             assert_int_equal(ls_metrics_add_epoch(metrics, &epoch), LS_OK);
+            const ls_test_row test = {e, 3.0 / (double)e, 0.75};
+            if (e % 2 == 1) assert_int_equal(ls_metrics_add_test(metrics, &test), LS_OK);
         }
         if ((i + 1) % 10 == 0) {
             const uint64_t hashes[TENSORS] = {(uint64_t)i, UINT64_MAX - (uint64_t)i, 7};
@@ -201,6 +203,9 @@ static void h5py_finds_curves_and_facts(void **state) {
             "assert list(plot)[:3] == ['epoch', 'train_loss', 'train_accuracy']\n"
             "assert f['step/loss'].shape == (300,) and f['step/loss'][9] == 0.1\n"
             "assert f['step'].attrs['signal'] == b'loss' and f['step'].attrs['axes'] == b'step'\n"
+            "t = f['tests']\n"
+            "assert t.attrs['NX_class'] == b'NXdata' and t.attrs['signal'] == b'loss' and t.attrs['axes'] == b'epoch'\n"
+            "assert list(t['epoch']) == [1, 3] and list(t['loss']) == [3, 1] and list(t['accuracy']) == [.75, .75]\n"
             "assert f['test'].attrs['loss'] == 0.125 and f['test'].attrs['accuracy'] == 0.97\n"
             "assert f['trail/names'][()].decode().split() == ['0.weight', '0.bias', '3.weight']\n"
             "assert f['trail/tensors'].shape == (30, 3) and f['trail/tensors'][1, 1] == 2**64 - 1 - 19\n"

@@ -237,7 +237,7 @@ def test_real_run(binary, data):
     """All figures of a small network, from the program's own files."""
     folder, config = FOLDER / "real", FOLDER / "real.yaml"
     FOLDER.mkdir(parents=True, exist_ok=True)
-    config.write_text("split: 1700\nepochs: 2\nbatch: 64\noptimizer: momentum\nlr: 0.02\nnetwork:\n"
+    config.write_text("split: 1700\nepochs: 2\ntest_interval: 1\nbatch: 64\noptimizer: momentum\nlr: 0.02\nnetwork:\n"
                       "  - conv2d: {channels: 6}\n  - instance_norm\n  - relu\n  - max_pool: {kernel: 2}\n  - flatten\n"
                       "  - dense: {units: 10}\n")
     subprocess.run([binary, "train", config, f"data={data}", f"output={folder}", "overwrite=true", "progress=none"],
@@ -259,6 +259,9 @@ def test_real_run(binary, data):
             wrong = group["class"][()] != group["predicted"][()]
             assert (group["worst/loss"][()] == np.sort(group["loss"][()][wrong])[::-1][:10]).all()
         assert other["curve/accuracy"][0] == file["test"].attrs["accuracy"]
+        with h5py.File(folder / "metrics.h5") as metrics:
+            tests = metrics["tests"]
+            assert list(tests["epoch"]) == [1, 2] and tests["accuracy"][1] == file["test"].attrs["accuracy"]
         examples = other["examples"]
         epsilon = other["curve/epsilon"][()][:, None, None, None]
         want = np.clip(examples["original"][()] + epsilon * examples["perturbation"][()], 0, 1)

@@ -73,6 +73,28 @@ expect_success "" - train "${SMALL[@]}" steps=3 output=three
 check "no epoch came to its end" test "$(grep -c '^epoch' out)" = 0
 check "an empty table of epochs" h5dump -d /epoch/train_loss three/metrics.h5
 
+# --- tested every two epochs, of which the one at the end counts as one; stopped in between and at a test, on other ranks
+
+TESTED=("${SMALL[@]}" split=2000 test_interval=2)
+expect_success "" - train "${TESTED[@]}" epochs=5 output=tested
+check "the lines of epochs 2 and 4 say the test" test \
+  "$(sed -nE 's#^epoch ([0-9])/5 .* \| test loss [0-9.]+ acc [0-9.]+ \| lr .*#\1#p' out | tr -d '\n')" = 24
+check "two rows" test "$(h5dump -y -w 1 -d /tests/epoch tested/metrics.h5 | grep -oE '^ +[24],?$' | tr -d ' ,\n')" = 24
+for steps in 16 20; do # the end of epoch 2, the middle of epoch 3
+  expect_success "" 3 train "${TESTED[@]}" epochs=9 "steps=$steps" "output=until$steps"
+  FIRST=$(sed -nE 's/^test loss ([0-9.]+) acc ([0-9.]+)$/\1 \2/p' out)
+  expect_success "" 2 train "${TESTED[@]}" epochs=5 resume=auto "output=until$steps"
+  check "resumed after step $steps: the metrics of a run that was not" \
+    h5diff --exclude-path /provenance tested/metrics.h5 "until$steps/metrics.h5"
+  [[ $steps == 16 ]] || continue
+  ROW="$(values tested/metrics.h5 /tests/loss | head -n 1) $(values tested/metrics.h5 /tests/accuracy | head -n 1)"
+  check "the row of epoch 2 is what a run says that ends there: $ROW" \
+    test "$(awk '{printf "%.4f %.4f", $1, $2}' <<<"$ROW")" = "$FIRST"
+done
+expect_success "" - train "${TESTED[@]}" epochs=4 output=tested4 progress=none
+check "the test at the end is the last row" test "$(values tested4/metrics.h5 /tests/loss | tail -n 1)" = \
+  "$(h5dump -m %.9g -a /test/loss tested4/metrics.h5 | sed -nE 's/^ +\(0\): ([0-9.e-]+)$/\1/p')"
+
 # --- no validation set; a batch larger than the data; a set of another shape
 
 expect_success "" 3 train "${SMALL[@]}" split=2000 output=all
