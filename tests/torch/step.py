@@ -3,8 +3,8 @@
     step.py SOURCE WORK DATA DUMP_STEP CONFIG [KEY=VALUE ...] [-- [KEY=VALUE ...]] ...
 
 Each group of KEY=VALUE is a variant of the network. For each, in fp64 with SGD, momentum, Adam and report 1's
-Adam, and in fp32, several steps are taken, the last of an epoch with fewer samples. torch begins each of them
-from lockstep's state before it.
+Adam, and in fp32 with SGD and Adam, several steps are taken, the last of an epoch with fewer samples. torch
+begins each of them from lockstep's state before it. Where an optimizer has no lr here, it is the configuration's.
 """
 import os
 import shutil
@@ -29,7 +29,7 @@ TOLERANCE = {"fp64": 1e-10, "fp32": 1e-5}
 OPTIMIZERS = {
     "sgd": ["optimizer=sgd", "lr=0.05", "weight_decay=0.01"],
     "momentum": ["optimizer=momentum", "lr=0.02", "momentum=0.9", "l2_mean=0.5"],
-    "adam": ["optimizer=adam", "lr=0.002", "weight_decay=0.001", "epsilon_inside=false", "decay_power=0"],
+    "adam": ["optimizer=adam", "epsilon=1e-8", "weight_decay=0.001", "epsilon_inside=false", "decay_power=0"],
     "report's adam": ["optimizer=adam", "epsilon=1e-8", "l2_mean=0.5", "epsilon_inside=true",
                       "decay_power=0.2"],
 }
@@ -39,17 +39,28 @@ class Worst:
     """The largest error of each kind of tensor, and those beyond the tolerance."""
 
     def __init__(self, tolerance):
-        self.tolerance, self.errors, self.failures, self.kinks = tolerance, {}, [], 0
+        self.tolerance, self.errors, self.failures, self.kinks, self.ill, self.allowed = tolerance, {}, [], 0, {}, []
 
-    def compare(self, kind, name, ours, theirs, scale=None):
+    def compare(self, kind, name, ours, theirs, scale=None, limit=0.0):
+        """scale: what errors are measured by, if not by the largest element; limit: an error that is allowed too."""
         ours, theirs = numpy.asarray(ours, dtype=numpy.float64), numpy.asarray(theirs, dtype=numpy.float64)
         assert ours.shape == theirs.shape, (kind, name, ours.shape, theirs.shape)
-        largest = abs(theirs).max() if scale is None else scale
-        difference = abs(ours - theirs).max()
+        largest = scale if scale is not None else abs(theirs).max()
+        difference = abs(ours - theirs).max() if ours.size else 0.0
         error = 0.0 if difference == 0 else difference / largest if largest > 0 else float("inf")
         self.errors[kind] = max(error, self.errors.get(kind, 0.0))
-        if not error <= self.tolerance:
-            self.failures.append(f"{kind} of {name}: {error:.3g}, expected at most {self.tolerance:g}")
+        if not error <= max(limit, self.tolerance):
+            self.failures.append(f"{kind} of {name}: {error:.3g}, expected at most {max(limit, self.tolerance):.3g}")
+        elif not error <= self.tolerance:
+            self.allowed.append(f"{kind} of {name}: {error:.1e}, that of torch.float32 {limit / 2:.1e}")
+
+    def count_ill(self, kind, name, count, largest, excess):
+        """Elements that their gradients' difference moves beyond the tolerance; excess: of what is left, over rounding."""
+        before = self.ill.get((kind, name), (0, 0.0))
+        self.ill[kind, name] = before[0] + count, max(largest, before[1])
+        if not excess <= 1:
+            self.failures.append(f"{kind} of {name}: differs by {excess:.3g} times its rounding from what the gradients' "
+                                 f"difference makes")
 
 
 def state_of(group):
@@ -121,29 +132,78 @@ def torch_update(config, step, rate, model, before):
     for name, p in names.items():
         if kind == "adam":
             optimizer.state[p] = {"step": torch.tensor(float(step - 1)),
-                                  "exp_avg": before["m"][name].double(),
-                                  "exp_avg_sq": before["v"][name].double()}
+                                  "exp_avg": before["m"][name].double().clone(),
+                                  "exp_avg_sq": before["v"][name].double().clone()}
         elif kind == "momentum" and step > 1:
-            optimizer.state[p] = {"momentum_buffer": before["m"][name].double()}
+            optimizer.state[p] = {"momentum_buffer": before["m"][name].double().clone()}
     optimizer.step()
     slots = {"adam": {"m": "exp_avg", "v": "exp_avg_sq"}, "momentum": {"m": "momentum_buffer"}, "sgd": {}}[kind]
     after = {key: {name: optimizer.state[p][slot] for name, p in names.items()} for key, slot in slots.items()}
     return {**after, "model": {name: p.detach() for name, p in names.items()}}
 
 
-def report_update(config, step, rate, model, before):
-    """Report 1's Adam, by hand: eps inside the root, learning rate over t^p."""
-    after = {"m": {}, "v": {}, "model": {}}
-    b1, b2 = config["beta1"], config["beta2"]
+def update(config, step, rate, count, before, gradient):
+    """What the optimizer makes of a gradient of the loss, written out: the state of one parameter after the step.
+
+    before: "model", and "m", "v" where the optimizer has them. Adam as report 1 has it too: eps inside the root,
+    learning rate over t^p."""
+    w, m, v = before["model"], before.get("m"), before.get("v")
+    g = gradient + (config["weight_decay"] + 2 * config["l2_mean"] / count) * w
+    if config["optimizer"] == "sgd":
+        return {"model": w - rate * g}
+    if config["optimizer"] == "momentum":
+        m = config["momentum"] * m + g
+        return {"model": w - rate * m, "m": m}
+    b1, b2, eps = config["beta1"], config["beta2"], config["epsilon"]
+    m, v = b1 * m + (1 - b1) * g, b2 * v + (1 - b2) * g ** 2
+    corrected = v / (1 - b2 ** step)
+    root = numpy.sqrt(corrected + eps) if config["epsilon_inside"] else numpy.sqrt(corrected) + eps
+    return {"model": w - rate / step ** config["decay_power"] * (m / (1 - b1 ** step)) / root, "m": m, "v": v}
+
+
+def compare_updates(config, step, group, model, before, theirs, gradients, worst):
+    """The state after the step: 1e-10 for every element for which that is possible.
+
+    Adam's first step is lr g / (|g| + eps), of slope lr eps / (|g| + eps)^2: up to 1e6 where g is near 0, so that the
+    last bits of a gradient decide. What the difference of the two gradients, which is bounded above, makes of an element
+    is computed; where that is more than the tolerance, the elements are counted, and must differ by just that much."""
+    rate = float(group["rate"][()])
+    count = sum(p.numel() for p in model.parameters())
     for name, p in model.named_parameters():
-        w = p.detach().numpy()
-        g = p.grad.numpy() + config["weight_decay"] * w
-        m = b1 * before["m"][name].double().numpy() + (1 - b1) * g
-        v = b2 * before["v"][name].double().numpy() + (1 - b2) * g ** 2
-        root = numpy.sqrt(v / (1 - b2 ** step) + config["epsilon"])
-        after["m"][name], after["v"][name] = m, v
-        after["model"][name] = w - rate / step ** config["decay_power"] * (m / (1 - b1 ** step)) / root
-    return after
+        start = {key: tensors[name].double().numpy() for key, tensors in before.items() if name in tensors}
+        ours = group["gradient"][name][()].astype(numpy.float64)
+        with_ours = update(config, step, rate, count, start, ours)
+        with_theirs = update(config, step, rate, count, start, gradients[name])
+        size = abs(gradients[name]) + (config["weight_decay"] + 2 * config["l2_mean"] / count) * abs(start["model"])
+        last_bits = [update(config, step, rate, count, start, gradients[name] + sign * 2.0 ** -51 * size)
+                     for sign in (-1, 1)]
+        for key in with_ours:
+            kind, where = ("parameter", "after/model") if key == "model" else (f"moment {key}", f"after/optimizer/{key}")
+            found, expected = group[where][name][()], theirs[key][name] if theirs else with_theirs[key]
+            expected = numpy.asarray(expected)
+            moved = with_ours[key] - with_theirs[key]
+            scale = abs(expected).max()
+            cannot = abs(moved) > worst.tolerance * scale
+            worst.compare(kind, name, found[~cannot], expected[~cannot], scale)
+            if not cannot.any():
+                continue
+            terms = {"model": rate, "m": size, "v": size ** 2}[key]
+            rounding = (abs(start[key]) + abs(expected) + terms) * 2.0 ** -48 + sum(
+                abs(other[key] - with_theirs[key]) for other in last_bits)
+            left = abs(found - expected - moved)
+            excess = left[cannot] / numpy.maximum(rounding[cannot], 5e-324)
+            worst.count_ill(kind, name, int(cannot.sum()), abs(moved).max(), excess.max())
+
+
+def single_errors(config, group, state, images, labels, gradients):
+    """How far the gradients of torch.float32 are from those of torch.float64, of the largest element of each tensor."""
+    model = Network(config, *images.shape[1:]).float()
+    model.load_state_dict(state)
+    decide_kinks(model, group["relu"])
+    logits = model.train()((torch.from_numpy(images)[:, None] / (255 if config["pixels"] == "unit" else 1)).float())
+    torch.nn.functional.cross_entropy(logits, labels).backward()
+    return {name: (abs(p.grad.double() - gradients[name]).max() / abs(gradients[name]).max()).item()
+            for name, p in model.named_parameters()}
 
 
 def check_step(config, step, group, worst):
@@ -171,8 +231,13 @@ def check_step(config, step, group, worst):
     assert group["correct"][()] == correct, (group["correct"][()], correct)
     gradients = {name: p.grad.clone() for name, p in model.named_parameters()}
     assert set(gradients) == set(group["gradient"]), set(gradients) ^ set(group["gradient"])
+    # What is promised in fp32 is the first step. States further on are harder, and there torch.float32 itself may be
+    # beyond the tolerance: a weight in front of a BatchNorm has a gradient whose terms cancel.
+    later = config["precision"] == "fp32" and step > 1
+    single = single_errors(config, group, before["model"], images, labels, gradients) if later else {}
     for name, gradient in gradients.items():
-        worst.compare("gradient", name, group["gradient"][name][()], gradient, terms.get(name))
+        limit = 0.0 if name in terms else 2 * single.get(name, 0.0)
+        worst.compare("gradient", name, group["gradient"][name][()], gradient, terms.get(name), limit)
     for name, buffer in model.named_buffers():
         layer, kind = name.rsplit(".", 1)
         scale = None
@@ -184,18 +249,11 @@ def check_step(config, step, group, worst):
         worst.kinks += sum(kinks)
         return  # the promise ends here: Adam makes much of rounding where a gradient is near 0
 
-    for name in cancelled:  # only rounding, which Adam magnifies by up to lr / eps: both sides take the same
-        model.get_parameter(name).grad = state_of(group["gradient"])[name].double()
+    gradients = {name: gradient.numpy() for name, gradient in gradients.items()}
     (config["l2_mean"] * mean_square(list(model.parameters()))).backward()
     reports = config["optimizer"] == "adam" and (config["epsilon_inside"] or config["decay_power"])
-    update = report_update if reports else torch_update
-    after = update(config, step, group["rate"][()], model, before)
-    for key, tensors in after.items():
-        kind, where = "parameter", "after/model"
-        if key != "model":
-            kind, where = f"moment {key}", f"after/optimizer/{key}"
-        for name, tensor in tensors.items():
-            worst.compare(kind, name, group[where][name][()], tensor)
+    theirs = None if reports else torch_update(config, step, group["rate"][()], model, before)
+    compare_updates(config, step, group, model, before, theirs, gradients, worst)
 
 
 def check_case(dump_step, config, path, steps, overrides, precision):
@@ -209,6 +267,11 @@ def check_case(dump_step, config, path, steps, overrides, precision):
     os.remove(path)
     print(f"  {precision}  " + "  ".join(f"{kind} {error:.1e}" for kind, error in worst.errors.items()),
           f"({worst.kinks} relu inputs at 0)" if worst.kinks else "")
+    for (kind, name), (count, largest) in sorted(worst.ill.items()):
+        print(f"        {kind} of {name}: {count} elements over all steps are moved by up to {largest:.1e} by the difference of "
+              f"the gradients, beyond the tolerance")
+    for allowed in worst.allowed:
+        print(f"        {allowed}")
     for failure in worst.failures:
         print(f"FAILED: {failure}")
     return not worst.failures
@@ -234,7 +297,7 @@ def main():
     for variant in variants_of(words):
         for name, settings in OPTIMIZERS.items():
             print(os.path.relpath(config, source), *variant, name)
-            for precision in ("fp64", "fp32") if name == "sgd" else ("fp64",):
+            for precision in ("fp64", "fp32") if name in ("sgd", "adam") else ("fp64",):
                 path = os.path.join(work, "steps.h5")
                 good &= check_case(dump_step, config, path, 4, common + variant + settings, precision)
                 sys.stdout.flush()
