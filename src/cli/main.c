@@ -40,7 +40,8 @@ typedef struct command_line {
 /* Prints a failure once: rank 0 speaks where all ranks know, else the rank itself, which then takes the others down. */
 static int report(ls_comm **comm, ls_status status) {
     bool agreed = !*comm || (*comm)->agreed || (*comm)->size == 1;
-    if (status != LS_OK && (!agreed || !*comm || (*comm)->rank == 0)) ls_log(LS_LOG_ERROR, "%s", ls_error_message());
+    ls_log_level level = status == LS_STOPPED ? LS_LOG_WARNING : LS_LOG_ERROR; /* the former was asked for */
+    if (status != LS_OK && (!agreed || !*comm || (*comm)->rank == 0)) ls_log(level, "%s", ls_error_message());
     if (status != LS_OK && !agreed) (*comm)->class->abort(*comm, (int)status);
     ls_comm_destroy(comm);
     return (int)status;

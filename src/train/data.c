@@ -94,8 +94,8 @@ void ls_shuffle(uint64_t seed, ls_rng_purpose purpose, uint32_t time, uint32_t *
 
 static ls_status cut(ls_data *data, int64_t split, uint64_t seed) {
     if (split > data->train.count)
-        return ls_fail(LS_USAGE, "split=%lld: %s has %lld training samples", (long long)split, data->folder,
-                       (long long)data->train.count);
+        return ls_fail(LS_USAGE, "split: found %lld, expected at most the %lld training samples in %s", (long long)split,
+                       (long long)data->train.count, data->folder);
     LS_TRY(ls_calloc(&data->split, (size_t)data->train.count, sizeof *data->split, "the split"));
     for (int64_t i = 0; i < data->train.count; i++) data->split[i] = (uint32_t)i;
     ls_shuffle(seed, LS_RNG_SPLIT, 0, data->split, data->train.count);

@@ -1,4 +1,5 @@
 /* Putting a run together. */
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -101,6 +102,16 @@ static ls_status create_rest(ls_trainer *t) {
     return ls_calloc(&t->permutation, (size_t)t->data.training, sizeof *t->permutation, "the order of samples");
 }
 
+/* The one key that is found wrong only with the data is named with its place. */
+static ls_status load_data(ls_trainer *t) {
+    char why[1024];
+    const ls_options *o = &t->options;
+    ls_status status = ls_data_load(t->comm, o->data, o->split, (uint64_t)o->seed, &t->data);
+    if (status != LS_USAGE) return status;
+    snprintf(why, sizeof why, "%s", ls_error_message());
+    return ls_fail(status, "%s: %s", ls_config_key_position(t->config, "split"), why);
+}
+
 ls_status ls_trainer_create_on(ls_comm *comm, ls_config *config, ls_data *data, ls_trainer **out) {
     ls_trainer *t = NULL;
     *out = NULL;
@@ -114,8 +125,7 @@ ls_status ls_trainer_create_on(ls_comm *comm, ls_config *config, ls_data *data, 
     t->config = config;
     if (data) t->data = *data;
     status = ls_comm_agree(comm, ls_config_settings(config, &t->options));
-    if (status == LS_OK && !data)
-        status = ls_data_load(comm, t->options.data, t->options.split, (uint64_t)t->options.seed, &t->data);
+    if (status == LS_OK && !data) status = load_data(t);
     if (status == LS_OK) status = create_backend(t);
     if (status == LS_OK) status = ls_comm_agree(comm, create_rest(t));
     if (status == LS_OK) status = warn_about_cores(t);

@@ -16,8 +16,8 @@ expect_stopped() { # FOLDER WHAT
     return 0
   fi
   ((CODE == 75)) || fail "$2: exit $CODE, expected 75" "$1"
-  (($(grep -c 'error:' "$1.err") == 1)) || fail "$2: expected one message" "$1"
-  grep -q "error: stopped on request after step [0-9]*, checkpoint written" "$1.err" || fail "$2: not said" "$1"
+  (($(grep -cE 'error:|stopped on request' "$1.err") == 1)) || fail "$2: expected one message" "$1"
+  grep -q "warning: stopped on request after step [0-9]*, checkpoint written" "$1.err" || fail "$2: not said" "$1"
   has_checkpoint "$1" || fail "$2: no checkpoint" "$1"
   all_gone 5 || fail "$2: processes are left" "$1"
   stopped=$((stopped + 1))

@@ -54,7 +54,10 @@ refused "bad/t10k-images-idx3-ubyte: missing"
 
 for ranks in - 3; do
   expect_failure 78 "/nonexistent/train-images-idx3-ubyte: missing" $ranks train small.yaml data=/nonexistent output=run
-  expect_failure 2 "split=61: good has 60 training samples" $ranks train small.yaml data=good split=61 output=run
+  expect_failure 2 "command line: split=61: split: found 61, expected at most the 60 training samples in good" $ranks train small.yaml data=good split=61 output=run
+  sed 's/^split: .*/split: 62/' small.yaml >wide.yaml
+  expect_failure 2 "wide.yaml:2:8: split: found 62, expected at most the 60 training samples in good" $ranks \
+    train wide.yaml data=good output=run
 done
 expect_failure 2 "the last layer gives 3; expected 10, the classes of the data" - train small.yaml data=large output=run
 expect_failure 2 "split=-1" - train small.yaml data=good split=-1 output=run
