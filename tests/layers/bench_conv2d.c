@@ -3,7 +3,7 @@
  * operations counted are the nominal ones, with the taps that meet padding. "fused" adds the prologues and
  * epilogues that stand around a convolution between two BatchNorms. Not a test: run it by hand.
  *
- *     bench_conv2d [seconds for each line [tier]] */
+ *     bench_conv2d [seconds for each line [tier [part of the line's name]]] */
 #include <stdbool.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -30,7 +30,7 @@ static void *must(void *p) {
 /* --- the ceiling: 12 independent sums of one register each
  * ---------------------------------------------------------- */
 
-enum { CEILING_STEPS = 20000, SUMS = 12 };
+enum { CEILING_STEPS = 100000, SUMS = 12 };
 
 typedef float portable_vector __attribute__((vector_size(16)));
 
@@ -107,10 +107,13 @@ static void gradients(layer *l) {
     l->kernels->weight_grad(&l->args, &l->shards, 0, l->kernels->weight_grad_parts(&l->args), l->scratch);
 }
 
+static const char *wanted = "";
+
 /* Best of many, in turn with the loop. */
 static void report(const char *name, double flop, double seconds, ls_instruction_set set, void (*f)(layer *l),
                    layer *l) {
     double best = 1e30, ceiling = 0, stop = now() + seconds;
+    if (!strstr(name, wanted)) return;
     do {
         const double start = now(), done = loops[set](), between = now();
         f(l);
@@ -184,6 +187,7 @@ int main(int argc, char **argv) {
                                         {28, 16, 32, 1, 2}, {14, 32, 32, 3, 1}, {14, 32, 64, 3, 2},
                                         {14, 32, 64, 1, 2}, {7, 64, 64, 3, 1}};
     const double seconds = argc > 1 ? atof(argv[1]) : 0.5;
+    if (argc > 3) wanted = argv[3];
     for (ls_instruction_set set = LS_PORTABLE; set <= LS_AVX512 && set <= ls_instruction_set_supported();
          set++) {
         if (argc > 2 && strcmp(argv[2], ls_instruction_set_name(set)) != 0) continue;

@@ -22,22 +22,25 @@ ALWAYS_INLINE void store_lanes(float *p, sixteen x, int64_t n) {
         store16_first(p, x, n);
 }
 
-/* Where the pixels of a line of a plane lie, from the image's first on. */
+/* Goes along the pixels of a line of an image in a plane. Like the planes below it is passed by value, so that the
+ * compiler sees that no store changes it. */
 typedef struct walk {
-    int64_t phase, index;
+    int64_t at; /* floats from the line's beginning */
+    int64_t phase, phases, stride;
 } walk;
 
-ALWAYS_INLINE int64_t place(const ls_conv2d_plane *plane, walk w) {
-    return (w.phase * plane->columns + w.index) * LANES;
+ALWAYS_INLINE walk walk_from(ls_conv2d_plane plane) {
+    const int64_t phase = plane.left % plane.phases, stride = plane.columns * LANES;
+    return (walk){phase * stride + plane.left / plane.phases * LANES, phase, plane.phases, stride};
 }
 
-ALWAYS_INLINE walk walk_from(const ls_conv2d_plane *plane) {
-    return (walk){plane->left % plane->phases, plane->left / plane->phases};
-}
-
-ALWAYS_INLINE walk next_pixel(const ls_conv2d_plane *plane, walk w) {
-    if (++w.phase < plane->phases) return w;
-    return (walk){0, w.index + 1};
+ALWAYS_INLINE walk next_pixel(walk w) {
+    w.at += w.stride;
+    if (++w.phase == w.phases) {
+        w.phase = 0;
+        w.at += LANES - w.phases * w.stride;
+    }
+    return w;
 }
 
 /* --- prologues
@@ -62,14 +65,14 @@ ALWAYS_INLINE sixteen apply(affine a, sixteen x) {
 }
 
 /* n channels from number `at` of all pixels; constants after inlining for the case that matters. */
-ALWAYS_INLINE void load_group(const ls_prologue *p, const ls_conv2d_plane *plane, int64_t at, int64_t n,
+ALWAYS_INLINE void load_group(const ls_prologue *p, ls_conv2d_plane plane, int64_t at, int64_t n,
                               bool norm, bool residual, bool relu, float *to) {
     const affine a = load_affine(&p->norm, at, n), b = load_affine(&p->residual_norm, at, n);
     const float *x = (const float *)p->x + at, *r = residual ? (const float *)p->residual + at : NULL;
-    for (int64_t h = 0; h < plane->height; h++) {
-        float *line = to + (plane->top + h) * ls_conv2d_plane_line(plane);
+    for (int64_t h = 0; h < plane.height; h++) {
+        float *line = to + (plane.top + h) * ls_conv2d_plane_line(&plane);
         walk w = walk_from(plane);
-        for (int64_t i = 0; i < plane->width; i++, x += p->channels, w = next_pixel(plane, w)) {
+        for (int64_t i = 0; i < plane.width; i++, x += p->channels, w = next_pixel(w)) {
             sixteen z = load_lanes(x, n);
             if (norm) z = apply(a, z);
             if (residual) {
@@ -79,7 +82,7 @@ ALWAYS_INLINE void load_group(const ls_prologue *p, const ls_conv2d_plane *plane
                 r += p->channels;
             }
             if (relu) z = where_positive16(z, z);
-            store16(line + place(plane, w), z);
+            store16(line + w.at, z);
         }
     }
 }
@@ -98,15 +101,15 @@ void LS_NAME(ls_conv2d_load)(const ls_prologue *p, const ls_conv2d_plane *plane,
     for (int64_t at = 0; at < p->channels; at += LANES, to += ls_conv2d_plane_group(plane)) {
         const int64_t n = smaller(LANES, p->channels - at);
         if (n == LANES && norm && relu && !residual)
-            load_group(p, plane, at, LANES, true, false, true, to);
+            load_group(p, *plane, at, LANES, true, false, true, to);
         else if (n == LANES && !norm && relu && !residual)
-            load_group(p, plane, at, LANES, false, false, true, to);
+            load_group(p, *plane, at, LANES, false, false, true, to);
         else
-            load_group(p, plane, at, n, norm, residual, relu, to);
+            load_group(p, *plane, at, n, norm, residual, relu, to);
     }
 }
 
-ALWAYS_INLINE void load_gradient_group(const ls_grad_prologue *p, const ls_conv2d_plane *plane, int64_t at,
+ALWAYS_INLINE void load_gradient_group(const ls_grad_prologue *p, ls_conv2d_plane plane, int64_t at,
                                        int64_t n, bool norm, float *to) {
     const float *dz = (const float *)p->dz + at, *y = norm ? (const float *)p->y + at : NULL;
     sixteen mean = zero16(), a = mean, b = mean, c = mean;
@@ -116,17 +119,17 @@ ALWAYS_INLINE void load_gradient_group(const ls_grad_prologue *p, const ls_conv2
         b = load_lanes((const float *)p->b + at, n);
         c = load_lanes((const float *)p->c + at, n);
     }
-    for (int64_t h = 0; h < plane->height; h++) {
-        float *line = to + (plane->top + h) * ls_conv2d_plane_line(plane);
+    for (int64_t h = 0; h < plane.height; h++) {
+        float *line = to + (plane.top + h) * ls_conv2d_plane_line(&plane);
         walk w = walk_from(plane);
-        for (int64_t i = 0; i < plane->width; i++, dz += p->channels, w = next_pixel(plane, w)) {
+        for (int64_t i = 0; i < plane.width; i++, dz += p->channels, w = next_pixel(w)) {
             sixteen d = load_lanes(dz, n);
             if (norm) {
                 const sixteen deviation = subtract16(load_lanes(y, n), mean);
                 d = add16(add16(multiply16(a, d), multiply16(b, deviation)), c);
                 y += p->channels;
             }
-            store16(line + place(plane, w), d);
+            store16(line + w.at, d);
         }
     }
 }
@@ -135,9 +138,9 @@ void LS_NAME(ls_conv2d_load_gradient)(const ls_grad_prologue *p, const ls_conv2d
     for (int64_t at = 0; at < p->channels; at += LANES, to += ls_conv2d_plane_group(plane)) {
         const int64_t n = smaller(LANES, p->channels - at);
         if (n == LANES && p->a)
-            load_gradient_group(p, plane, at, LANES, true, to);
+            load_gradient_group(p, *plane, at, LANES, true, to);
         else
-            load_gradient_group(p, plane, at, n, p->a, to);
+            load_gradient_group(p, *plane, at, n, p->a, to);
     }
 }
 
@@ -218,9 +221,9 @@ void LS_NAME(ls_conv2d_finish)(const ls_epilogue *e, int64_t channels, int shard
 
 /* What a group of lines goes back through. */
 typedef struct way_back {
-    const ls_prologue *p;
-    const ls_grad_epilogue *e;
-    const ls_conv2d_plane *plane;
+    ls_prologue p;
+    ls_grad_epilogue e;
+    ls_conv2d_plane plane;
     const float *x; /* x', the group's */
     int shard;
     int64_t first, last, pitch;
@@ -238,31 +241,31 @@ ALWAYS_INLINE float *offset(void *base, int64_t at) {
     return base ? (float *)base + at : NULL;
 }
 
-ALWAYS_INLINE void back_group(const way_back *b, int64_t at, int64_t n, bool relu, bool accumulate,
+ALWAYS_INLINE void back_group(way_back b, int64_t at, int64_t n, bool relu, bool accumulate,
                               bool summed, bool residual, const float *dx) {
-    const ls_prologue *p = b->p;
-    const int64_t channels = p->channels;
-    const sixteen mean = p->norm.mean ? load_lanes((const float *)p->norm.mean + at, n) : zero16();
+    const ls_prologue p = b.p;
+    const int64_t channels = p.channels;
+    const sixteen mean = p.norm.mean ? load_lanes((const float *)p.norm.mean + at, n) : zero16();
     sixteen residual_mean = zero16();
-    sums s = open_sums(summed ? b->e->sums : NULL, b->shard, channels, at, n), rs = {0};
+    sums s = open_sums(summed ? b.e.sums : NULL, b.shard, channels, at, n), rs = {0};
     if (residual) {
-        rs = open_sums(b->e->residual_sums, b->shard, channels, at, n);
-        if (p->residual_norm.mean) residual_mean = load_lanes((const float *)p->residual_norm.mean + at, n);
+        rs = open_sums(b.e.residual_sums, b.shard, channels, at, n);
+        if (p.residual_norm.mean) residual_mean = load_lanes((const float *)p.residual_norm.mean + at, n);
     }
-    int64_t i = b->first * b->plane->width * channels + at;
-    for (int64_t h = b->first; h < b->last; h++) {
-        const float *t = b->x + (b->plane->top + h) * ls_conv2d_plane_line(b->plane);
-        walk w = walk_from(b->plane);
-        for (int64_t j = 0; j < b->plane->width;
-             j++, i += channels, dx += b->pitch, w = next_pixel(b->plane, w)) {
+    int64_t i = b.first * b.plane.width * channels + at;
+    for (int64_t h = b.first; h < b.last; h++) {
+        const float *t = b.x + (b.plane.top + h) * ls_conv2d_plane_line(&b.plane);
+        walk w = walk_from(b.plane);
+        for (int64_t j = 0; j < b.plane.width;
+             j++, i += channels, dx += b.pitch, w = next_pixel(w)) {
             sixteen g = load16(dx);
-            if (relu) g = where_positive16(load16(t + place(b->plane, w)), g);
-            const sixteen v = store_gradient(offset(b->e->dz, i), accumulate, g, n);
-            if (summed) add_to_sums(&s, v, subtract16(load_lanes((const float *)p->x + i, n), mean));
+            if (relu) g = where_positive16(load16(t + w.at), g);
+            const sixteen v = store_gradient(offset(b.e.dz, i), accumulate, g, n);
+            if (summed) add_to_sums(&s, v, subtract16(load_lanes((const float *)p.x + i, n), mean));
             if (!residual) continue;
-            g = store_gradient(offset(b->e->dresidual, i), b->e->dresidual_accumulate, g, n);
+            g = store_gradient(offset(b.e.dresidual, i), b.e.dresidual_accumulate, g, n);
             if (rs.first)
-                add_to_sums(&rs, g, subtract16(load_lanes((const float *)p->residual + i, n), residual_mean));
+                add_to_sums(&rs, g, subtract16(load_lanes((const float *)p.residual + i, n), residual_mean));
         }
     }
     if (summed) close_sums(&s, n);
@@ -284,13 +287,13 @@ void LS_NAME(ls_conv2d_finish_gradient)(const ls_prologue *p, const ls_grad_epil
         return;
     }
     const bool relu = p->act == LS_ACT_RELU, residual = e->dresidual || e->residual_sums;
-    way_back b = {p, e, plane, x, shard, first, last, pitch};
+    way_back b = {*p, *e, *plane, x, shard, first, last, pitch};
     for (int64_t at = 0; at < p->channels; at += LANES, b.x += ls_conv2d_plane_group(plane)) {
         const int64_t n = smaller(LANES, p->channels - at);
         if (n == LANES && relu && !e->accumulate && e->sums && !residual)
-            back_group(&b, at, LANES, true, false, true, false, dx + at);
+            back_group(b, at, LANES, true, false, true, false, dx + at);
         else
-            back_group(&b, at, n, relu, e->accumulate, e->sums, residual, dx + at);
+            back_group(b, at, n, relu, e->accumulate, e->sums, residual, dx + at);
     }
 }
 

@@ -24,6 +24,18 @@ typedef struct tile {
     int64_t from[RUNS], to[RUNS]; /* where the runs begin */
 } tile;
 
+static inline void fetch(ls_conv2d_ahead *a) {
+    enum { LINE = 64 };
+    int64_t lines = a->lines;
+    for (int i = 0; i < LS_CONV2D_RANGES && lines > 0; i++)
+        for (; lines > 0 && a->range[i].bytes > 0; lines--, a->range[i].from += LINE, a->range[i].bytes -= LINE)
+            if (i == LS_CONV2D_WRITTEN)
+                __asm__ volatile("prefetchw %0" : : "m"(*a->range[i].from));
+            else
+                __builtin_prefetch(a->range[i].from, 0, 2);
+    if (lines == a->lines) a->lines = 0;
+}
+
 ALWAYS_INLINE void compute(const tile *t, int runs, int run) {
     const ls_conv2d_product *p = t->product;
     sixteen sum[RUNS][RUN];
@@ -33,6 +45,7 @@ ALWAYS_INLINE void compute(const tile *t, int runs, int run) {
         for (int r = 0; r < run; r++) sum[i][r] = zero16();
     for (const ls_conv2d_step *step = p->step; step < p->step + p->steps; step++) {
         const float *w = p->weights + step->weights, *from[RUNS];
+        fetch(p->ahead);
 #pragma GCC unroll 6
         for (int i = 0; i < runs; i++) from[i] = p->from + step->from + t->from[i];
         for (int64_t c = 0; c < step->count; c++) {

@@ -15,6 +15,18 @@ typedef struct ls_conv2d_step {
     int64_t from, weights, count; /* from the pixel at hand; in the packed weights; terms */
 } ls_conv2d_step;
 
+/* What will soon be read and, range LS_CONV2D_WRITTEN, written: it is fetched into the caches a few lines at each step,
+ * since whoever takes it up would have nothing to do while it waits. */
+enum { LS_CONV2D_WRITTEN = 3, LS_CONV2D_RANGES };
+
+typedef struct ls_conv2d_ahead {
+    struct {
+        const char *from;
+        int64_t bytes;
+    } range[LS_CONV2D_RANGES];
+    int64_t lines; /* of the cache, at each step */
+} ls_conv2d_ahead;
+
 /* to[line][pixel][column] = sum over steps, then t = 0 .. count-1, of
  *     from[line from_line + pixel 16 + step.from + t] weights[step.weights + t 16 + column] */
 typedef struct ls_conv2d_product {
@@ -25,7 +37,8 @@ typedef struct ls_conv2d_product {
     int64_t steps;
     float *to;
     int64_t to_line, to_pixel;
-    int64_t columns; /* how many of the sixteen are stored */
+    int64_t columns;        /* how many of the sixteen are stored */
+    ls_conv2d_ahead *ahead; /* moves on */
 } ls_conv2d_product;
 
 /* How many lines of so many pixels are computed together. */

@@ -159,6 +159,21 @@ static void clear_sums(double *sums, int64_t channels, int shard) {
     if (sums) memset(sums + shard * 2 * channels, 0, (size_t)(2 * channels) * sizeof *sums);
 }
 
+/* To fetch the rows behind these, of so many floats, in the course of so many steps of products. */
+static ls_conv2d_ahead behind(const void *const row[LS_CONV2D_RANGES], const int64_t count[LS_CONV2D_RANGES],
+                              int64_t steps) {
+    ls_conv2d_ahead a = {0};
+    int64_t bytes = 0;
+    for (int i = 0; i < LS_CONV2D_RANGES; i++) {
+        if (!row[i]) continue;
+        a.range[i].from = (const char *)((const float *)row[i] + count[i]);
+        a.range[i].bytes = count[i] * (int64_t)sizeof(float);
+        bytes += a.range[i].bytes;
+    }
+    a.lines = divide_up(bytes, 64 * steps);
+    return a;
+}
+
 /* Shards in the order in which they are worked on: i = 0, 1, .. */
 static int shard_at(const ls_conv2d_args *a, int first, int last, int i) {
     return a->downward ? last - 1 - i : first + i;
@@ -179,13 +194,15 @@ static int64_t forward_steps(const ls_conv2d_args *a, const ls_conv2d_plane *pla
 
 /* y of one image from the plane r->x. */
 static void forward_image(const ls_conv2d_args *a, const ls_conv2d_plane *plane, const room *r, int64_t steps,
-                          int shard, float *y) {
+                          int shard, ls_conv2d_ahead *next, float *y) {
     const int64_t together = ls_conv2d_lines_together(a->out_width);
     ls_conv2d_product p = {.from_line = a->stride * ls_conv2d_plane_line(plane),
                            .step = r->step,
                            .steps = steps,
                            .to_line = a->out_width * a->outputs,
-                           .to_pixel = a->outputs};
+                           .to_pixel = a->outputs,
+                           .ahead = next};
+    int64_t waiting = 0;
     for (int64_t i = 0, n; i < a->out_height; i += n, y += n * p.to_line) {
         n = smaller(together, a->out_height - i);
         p.from = r->x + i * p.from_line;
@@ -195,8 +212,11 @@ static void forward_image(const ls_conv2d_args *a, const ls_conv2d_plane *plane,
             p.columns = smaller(LANES, a->outputs - k);
             LS_NAME(ls_conv2d_multiply)(&p, n, a->out_width);
         }
-        LS_NAME(ls_conv2d_finish)(&a->out, a->outputs, shard, n * a->out_width, y);
+        /* One band late: while the processor still multiplies for this one. */
+        LS_NAME(ls_conv2d_finish)(&a->out, a->outputs, shard, waiting * a->out_width, y - waiting * p.to_line);
+        waiting = n;
     }
+    LS_NAME(ls_conv2d_finish)(&a->out, a->outputs, shard, waiting * a->out_width, y - waiting * p.to_line);
 }
 
 static void forward(const ls_conv2d_args *a, const ls_shards *shards, int first, int last, void *scratch) {
@@ -205,6 +225,10 @@ static void forward(const ls_conv2d_args *a, const ls_shards *shards, int first,
     lay_out(a, scratch, &r);
     pack_weights(a, false, r.packed);
     const int64_t steps = forward_steps(a, &plane, r.step);
+    const int64_t x_count = a->height * a->width * a->inputs, y_count = a->out_height * a->out_width * a->outputs;
+    const int64_t counts[LS_CONV2D_RANGES] = {x_count, x_count, 0, y_count};
+    const int64_t bands = divide_up(a->out_height, ls_conv2d_lines_together(a->out_width));
+    const int64_t all_steps = bands * ls_conv2d_groups(a->outputs) * steps;
     clear(r.x, ls_conv2d_plane_size(&plane));
     for (int i = 0; i < last - first; i++) {
         const int s = shard_at(a, first, last, i);
@@ -212,8 +236,11 @@ static void forward(const ls_conv2d_args *a, const ls_shards *shards, int first,
         for (int64_t n = shards->start[s]; n < shards->start[s + 1]; n++) {
             const ls_prologue in = LS_NAME(ls_conv2d_prologue_from)(&a->in, n);
             LS_NAME(ls_conv2d_load)(&in, &plane, r.plain, r.x);
-            forward_image(a, &plane, &r, steps, s,
-                          (float *)a->y + n * a->out_height * a->out_width * a->outputs);
+            float *y = (float *)a->y + n * y_count;
+            ls_conv2d_ahead next = {0};
+            if (n + 1 < shards->start[s + 1])
+                next = behind((const void *const[LS_CONV2D_RANGES]){in.x, in.residual, NULL, y}, counts, all_steps);
+            forward_image(a, &plane, &r, steps, s, &next, y);
         }
     }
 }
@@ -238,10 +265,16 @@ static int64_t backward_steps(const ls_conv2d_args *a, const ls_conv2d_plane *pl
     return step - to;
 }
 
+/* Lines of dx' that are computed together: so many of every phase. */
+static int64_t backward_together(const ls_conv2d_args *a) {
+    return a->stride * ls_conv2d_lines_together(divide_up(a->width, a->stride));
+}
+
 /* Every stride-th line of dx' from h, before `last`, every stride-th pixel from w, into `image`, which begins
  * with line h's first. */
 static void backward_phase(const ls_conv2d_args *a, const ls_conv2d_plane *plane, const room *r,
-                           const float *dy, int64_t h, int64_t last, int64_t w, float *image) {
+                           const float *dy, int64_t h, int64_t last, int64_t w, ls_conv2d_ahead *next,
+                           float *image) {
     const int64_t pitch = ls_conv2d_groups(a->inputs) * LANES;
     ls_conv2d_product p = {.from = dy,
                            .from_line = ls_conv2d_plane_line(plane),
@@ -250,7 +283,8 @@ static void backward_phase(const ls_conv2d_args *a, const ls_conv2d_plane *plane
                            .steps = backward_steps(a, plane, h, w, r->step),
                            .to_line = a->stride * a->width * pitch,
                            .to_pixel = a->stride * pitch,
-                           .columns = LANES};
+                           .columns = LANES,
+                           .ahead = next};
     for (int64_t c = 0; c < a->inputs; c += LANES, p.weights += packed_panel(a, true)) {
         p.to = image + w * pitch + c;
         LS_NAME(ls_conv2d_multiply)(&p, divide_up(last - h, a->stride), divide_up(a->width - w, a->stride));
@@ -258,23 +292,26 @@ static void backward_phase(const ls_conv2d_args *a, const ls_conv2d_plane *plane
 }
 
 /* dx' of row n from the plane dy, and back through the prologue, whose result is the plane x. */
-static void backward_image(const ls_conv2d_args *a, const ls_conv2d_plane *x_plane,
-                           const ls_conv2d_plane *dy_plane, const room *r, int shard, int64_t n,
-                           const float *x, const float *dy) {
+static void backward_image(const ls_conv2d_args *a, const ls_conv2d_plane *x_plane, const ls_conv2d_plane *dy_plane,
+                           const room *r, int shard, int64_t n, ls_conv2d_ahead *next, const float *x,
+                           const float *dy) {
     const ls_prologue in = LS_NAME(ls_conv2d_prologue_from)(&a->in, n);
     const ls_grad_epilogue out = LS_NAME(ls_conv2d_grad_epilogue_from)(&a->dx, &a->in, n);
     const bool by_lines = LS_NAME(ls_conv2d_back_by_lines)(&in);
-    const int64_t together = a->stride * ls_conv2d_lines_together(divide_up(a->width, a->stride));
-    const int64_t line = a->width * ls_conv2d_groups(a->inputs) * LANES;
+    const int64_t together = backward_together(a), line = a->width * ls_conv2d_groups(a->inputs) * LANES;
+    int64_t done = 0;
     for (int64_t h = 0, last; h < a->height; h = last) {
         last = smaller(h + together, a->height);
-        float *image = by_lines ? r->image : r->image + h * line;
+        float *image = r->image + h * line;
         for (int64_t down = 0; down < smaller(a->stride, last - h); down++)
             for (int64_t w = 0; w < smaller(a->stride, a->width); w++)
-                backward_phase(a, dy_plane, r, dy, h + down, last, w, image + down * line);
-        if (by_lines) LS_NAME(ls_conv2d_finish_gradient)(&in, &out, shard, x_plane, x, h, last, image);
+                backward_phase(a, dy_plane, r, dy, h + down, last, w, next, image + down * line);
+        if (!by_lines) continue;
+        /* one band late: while the processor still multiplies for this one */
+        LS_NAME(ls_conv2d_finish_gradient)(&in, &out, shard, x_plane, x, done, h, r->image + done * line);
+        done = h;
     }
-    if (!by_lines) LS_NAME(ls_conv2d_finish_gradient)(&in, &out, shard, x_plane, x, 0, a->height, r->image);
+    LS_NAME(ls_conv2d_finish_gradient)(&in, &out, shard, x_plane, x, done, a->height, r->image + done * line);
 }
 
 /* --- weight gradient
@@ -343,6 +380,11 @@ static void backward_shard(const ls_conv2d_args *a, const ls_shards *shards, int
     const int64_t together = images_together(a), x_size = ls_conv2d_plane_size(&x),
                   dy_size = ls_conv2d_plane_size(&dy);
     const bool goes_back = a->dx.dz || a->dx.dresidual;
+    const int64_t y_count = a->out_height * a->out_width * a->outputs;
+    const int64_t x_count = a->height * a->width * a->inputs;
+    const int64_t counts[LS_CONV2D_RANGES] = {x_count, y_count, y_count, x_count};
+    const int64_t steps = divide_up(a->height, backward_together(a)) * ls_conv2d_groups(a->inputs) * taps(a) *
+                          ls_conv2d_groups(a->outputs);
     float *sums = a->shard_gradients ? (float *)a->shard_gradients + s * shard_elements(a) : NULL;
     ls_prologue stored = {.pixels = a->in.pixels, .channels = a->in.channels, .x = a->in.stored};
     const ls_prologue *in = a->in.stored ? &stored : &a->in;
@@ -353,8 +395,12 @@ static void backward_shard(const ls_conv2d_args *a, const ls_shards *shards, int
             const ls_grad_prologue dy_row = LS_NAME(ls_conv2d_grad_prologue_from)(&a->dy, n + m);
             LS_NAME(ls_conv2d_load)(&row, &x, r->plain, r->x + m * x_size);
             LS_NAME(ls_conv2d_load_gradient)(&dy_row, &dy, r->dy + m * dy_size);
-            if (goes_back) backward_image(a, &x, &dy, r, s, n + m, r->x + m * x_size, r->dy + m * dy_size);
             if (sums && a->dbias) add_bias_gradient(a, &dy, r->dy + m * dy_size, sums + weight_elements(a));
+            if (!goes_back) continue;
+            ls_conv2d_ahead next = {0};
+            if (n + m + 1 < shards->start[s + 1])
+                next = behind((const void *const[LS_CONV2D_RANGES]){row.x, dy_row.dz, dy_row.a ? dy_row.y : NULL, a->dx.dz ? (float *)a->dx.dz + (n + m) * x_count : NULL}, counts, steps);
+            backward_image(a, &x, &dy, r, s, n + m, &next, r->x + m * x_size, r->dy + m * dy_size);
         }
         if (sums) add_weight_gradient(a, &x, &dy, r, images, sums);
     }
