@@ -27,8 +27,7 @@ static void *must(void *p) {
     return p;
 }
 
-/* --- the ceiling: 12 independent sums of one register each
- * ---------------------------------------------------------- */
+/* --- the ceiling: 12 independent sums of one register each ------------------------------------- */
 
 enum { CEILING_STEPS = 100000, SUMS = 12 };
 
@@ -74,9 +73,7 @@ static double (*const loops[])(void) = {portable_loop, avx2_loop, avx512_loop};
 static double (*const loops[])(void) = {portable_loop};
 #endif
 
-/* --- layers
- * ---------------------------------------------------------------------------------------------------------
- */
+/* --- layers ------------------------------------------------------------------------------------ */
 
 enum { BATCH = 64, SHARDS = 4 };
 

@@ -22,8 +22,8 @@ ALWAYS_INLINE void store_lanes(float *p, sixteen x, int64_t n) {
         store16_first(p, x, n);
 }
 
-/* Goes along the pixels of a line of an image in a plane. Like the planes below it is passed by value, so that the
- * compiler sees that no store changes it. */
+/* Goes along the pixels of a line of an image in a plane. Like the planes below it is passed by value, so
+ * that the compiler sees that no store changes it. */
 typedef struct walk {
     int64_t at; /* floats from the line's beginning */
     int64_t phase, phases, stride;
@@ -43,8 +43,7 @@ ALWAYS_INLINE walk next_pixel(walk w) {
     return w;
 }
 
-/* --- prologues
- * ---------------------------------------------------------------------------------------------------- */
+/* --- prologues --------------------------------------------------------------------------------- */
 
 typedef struct affine {
     sixteen mean, scale, shift;
@@ -65,8 +64,8 @@ ALWAYS_INLINE sixteen apply(affine a, sixteen x) {
 }
 
 /* n channels from number `at` of all pixels; constants after inlining for the case that matters. */
-ALWAYS_INLINE void load_group(const ls_prologue *p, ls_conv2d_plane plane, int64_t at, int64_t n,
-                              bool norm, bool residual, bool relu, float *to) {
+ALWAYS_INLINE void load_group(const ls_prologue *p, ls_conv2d_plane plane, int64_t at, int64_t n, bool norm,
+                              bool residual, bool relu, float *to) {
     const affine a = load_affine(&p->norm, at, n), b = load_affine(&p->residual_norm, at, n);
     const float *x = (const float *)p->x + at, *r = residual ? (const float *)p->residual + at : NULL;
     for (int64_t h = 0; h < plane.height; h++) {
@@ -144,8 +143,7 @@ void LS_NAME(ls_conv2d_load_gradient)(const ls_grad_prologue *p, const ls_conv2d
     }
 }
 
-/* --- epilogues
- * ---------------------------------------------------------------------------------------------------- */
+/* --- epilogues --------------------------------------------------------------------------------- */
 
 /* Two sums of a group of channels of a shard: in registers while a few lines go by. */
 typedef struct sums {
@@ -241,8 +239,8 @@ ALWAYS_INLINE float *offset(void *base, int64_t at) {
     return base ? (float *)base + at : NULL;
 }
 
-ALWAYS_INLINE void back_group(way_back b, int64_t at, int64_t n, bool relu, bool accumulate,
-                              bool summed, bool residual, const float *dx) {
+ALWAYS_INLINE void back_group(way_back b, int64_t at, int64_t n, bool relu, bool accumulate, bool summed,
+                              bool residual, const float *dx) {
     const ls_prologue p = b.p;
     const int64_t channels = p.channels;
     const sixteen mean = p.norm.mean ? load_lanes((const float *)p.norm.mean + at, n) : zero16();
@@ -256,8 +254,7 @@ ALWAYS_INLINE void back_group(way_back b, int64_t at, int64_t n, bool relu, bool
     for (int64_t h = b.first; h < b.last; h++) {
         const float *t = b.x + (b.plane.top + h) * ls_conv2d_plane_line(&b.plane);
         walk w = walk_from(b.plane);
-        for (int64_t j = 0; j < b.plane.width;
-             j++, i += channels, dx += b.pitch, w = next_pixel(w)) {
+        for (int64_t j = 0; j < b.plane.width; j++, i += channels, dx += b.pitch, w = next_pixel(w)) {
             sixteen g = load16(dx);
             if (relu) g = where_positive16(load16(t + w.at), g);
             const sixteen v = store_gradient(offset(b.e.dz, i), accumulate, g, n);
@@ -297,9 +294,7 @@ void LS_NAME(ls_conv2d_finish_gradient)(const ls_prologue *p, const ls_grad_epil
     }
 }
 
-/* --- rows
- * ---------------------------------------------------------------------------------------------------------
- */
+/* --- rows -------------------------------------------------------------------------------------- */
 
 static const float *advance(const void *base, int64_t by) {
     return base ? (const float *)base + by : NULL;

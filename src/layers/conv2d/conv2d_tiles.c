@@ -4,8 +4,7 @@
 
 enum { LANES = LS_CONV2D_LANES, TAPS = LS_CONV2D_TILE_TAPS };
 
-/* --- forward and input gradient
- * --------------------------------------------------------------------------------------
+/* --- forward and input gradient ----------------------------------------------------------------
  *
  * A tile is RUNS x RUN pixels: RUNS places, from each of which RUN neighbours. With AVX-512 28 sums and a
  * register of weights take 29 of the 32 registers, and a pixel comes from memory by the multiplication
@@ -28,7 +27,8 @@ static inline void fetch(ls_conv2d_ahead *a) {
     enum { LINE = 64 };
     int64_t lines = a->lines;
     for (int i = 0; i < LS_CONV2D_RANGES && lines > 0; i++)
-        for (; lines > 0 && a->range[i].bytes > 0; lines--, a->range[i].from += LINE, a->range[i].bytes -= LINE)
+        for (; lines > 0 && a->range[i].bytes > 0;
+             lines--, a->range[i].from += LINE, a->range[i].bytes -= LINE)
             if (i == LS_CONV2D_WRITTEN)
                 __asm__ volatile("prefetchw %0" : : "m"(*a->range[i].from));
             else
@@ -80,8 +80,9 @@ typedef void (*tile_function)(const tile *t);
 #define TILES_14(X, n) TILES_9(X, n) X(n, 10) X(n, 11) X(n, 12) X(n, 13) X(n, 14)
 #define TILES_28(X, n)                                                                                       \
     TILES_14(X, n)                                                                                           \
-    X(n, 15) X(n, 16) X(n, 17) X(n, 18) X(n, 19) X(n, 20) X(n, 21) X(n, 22) X(n, 23) X(n, 24) X(n, 25)       \
-        X(n, 26) X(n, 27) X(n, 28)
+    X(n, 15)                                                                                                 \
+    X(n, 16) X(n, 17) X(n, 18) X(n, 19) X(n, 20) X(n, 21) X(n, 22) X(n, 23) X(n, 24) X(n, 25) X(n, 26)       \
+        X(n, 27) X(n, 28)
 #define NAME(runs, run) tile_##runs##_##run,
 
 TILES_28(TILE, 1)
@@ -132,8 +133,7 @@ void LS_NAME(ls_conv2d_multiply)(const ls_conv2d_product *p, int64_t lines, int6
 
 #endif
 
-/* --- weight gradient
- * -------------------------------------------------------------------------------------------------
+/* --- weight gradient ---------------------------------------------------------------------------
  *
  * A tile is taps x channels rows of sums: with AVX-512 at most 3 x 8 = 24 of one register, 24 multiply-adds
  * for 25 loads; with AVX2 at most 6 of two, 12 multiply-adds in 6 cycles for 8 loads. */

@@ -15,8 +15,8 @@ typedef struct ls_conv2d_step {
     int64_t from, weights, count; /* from the pixel at hand; in the packed weights; terms */
 } ls_conv2d_step;
 
-/* What will soon be read and, range LS_CONV2D_WRITTEN, written: it is fetched into the caches a few lines at each step,
- * since whoever takes it up would have nothing to do while it waits. */
+/* What will soon be read and, range LS_CONV2D_WRITTEN, written: it is fetched into the caches a few lines at
+ * each step, since whoever takes it up would have nothing to do while it waits. */
 enum { LS_CONV2D_WRITTEN = 3, LS_CONV2D_RANGES };
 
 typedef struct ls_conv2d_ahead {

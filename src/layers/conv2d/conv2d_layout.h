@@ -1,0 +1,76 @@
+/* How the vector kernels of the convolution lay out images and weights. */
+#ifndef LOCKSTEP_LAYERS_CONV2D_LAYOUT_H
+#define LOCKSTEP_LAYERS_CONV2D_LAYOUT_H
+
+#include <stdbool.h>
+
+#include "layers/conv2d/conv2d.h"
+#include "layers/conv2d/conv2d_passes.h"
+
+enum { LANES = 16 };
+
+static inline int64_t smaller(int64_t a, int64_t b) {
+    return a < b ? a : b;
+}
+static inline int64_t larger(int64_t a, int64_t b) {
+    return a > b ? a : b;
+}
+
+static inline int64_t divide_up(int64_t a, int64_t b) {
+    return (a + b - 1) / b;
+}
+
+/* Rounded towards minus infinity. */
+static inline int64_t divide_down(int64_t a, int64_t b) {
+    return a >= 0 ? a / b : -divide_up(-a, b);
+}
+
+static inline int64_t taps(const ls_conv2d_args *a) {
+    return a->kernel_h * a->kernel_w;
+}
+
+static inline ls_conv2d_plane plane_of_x(const ls_conv2d_args *a) {
+    const int64_t lines = (a->out_height - 1) * a->stride + a->kernel_h;
+    const int64_t columns = (a->out_width - 1) * a->stride + a->kernel_w;
+    return (ls_conv2d_plane){.height = a->height,
+                             .width = a->width,
+                             .channels = a->inputs,
+                             .top = a->pad,
+                             .left = a->pad,
+                             .lines = larger(a->pad + a->height, lines),
+                             .columns = divide_up(larger(a->pad + a->width, columns), a->stride),
+                             .phases = a->stride};
+}
+
+/* Pixel h of dx' reads lines (h + pad - u) / stride of dy, some of them outside. */
+static inline ls_conv2d_plane plane_of_dy(const ls_conv2d_args *a) {
+    const int64_t top = larger(0, -divide_down(a->pad - a->kernel_h + 1, a->stride));
+    const int64_t left = larger(0, -divide_down(a->pad - a->kernel_w + 1, a->stride));
+    return (ls_conv2d_plane){.height = a->out_height,
+                             .width = a->out_width,
+                             .channels = a->outputs,
+                             .top = top,
+                             .left = left,
+                             .lines = top + larger(a->out_height, (a->height - 1 + a->pad) / a->stride + 1),
+                             .columns = left + larger(a->out_width, (a->width - 1 + a->pad) / a->stride + 1),
+                             .phases = 1};
+}
+
+static inline int64_t packed_panel(const ls_conv2d_args *a, bool transposed) {
+    return taps(a) * (transposed ? a->outputs : a->inputs) * LANES;
+}
+
+static inline int64_t packed_size(const ls_conv2d_args *a, bool transposed) {
+    return ls_conv2d_groups(transposed ? a->inputs : a->outputs) * packed_panel(a, transposed);
+}
+
+/* Of a shard: the weights' as [panels][taps][inputs][16], then the bias's as [panels][16]. */
+static inline int64_t weight_elements(const ls_conv2d_args *a) {
+    return packed_size(a, false);
+}
+
+static inline int64_t shard_elements(const ls_conv2d_args *a) {
+    return weight_elements(a) + ls_conv2d_groups(a->outputs) * LANES;
+}
+
+#endif

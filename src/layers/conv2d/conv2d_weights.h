@@ -1,0 +1,24 @@
+/* The weight gradient of the vector kernels of the convolution: the backward pass adds it up for every shard,
+ * and the pieces over parts add those of the shards. */
+#ifndef LOCKSTEP_LAYERS_CONV2D_WEIGHTS_H
+#define LOCKSTEP_LAYERS_CONV2D_WEIGHTS_H
+
+#include "layers/conv2d/conv2d_layout.h"
+
+/* Pixels whose products are added while the sums of a tile are in registers. */
+enum { LS_CONV2D_GRADIENT_PIXELS = 200 };
+
+/* Adds the products of x' and dy of so many images, planes side by side, to the sums of a shard
+ * (conv2d_layout.h). */
+void LS_NAME(ls_conv2d_add_weight_gradient)(const ls_conv2d_args *a, const float *x, const float *dy,
+                                            int64_t images, float *sums);
+/* Adds dy of an image to those of the bias. */
+void LS_NAME(ls_conv2d_add_bias_gradient)(const ls_conv2d_args *a, const float *dy, float *sums);
+
+/* As ls_conv2d_kernels has them. */
+int64_t LS_NAME(ls_conv2d_weight_grad_parts)(const ls_conv2d_args *a);
+size_t LS_NAME(ls_conv2d_weight_grad_scratch)(void);
+void LS_NAME(ls_conv2d_weight_grad)(const ls_conv2d_args *a, const ls_shards *shards, int64_t first,
+                                    int64_t last, void *scratch);
+
+#endif
