@@ -46,6 +46,10 @@ static ls_status compare_newest(const ls_saved_model *a, const ls_saved_model *b
 }
 
 static ls_status check_kinds(const ls_subject *a, const ls_subject *b) {
+    for (int i = 0; i < 2; i++)
+        if ((i == 0 ? a : b)->result)
+            return ls_fail(LS_USAGE, "diff: %s is of eval or attack; expected two checkpoints or two runs",
+                           (i == 0 ? a : b)->path);
     bool file_a = a->kind == LS_SUBJECT_CHECKPOINT, file_b = b->kind == LS_SUBJECT_CHECKPOINT;
     if (file_a != file_b)
         return ls_fail(LS_USAGE,

@@ -9,4 +9,10 @@
 void ls_report_text(const ls_subject *subject, FILE *out);
 void ls_report_json(const ls_subject *subject, FILE *out);
 
+/* Text of several lines, each moved to the right. */
+void ls_report_indented(const char *text, FILE *out);
+/* The same of what eval or attack wrote. */
+void ls_result_report_text(const ls_saved_result *result, FILE *out);
+void ls_result_report_json(const ls_saved_result *result, FILE *out);
+
 #endif

@@ -118,7 +118,9 @@ static void write_metrics(ls_json *json, const char *key, const ls_metrics_file 
 
 void ls_report_json(const ls_subject *subject, FILE *out) {
     ls_json json = {.out = out};
-    if (subject->kind == LS_SUBJECT_CHECKPOINT) {
+    if (subject->result) {
+        ls_result_report_json(subject->result, out);
+    } else if (subject->kind == LS_SUBJECT_CHECKPOINT) {
         write_model(&json, NULL, subject->model);
     } else if (subject->kind == LS_SUBJECT_METRICS) {
         write_metrics(&json, NULL, subject->metrics);

@@ -6,8 +6,7 @@
 #include "inspect/summary.h"
 #include "io/hdf5.h"
 
-/* Text of several lines, each moved to the right. */
-static void print_indented(const char *text, FILE *out) {
+void ls_report_indented(const char *text, FILE *out) {
     while (*text) {
         int length = (int)strcspn(text, "\n");
         fprintf(out, "    %.*s\n", length, text);
@@ -51,7 +50,7 @@ static void print_model(const ls_saved_model *model, FILE *out) {
     fprintf(out, "  tensors          %d\n", model->state.count);
     print_tensors(&model->state, out);
     fprintf(out, "  configuration\n");
-    print_indented(model->yaml, out);
+    ls_report_indented(model->yaml, out);
 }
 
 /* --- metrics
@@ -109,10 +108,11 @@ static void print_metrics(const ls_metrics_file *m, FILE *out) {
         fprintf(out, "  test             not yet\n");
     print_trail(&m->trail, out);
     fprintf(out, "  configuration\n");
-    print_indented(m->config, out);
+    ls_report_indented(m->config, out);
 }
 
 void ls_report_text(const ls_subject *subject, FILE *out) {
+    if (subject->result) ls_result_report_text(subject->result, out);
     if (subject->kind == LS_SUBJECT_RUN) fprintf(out, "run %s\n", subject->path);
     if (subject->metrics)
         print_metrics(subject->metrics, out);

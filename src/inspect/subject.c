@@ -29,6 +29,8 @@ static ls_status kind_of_file(const char *path, ls_subject_kind *kind) {
          checkpoint = sealed && ls_seal_is(head, "checkpoint");
     *kind = metrics || (!checkpoint && ends_with(path, "metrics.h5")) ? LS_SUBJECT_METRICS
                                                                       : LS_SUBJECT_CHECKPOINT;
+    if (sealed && ls_seal_is(head, LS_EVALUATION_KIND)) *kind = LS_SUBJECT_EVALUATION;
+    if (sealed && ls_seal_is(head, LS_ATTACK_KIND)) *kind = LS_SUBJECT_ATTACK;
     return LS_OK;
 }
 
@@ -71,6 +73,10 @@ ls_status ls_subject_read(const char *path, ls_subject *subject) {
         status = kind_of_file(path, &subject->kind);
         if (status == LS_OK && subject->kind == LS_SUBJECT_METRICS)
             status = ls_metrics_file_read(path, &subject->metrics);
+        else if (status == LS_OK && subject->kind == LS_SUBJECT_EVALUATION)
+            status = ls_saved_result_open(path, LS_EVALUATION_KIND, &subject->result);
+        else if (status == LS_OK && subject->kind == LS_SUBJECT_ATTACK)
+            status = ls_saved_result_open(path, LS_ATTACK_KIND, &subject->result);
         else if (status == LS_OK)
             status = ls_saved_model_open(path, &subject->model);
     }
@@ -81,4 +87,5 @@ ls_status ls_subject_read(const char *path, ls_subject *subject) {
 void ls_subject_destroy(ls_subject *subject) {
     ls_metrics_file_destroy(&subject->metrics);
     ls_saved_model_destroy(&subject->model);
+    ls_saved_result_destroy(&subject->result);
 }

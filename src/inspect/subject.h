@@ -1,17 +1,20 @@
-/* What a path on the command line leads to: a checkpoint, a metrics.h5, or a run folder with both. */
+/* What a path on the command line leads to: a checkpoint, a metrics.h5, a run folder with both, or a file
+ * that eval or attack wrote. */
 #ifndef LOCKSTEP_INSPECT_SUBJECT_H
 #define LOCKSTEP_INSPECT_SUBJECT_H
 
 #include "inspect/saved_model.h"
+#include "inspect/saved_result.h"
 #include "io/metrics_file.h"
 
-typedef enum ls_subject_kind { LS_SUBJECT_CHECKPOINT, LS_SUBJECT_METRICS, LS_SUBJECT_RUN } ls_subject_kind;
+typedef enum ls_subject_kind { LS_SUBJECT_CHECKPOINT, LS_SUBJECT_METRICS, LS_SUBJECT_RUN, LS_SUBJECT_EVALUATION, LS_SUBJECT_ATTACK } ls_subject_kind;
 
 typedef struct ls_subject {
     const char *path; /* the caller's */
     ls_subject_kind kind;
     ls_metrics_file *metrics; /* of a run: NULL if it has none yet */
     ls_saved_model *model;    /* of a run: its newest good checkpoint, NULL if it has none yet */
+    ls_saved_result *result;
 } ls_subject;
 
 /* Reads all of it. LS_BAD_DATA with the file's name: not there, damaged, or a folder without a run;

@@ -134,11 +134,13 @@ ls_status ls_h5_visit_names(const ls_h5_file *file, const char *group,
                             ls_status (*visit)(void *client, const char *name), void *client);
 /* The record says what is expected and has room for it (checkpoint.h). */
 ls_status ls_h5_read_record(const ls_h5_file *file, ls_record *record);
+/* Dimensions of a record whose bytes are there; -1: there is no such record that could be read. */
+int ls_h5_shape(const ls_h5_file *file, const char *path, int64_t shape[4]);
 /* Length of a 1-d record; -1: there is no such record that could be read. */
 int64_t ls_h5_length(const ls_h5_file *file, const char *path);
 /* *text is NUL-terminated, ls_h5_text_ok(), freed with free(). */
 ls_status ls_h5_read_text(const ls_h5_file *file, const char *path, char **text);
-/* An attribute of a group, exactly a u64 scalar of at most `limit`. */
+/* An attribute of a group ("": the root), exactly a u64 scalar of at most `limit`. */
 ls_status ls_h5_read_u64(const ls_h5_file *file, const char *group, const char *name, uint64_t limit,
                          uint64_t *value);
 /* Likewise an f64 scalar; *there = 0 if the group has no such attribute. */

@@ -147,7 +147,7 @@ static ls_status open_object(const ls_h5_file *file, const char *path, H5I_type_
                              hid_t *object) {
     ls_status status = LS_OK;
     LS_TRY(check_links(file, path));
-    LS_H5(status, done, LS_BAD_DATA, file->path, *object = H5Oopen(file->id, path, H5P_DEFAULT));
+    LS_H5(status, done, LS_BAD_DATA, file->path, *object = H5Oopen(file->id, *path ? path : "/", H5P_DEFAULT));
     if (H5Iget_type(*object) != kind)
         status = ls_fail(LS_BAD_DATA, "%s: %s: found another kind of object, expected a %s", file->path, path,
                          expected);
@@ -349,17 +349,21 @@ done:
     return status;
 }
 
-int64_t ls_h5_length(const ls_h5_file *file, const char *path) {
+int ls_h5_shape(const ls_h5_file *file, const char *path, int64_t shape[4]) {
     hid_t dataset = 0, space = 0;
     int dims = -1;
-    int64_t shape[4] = {0}, length = -1;
-    if (open_object(file, path, H5I_DATASET, "dataset", &dataset) == LS_OK &&
-        (space = H5Dget_space(dataset)) >= 0 && shape_of(file, space, &dims, shape) == LS_OK && dims == 1 &&
-        bytes_within(file, LS_RECORD_F32, 1, shape) >= 0)
-        length = shape[0];
+    if (open_object(file, path, H5I_DATASET, "dataset", &dataset) != LS_OK ||
+        (space = H5Dget_space(dataset)) < 0 || shape_of(file, space, &dims, shape) != LS_OK ||
+        bytes_within(file, LS_RECORD_F32, dims, shape) < 0)
+        dims = -1;
     ls_h5_close_id(space);
     ls_h5_close_id(dataset);
-    return length;
+    return dims;
+}
+
+int64_t ls_h5_length(const ls_h5_file *file, const char *path) {
+    int64_t shape[4];
+    return ls_h5_shape(file, path, shape) == 1 ? shape[0] : -1;
 }
 
 /* ---- texts and attributes ---- */

@@ -6,8 +6,7 @@
 #include "layers/input/input.h"
 #include "train/eval.h"
 #include "train/outcomes.h"
-
-enum { LS_MAX_EPSILONS = 64 };
+#include "train/result_file.h"
 
 typedef struct ls_attack_options {
     double epsilon[LS_MAX_EPSILONS]; /* increasing */
@@ -41,7 +40,5 @@ typedef struct ls_attack_result {
 void ls_attack_print_text(const ls_attack_result *result);
 void ls_attack_print_json(const ls_attack_result *result);
 ls_status ls_attack_write_file(const ls_attack_result *result, const char *path);
-
-#define LS_ATTACK_KIND "attack"
 
 #endif

@@ -8,7 +8,6 @@
 #include "train/result_file.h"
 #include "train/scores.h"
 
-#define KIND "evaluation"
 enum { VALIDATION, TEST, PARTS };
 
 static void print_text(const ls_restored *r, const ls_scores *parts) {
@@ -39,10 +38,10 @@ static void print_json(const ls_restored *r, const ls_scores *parts) {
 
 static ls_status write_file(const ls_restored *r, const ls_scores *parts, const char *path) {
     ls_h5_file *file;
-    LS_TRY(ls_result_file_create(path, KIND, r, &file));
+    LS_TRY(ls_result_file_create(path, LS_EVALUATION_KIND, r, &file));
     ls_status status = LS_OK;
     for (int i = 0; i < PARTS && status == LS_OK; i++) status = ls_scores_write_hdf5(&parts[i], file);
-    if (status == LS_OK) status = ls_result_file_commit(file, KIND);
+    if (status == LS_OK) status = ls_result_file_commit(file, LS_EVALUATION_KIND);
     ls_h5_discard(&file);
     return status;
 }
@@ -73,7 +72,7 @@ static ls_status evaluate(const ls_restored *r, const ls_look *look) {
 ls_status ls_eval(ls_comm *comm, const ls_look *look) {
     ls_restored restored;
     if (look->output)
-        LS_TRY(ls_comm_agree(comm, comm->rank == 0 ? ls_result_file_check(look->output, KIND) : LS_OK));
+        LS_TRY(ls_comm_agree(comm, comm->rank == 0 ? ls_result_file_check(look->output, LS_EVALUATION_KIND) : LS_OK));
     LS_TRY(ls_restore(comm, "eval", look->checkpoint, look->overrides, look->override_count, &restored));
     ls_status status = evaluate(&restored, look);
     ls_restored_destroy(&restored);

@@ -3,12 +3,10 @@
 #include <stdio.h>
 #include <unistd.h>
 
-enum { FORMAT_VERSION = 1 };
-
 ls_status ls_result_file_check(const char *path, const char *kind) {
     ls_h5_file *file = NULL;
     if (access(path, F_OK) != 0) return LS_OK;
-    ls_status status = ls_h5_open(path, kind, FORMAT_VERSION, &file);
+    ls_status status = ls_h5_open(path, kind, LS_RESULT_FILE_VERSION, &file);
     ls_h5_discard(&file);
     if (status == LS_BAD_DATA)
         return ls_fail(LS_USAGE, "--output %s: exists and is no file of kind \"%s\"; it is left alone", path,
@@ -22,7 +20,7 @@ ls_status ls_result_file_create(const char *path, const char *kind, const ls_res
     snprintf(format, sizeof format, "lockstep %s", kind);
     LS_TRY(ls_h5_create(path, file));
     LS_TRY_GOTO(status, failed, ls_h5_attribute_text(*file, "", "format", format));
-    LS_TRY_GOTO(status, failed, ls_h5_attribute_u64(*file, "", "format_version", FORMAT_VERSION));
+    LS_TRY_GOTO(status, failed, ls_h5_attribute_u64(*file, "", "format_version", LS_RESULT_FILE_VERSION));
     LS_TRY_GOTO(status, failed, ls_h5_attribute_u64(*file, "", "step", r->mark.step));
     LS_TRY_GOTO(status, failed, ls_h5_attribute_u64(*file, "", "fingerprint", r->mark.fingerprint));
     LS_TRY_GOTO(status, failed, ls_h5_attribute_text(*file, "", "data_set", r->trainer->data.name));
@@ -35,5 +33,5 @@ failed:
 }
 
 ls_status ls_result_file_commit(ls_h5_file *file, const char *kind) {
-    return ls_h5_commit(file, kind, FORMAT_VERSION);
+    return ls_h5_commit(file, kind, LS_RESULT_FILE_VERSION);
 }

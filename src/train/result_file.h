@@ -7,6 +7,10 @@
 #include "io/hdf5.h"
 #include "train/restore.h"
 
+#define LS_EVALUATION_KIND "evaluation"
+#define LS_ATTACK_KIND     "attack"
+enum { LS_RESULT_FILE_VERSION = 1, LS_MAX_EPSILONS = 64, LS_WORST_MISTAKES = 10 };
+
 /* Begins a file of this kind ("evaluation", "attack"). Local; rank 0 calls it. */
 ls_status ls_result_file_create(const char *path, const char *kind, const ls_restored *restored,
                                 ls_h5_file **file);

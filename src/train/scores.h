@@ -5,8 +5,7 @@
 #include "io/hdf5.h"
 #include "io/json.h"
 #include "train/outcomes.h"
-
-enum { LS_WORST_MISTAKES = 10 };
+#include "train/result_file.h"
 
 typedef struct ls_scores {
     const char *name; /* "validation", "test" */

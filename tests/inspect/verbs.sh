@@ -156,4 +156,16 @@ for subject in one one/metrics.h5 one/checkpoint-25.h5 begun; do
   "$PYTHON" -E -s "$HERE/check_json.py" said "$subject" || fail "inspect --json $subject"
 done
 
+# --- inspect of what eval and attack wrote: what they said themselves
+for verb in eval attack; do
+  "$BINARY" $verb one/checkpoint-25.h5 data="$DATA" comm=self --json --output "$verb.h5" >"$verb.json" 2>said ||
+    fail "$verb: $(cat said)"
+  expect 0 "seal             verified" "checkpoint       step 25, fingerprint " -- inspect "$verb.h5"
+  expect 0 -- inspect --json "$verb.h5"
+  "$PYTHON" -E -s "$HERE/check_result.py" said "$verb.json" || fail "inspect --json $verb.h5"
+  expect 2 "diff: $verb.h5 is of eval or attack" -- diff one "$verb.h5"
+  { head -c 5000 "$verb.h5"; printf x; tail -c +5002 "$verb.h5"; } >bad.h5
+  expect 78 "bad.h5: damaged: found digest" -- inspect bad.h5
+done
+
 ((FAILURES == 0)) && echo "all as expected"
