@@ -163,6 +163,12 @@ static void sizes(void **state) {
     check((shape){29, 31, 1, 2, 3, 3, 1, 1}, few, all);
     check((shape){2, 58, 1, 2, 1, 3, 2, 1}, few, all);
     check((shape){31, 7, 3, 2, 3, 3, 1, 1}, few, all);
+    check((shape){28, 28, 2, 3, 3, 3, 2, 1}, few, all);
+    check((shape){13, 14, 3, 2, 3, 3, 2, 1}, few, all);
+    check((shape){6, 28, 2, 2, 5, 5, 1, 2}, few, all);
+    check((shape){9, 14, 2, 2, 5, 5, 1, 2}, few, all);
+    check((shape){9, 7, 2, 2, 5, 5, 1, 4}, few, all);
+    check((shape){1, 7, 2, 2, 3, 3, 1, 1}, few, all);
 }
 
 static void every_kernel(void **state) {

@@ -36,7 +36,19 @@ static inline void fetch(ls_conv2d_ahead *a) {
     if (lines == a->lines) a->lines = 0;
 }
 
-ALWAYS_INLINE void compute(const tile *t, int runs, int run) {
+/* The terms of a step for runs [first, last), of each pixels [left, right). */
+ALWAYS_INLINE void add_terms(sixteen (*sum)[RUN], const float *const *from, const float *w, int64_t count,
+                             int first, int last, int left, int right) {
+    for (int64_t c = 0; c < count; c++) {
+        const sixteen weights = load16(w + c * LANES);
+#pragma GCC unroll 6
+        for (int i = first; i < last; i++)
+            multiply_add16(sum[i] + left, right - left, from[i] + left * LANES + c, LANES, weights);
+    }
+}
+
+/* skipping: leave out what the steps say. */
+ALWAYS_INLINE void compute(const tile *t, int runs, int run, bool skipping) {
     const ls_conv2d_product *p = t->product;
     sixteen sum[RUNS][RUN];
 #pragma GCC unroll 6
@@ -48,10 +60,18 @@ ALWAYS_INLINE void compute(const tile *t, int runs, int run) {
         fetch(p->ahead);
 #pragma GCC unroll 6
         for (int i = 0; i < runs; i++) from[i] = p->from + step->from + t->from[i];
-        for (int64_t c = 0; c < step->count; c++) {
-            const sixteen weights = load16(w + c * LANES);
-#pragma GCC unroll 6
-            for (int i = 0; i < runs; i++) multiply_add16(sum[i], run, from[i] + c, LANES, weights);
+        switch (skipping ? step->skip : 0) {
+#define CASE(skip, first, last, left, right)                                                                 \
+    case skip:                                                                                               \
+        add_terms(sum, from, w, step->count, first, last, left, right);                                      \
+        break;
+#define CASES(lines, first, last)                                                                            \
+    CASE(lines, first, last, 0, run)                                                                         \
+    CASE(lines | LS_CONV2D_SKIP_FIRST_PIXEL, first, last, 1, run)                                            \
+    CASE(lines | LS_CONV2D_SKIP_LAST_PIXEL, first, last, 0, run - 1)
+            CASES(0, 0, runs)
+            CASES(LS_CONV2D_SKIP_FIRST_LINE, 1, runs)
+            CASES(LS_CONV2D_SKIP_LAST_LINE, 0, runs - 1)
         }
     }
 #pragma GCC unroll 6
@@ -70,7 +90,7 @@ typedef void (*tile_function)(const tile *t);
 
 #define TILE(runs, run)                                                                                      \
     static void tile_##runs##_##run(const tile *t) {                                                         \
-        compute(t, runs, run);                                                                               \
+        compute(t, runs, run, false);                                                                        \
     }
 
 #ifdef LS_FOR_AVX512
@@ -81,8 +101,9 @@ typedef void (*tile_function)(const tile *t);
 #define TILES_28(X, n)                                                                                       \
     TILES_14(X, n)                                                                                           \
     X(n, 15)                                                                                                 \
-    X(n, 16) X(n, 17) X(n, 18) X(n, 19) X(n, 20) X(n, 21) X(n, 22) X(n, 23) X(n, 24) X(n, 25) X(n, 26)       \
-        X(n, 27) X(n, 28)
+    X(n, 16)                                                                                                 \
+    X(n, 17)                                                                                                 \
+    X(n, 18) X(n, 19) X(n, 20) X(n, 21) X(n, 22) X(n, 23) X(n, 24) X(n, 25) X(n, 26) X(n, 27) X(n, 28)
 #define NAME(runs, run) tile_##runs##_##run,
 
 TILES_28(TILE, 1)
@@ -93,11 +114,30 @@ TILES_7(TILE, 4)
 static const tile_function tiles[RUNS][RUN] = {
     {TILES_28(NAME, 1)}, {TILES_14(NAME, 2)}, {TILES_9(NAME, 3)}, {TILES_7(NAME, 4)}};
 
+/* Of lines of 28, 14 and 7 pixels, where it pays. */
+#define SKIPPING(runs, run)                                                                                  \
+    static void skipping_##runs##_##run(const tile *t) {                                                     \
+        compute(t, runs, run, true);                                                                         \
+    }
+SKIPPING(1, 28)
+SKIPPING(2, 14)
+SKIPPING(3, 7)
+SKIPPING(4, 7)
+
+/* For whole lines. */
+static tile_function function_for(int64_t lines, int64_t pixels) {
+    if (pixels == 28) return skipping_1_28;
+    if (pixels == 14 && lines == 2) return skipping_2_14;
+    if (pixels == 7 && lines == 3) return skipping_3_7;
+    if (pixels == 7 && lines == 4) return skipping_4_7;
+    return tiles[lines - 1][pixels - 1];
+}
+
 void LS_NAME(ls_conv2d_multiply)(const ls_conv2d_product *p, int64_t lines, int64_t pixels) {
     tile t = {.product = p};
-    if (lines > 1) {
+    if (pixels <= RUN) {
         for (int64_t i = 0; i < lines; i++) t.from[i] = i * p->from_line, t.to[i] = i * p->to_line;
-        tiles[lines - 1][pixels - 1](&t);
+        function_for(lines, pixels)(&t);
         return;
     }
     for (int64_t left = (pixels + RUN - 1) / RUN, done = 0, n; left > 0; left--, done += n) {
@@ -146,6 +186,14 @@ enum { CHANNELS = 6 };
 #define TILE_CHANNELS(taps) (6 / (taps))
 #endif
 
+/* The products of the pixel at j for taps [first, last). */
+ALWAYS_INLINE void add_pixel(sixteen (*sum)[CHANNELS], int first, int last, int channels,
+                             const float *const *from, const float *dy, int64_t j) {
+    const sixteen d = load16(dy + j);
+#pragma GCC unroll 3
+    for (int t = first; t < last; t++) multiply_add16(sum[t], channels, from[t] + j, 1, d);
+}
+
 ALWAYS_INLINE void add_pixels(const ls_conv2d_gradient *g, int taps, int channels) {
     sixteen sum[TAPS][CHANNELS];
 #pragma GCC unroll 3
@@ -159,11 +207,12 @@ ALWAYS_INLINE void add_pixels(const ls_conv2d_gradient *g, int taps, int channel
             const float *from[TAPS];
 #pragma GCC unroll 3
             for (int t = 0; t < taps; t++) from[t] = g->from[t] + at;
-            for (int64_t j = 0; j < g->pixels * LANES; j += LANES) {
-                const sixteen d = load16(dy + j);
-#pragma GCC unroll 3
-                for (int t = 0; t < taps; t++) multiply_add16(sum[t], channels, from[t] + j, 1, d);
-            }
+            const int64_t end = g->pixels * LANES;
+            const int64_t first = taps == TAPS && g->skip_first ? LANES : 0;
+            const int64_t last = taps == TAPS && g->skip_last ? end - LANES : end;
+            if (first > 0) add_pixel(sum, 1, taps, channels, from, dy, 0);
+            for (int64_t j = first; j < last; j += LANES) add_pixel(sum, 0, taps, channels, from, dy, j);
+            if (last < end) add_pixel(sum, 0, taps - 1, channels, from, dy, last);
         }
 #pragma GCC unroll 3
     for (int t = 0; t < taps; t++)

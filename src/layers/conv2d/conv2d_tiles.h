@@ -4,14 +4,24 @@
 #ifndef LOCKSTEP_LAYERS_CONV2D_TILES_H
 #define LOCKSTEP_LAYERS_CONV2D_TILES_H
 
+#include <stdbool.h>
 #include <stdint.h>
 
 #include "core/real.h"
 
 enum { LS_CONV2D_LANES = 16, LS_CONV2D_TILE_PIXELS = 28, LS_CONV2D_TILE_LINES = 4, LS_CONV2D_TILE_TAPS = 3 };
 
+/* Pixels of a tile that meet nothing but zeros in a step. They may be left out: adding 0 w changes no sum. */
+enum {
+    LS_CONV2D_SKIP_FIRST_PIXEL = 1, /* of every line, or */
+    LS_CONV2D_SKIP_LAST_PIXEL = 2,
+    LS_CONV2D_SKIP_FIRST_LINE = 4, /* or */
+    LS_CONV2D_SKIP_LAST_LINE = 8
+};
+
 /* Terms that lie side by side: `count` channels of one tap. */
 typedef struct ls_conv2d_step {
+    int skip;
     int64_t from, weights, count; /* from the pixel at hand; in the packed weights; terms */
 } ls_conv2d_step;
 
@@ -57,6 +67,8 @@ typedef struct ls_conv2d_gradient {
     int taps;
     int64_t channels; /* at most 16 */
     int64_t images, lines, pixels;
+    /* Of three taps the first meets zeros at every line's first pixel, the third at its last. */
+    bool skip_first, skip_last;
     int64_t from_image, from_line, dy_image, dy_line;
     float *sums;
     int64_t sums_tap;

@@ -37,12 +37,27 @@ static void pack_weights(const ls_conv2d_args *a, bool transposed, float *to) {
         }
 }
 
+/* What a tap leaves out whose first and last line (or pixel) of a tile meet these of an image of that size.
+ */
+static int skipped(int64_t first, int64_t last, int64_t size, int if_first, int if_last) {
+    if (first < 0 || first >= size) return if_first;
+    return last < 0 || last >= size ? if_last : 0;
+}
+
+static int skipped_lines(int64_t first, int64_t last, int64_t height) {
+    return skipped(first, last, height, LS_CONV2D_SKIP_FIRST_LINE, LS_CONV2D_SKIP_LAST_LINE);
+}
+
+static int skipped_pixels(int64_t first, int64_t last, int64_t width) {
+    return skipped(first, last, width, LS_CONV2D_SKIP_FIRST_PIXEL, LS_CONV2D_SKIP_LAST_PIXEL);
+}
+
 /* The steps of one tap, group of channels by group; `from` for the first group. */
 static ls_conv2d_step *add_steps(ls_conv2d_step *step, const ls_conv2d_plane *plane, int64_t tap,
-                                 int64_t from) {
+                                 int64_t from, int skip) {
     for (int64_t c = 0; c < plane->channels; c += LANES, from += ls_conv2d_plane_group(plane))
-        *step++ =
-            (ls_conv2d_step){from, (tap * plane->channels + c) * LANES, smaller(LANES, plane->channels - c)};
+        *step++ = (ls_conv2d_step){skip, from, (tap * plane->channels + c) * LANES,
+                                   smaller(LANES, plane->channels - c)};
     return step;
 }
 
@@ -119,29 +134,43 @@ static int shard_at(const ls_conv2d_args *a, int first, int last, int i) {
 
 /* --- forward ----------------------------------------------------------------------------------- */
 
-static int64_t forward_steps(const ls_conv2d_args *a, const ls_conv2d_plane *plane, ls_conv2d_step *to) {
+/* The taps that n lines of y from i meet, from their first pixel's in the plane. */
+static int64_t forward_steps(const ls_conv2d_args *a, const ls_conv2d_plane *plane, int64_t i, int64_t n,
+                             ls_conv2d_step *to) {
     ls_conv2d_step *step = to;
-    for (int64_t u = 0; u < a->kernel_h; u++)
+    for (int64_t u = 0; u < a->kernel_h; u++) {
+        const int64_t line = i * a->stride + u - a->pad;
+        const int lines = skipped_lines(line, line + (n - 1) * a->stride, a->height);
+        if (n == 1 && lines) continue;
         for (int64_t v = 0; v < a->kernel_w; v++)
-            step = add_steps(step, plane, u * a->kernel_w + v,
-                             u * ls_conv2d_plane_line(plane) +
-                                 (v % a->stride * plane->columns + v / a->stride) * LANES);
+            step = add_steps(
+                step, plane, u * a->kernel_w + v,
+                u * ls_conv2d_plane_line(plane) + (v % a->stride * plane->columns + v / a->stride) * LANES,
+                lines | skipped_pixels(v - a->pad, (a->out_width - 1) * a->stride + v - a->pad, a->width));
+    }
     return step - to;
 }
 
+/* Do all taps of these lines of y meet lines of the image? */
+static bool all_inside(const ls_conv2d_args *a, int64_t i, int64_t n) {
+    return i * a->stride >= a->pad && (i + n - 1) * a->stride + a->kernel_h - a->pad <= a->height;
+}
+
 /* y of one image from the plane r->x. */
-static void forward_image(const ls_conv2d_args *a, const ls_conv2d_plane *plane, const room *r, int64_t steps,
-                          int shard, ls_conv2d_ahead *next, float *y) {
+static void forward_image(const ls_conv2d_args *a, const ls_conv2d_plane *plane, const room *r, int shard,
+                          ls_conv2d_ahead *next, float *y) {
     const int64_t together = ls_conv2d_lines_together(a->out_width);
     ls_conv2d_product p = {.from_line = a->stride * ls_conv2d_plane_line(plane),
                            .step = r->step,
-                           .steps = steps,
                            .to_line = a->out_width * a->outputs,
                            .to_pixel = a->outputs,
                            .ahead = next};
     int64_t waiting = 0;
+    bool inside = false; /* are the steps those of the middle of the image? */
     for (int64_t i = 0, n; i < a->out_height; i += n, y += n * p.to_line) {
         n = smaller(together, a->out_height - i);
+        if (!inside || !all_inside(a, i, n)) p.steps = forward_steps(a, plane, i, n, r->step);
+        inside = all_inside(a, i, n);
         p.from = r->x + i * p.from_line;
         p.weights = r->packed;
         for (int64_t k = 0; k < a->outputs; k += LANES, p.weights += packed_panel(a, false)) {
@@ -162,12 +191,11 @@ static void forward(const ls_conv2d_args *a, const ls_shards *shards, int first,
     room r;
     lay_out(a, scratch, &r);
     pack_weights(a, false, r.packed);
-    const int64_t steps = forward_steps(a, &plane, r.step);
     const int64_t x_count = a->height * a->width * a->inputs,
                   y_count = a->out_height * a->out_width * a->outputs;
     const int64_t counts[LS_CONV2D_RANGES] = {x_count, x_count, 0, y_count};
     const int64_t bands = divide_up(a->out_height, ls_conv2d_lines_together(a->out_width));
-    const int64_t all_steps = bands * ls_conv2d_groups(a->outputs) * steps;
+    const int64_t steps = bands * ls_conv2d_groups(a->outputs) * taps(a) * ls_conv2d_groups(a->inputs);
     clear(r.x, ls_conv2d_plane_size(&plane));
     for (int i = 0; i < last - first; i++) {
         const int s = shard_at(a, first, last, i);
@@ -178,27 +206,33 @@ static void forward(const ls_conv2d_args *a, const ls_shards *shards, int first,
             float *y = (float *)a->y + n * y_count;
             ls_conv2d_ahead next = {0};
             if (n + 1 < shards->start[s + 1])
-                next = behind((const void *const[LS_CONV2D_RANGES]){in.x, in.residual, NULL, y}, counts,
-                              all_steps);
-            forward_image(a, &plane, &r, steps, s, &next, y);
+                next =
+                    behind((const void *const[LS_CONV2D_RANGES]){in.x, in.residual, NULL, y}, counts, steps);
+            forward_image(a, &plane, &r, s, &next, y);
         }
     }
 }
 
 /* --- input gradient ---------------------------------------------------------------------------- */
 
-/* The taps that pixels (h, w), (h, w + stride), .. of dx' meet, from column 0 of the plane's line 0. */
-static int64_t backward_steps(const ls_conv2d_args *a, const ls_conv2d_plane *plane, int64_t h, int64_t w,
-                              ls_conv2d_step *to) {
+/* The taps that lines h, h + stride, .. (n of them) of dx' meet at pixels w, w + stride, .. (as many as fit),
+ * from the plane's first column of line h / stride. */
+static int64_t backward_steps(const ls_conv2d_args *a, const ls_conv2d_plane *plane, int64_t h, int64_t n,
+                              int64_t w, ls_conv2d_step *to) {
     ls_conv2d_step *step = to;
+    const int64_t pixels = divide_up(a->width - w, a->stride);
     for (int64_t u = 0; u < a->kernel_h; u++) {
         if ((h + a->pad - u) % a->stride != 0) continue;
+        const int64_t line = (h + a->pad - u) / a->stride;
+        const int lines = skipped_lines(line, line + n - 1, a->out_height);
+        if (n == 1 && lines) continue;
         for (int64_t v = 0; v < a->kernel_w; v++) {
             if ((w + a->pad - v) % a->stride != 0) continue;
-            const int64_t line = plane->top + (h + a->pad - u) / a->stride;
-            const int64_t column = plane->left + (w + a->pad - v) / a->stride;
+            const int64_t column = (w + a->pad - v) / a->stride;
             step = add_steps(step, plane, u * a->kernel_w + v,
-                             line * ls_conv2d_plane_line(plane) + column * LANES);
+                             (plane->top + line - h / a->stride) * ls_conv2d_plane_line(plane) +
+                                 (plane->left + column) * LANES,
+                             lines | skipped_pixels(column, column + pixels - 1, a->out_width));
         }
     }
     return step - to;
@@ -209,24 +243,29 @@ static int64_t backward_together(const ls_conv2d_args *a) {
     return a->stride * ls_conv2d_lines_together(divide_up(a->width, a->stride));
 }
 
+/* Do all taps of these lines of dx' meet lines of dy, with stride 1? */
+static bool backward_inside(const ls_conv2d_args *a, int64_t h, int64_t last) {
+    return h + a->pad - a->kernel_h + 1 >= 0 && last - 1 + a->pad < a->out_height;
+}
+
 /* Every stride-th line of dx' from h, before `last`, every stride-th pixel from w, into `image`, which begins
  * with line h's first. */
 static void backward_phase(const ls_conv2d_args *a, const ls_conv2d_plane *plane, const room *r,
-                           const float *dy, int64_t h, int64_t last, int64_t w, ls_conv2d_ahead *next,
-                           float *image) {
-    const int64_t pitch = ls_conv2d_groups(a->inputs) * LANES;
-    ls_conv2d_product p = {.from = dy,
+                           const float *dy, int64_t h, int64_t last, int64_t w, int64_t steps,
+                           ls_conv2d_ahead *next, float *image) {
+    const int64_t pitch = ls_conv2d_groups(a->inputs) * LANES, lines = divide_up(last - h, a->stride);
+    ls_conv2d_product p = {.from = dy + h / a->stride * ls_conv2d_plane_line(plane),
                            .from_line = ls_conv2d_plane_line(plane),
                            .weights = r->packed,
                            .step = r->step,
-                           .steps = backward_steps(a, plane, h, w, r->step),
+                           .steps = steps,
                            .to_line = a->stride * a->width * pitch,
                            .to_pixel = a->stride * pitch,
                            .columns = LANES,
                            .ahead = next};
     for (int64_t c = 0; c < a->inputs; c += LANES, p.weights += packed_panel(a, true)) {
         p.to = image + w * pitch + c;
-        LS_NAME(ls_conv2d_multiply)(&p, divide_up(last - h, a->stride), divide_up(a->width - w, a->stride));
+        LS_NAME(ls_conv2d_multiply)(&p, lines, divide_up(a->width - w, a->stride));
     }
 }
 
@@ -238,13 +277,19 @@ static void backward_image(const ls_conv2d_args *a, const ls_conv2d_plane *x_pla
     const ls_grad_epilogue out = LS_NAME(ls_conv2d_grad_epilogue_from)(&a->dx, &a->in, n);
     const bool by_lines = LS_NAME(ls_conv2d_back_by_lines)(&in);
     const int64_t together = backward_together(a), line = a->width * ls_conv2d_groups(a->inputs) * LANES;
-    int64_t done = 0;
+    int64_t done = 0, steps = 0;
+    bool inside = false; /* are the steps those of the middle of an image without phases? */
     for (int64_t h = 0, last; h < a->height; h = last) {
         last = smaller(h + together, a->height);
         float *image = r->image + h * line;
+        const bool known = inside && backward_inside(a, h, last);
+        inside = a->stride == 1 && backward_inside(a, h, last);
         for (int64_t down = 0; down < smaller(a->stride, last - h); down++)
-            for (int64_t w = 0; w < smaller(a->stride, a->width); w++)
-                backward_phase(a, dy_plane, r, dy, h + down, last, w, next, image + down * line);
+            for (int64_t w = 0; w < smaller(a->stride, a->width); w++) {
+                const int64_t lines = divide_up(last - h - down, a->stride);
+                if (!known) steps = backward_steps(a, dy_plane, h + down, lines, w, r->step);
+                backward_phase(a, dy_plane, r, dy, h + down, last, w, steps, next, image + down * line);
+            }
         if (!by_lines) continue;
         /* one band late: while the processor still multiplies for this one */
         LS_NAME(ls_conv2d_finish_gradient)(&in, &out, shard, x_plane, x, done, h, r->image + done * line);

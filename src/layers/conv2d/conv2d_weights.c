@@ -15,6 +15,9 @@ static void add_taps(const ls_conv2d_args *a, const ls_conv2d_plane *plane, ls_c
                      const float *from, float *sums) {
     for (int64_t left = divide_up(a->kernel_w, LS_CONV2D_TILE_TAPS), v = 0; left > 0; left--, v += g->taps) {
         g->taps = (int)divide_up(a->kernel_w - v, left);
+        const int64_t end = (a->out_width - 1) * a->stride + 2 - a->pad; /* that the third tap meets last */
+        g->skip_first = v == 0 && a->pad == 1 && a->out_width > 1;
+        g->skip_last = v == 0 && end >= a->width && end - 1 < a->width && a->out_width > 1;
         for (int t = 0; t < g->taps; t++)
             g->from[t] = from + ((v + t) % a->stride * plane->columns + (v + t) / a->stride) * LANES;
         g->sums = sums + v * a->inputs * LANES;
@@ -36,14 +39,22 @@ void LS_NAME(ls_conv2d_add_weight_gradient)(const ls_conv2d_args *a, const float
                             .sums_tap = a->inputs * LANES};
     for (int64_t k = 0; k < ls_conv2d_groups(a->outputs); k++)
         for (int64_t i = 0; i < a->out_height; i += together) {
-            g.lines = smaller(together, a->out_height - i);
-            g.dy = dy + k * ls_conv2d_plane_group(&by) + (by.top + i) * g.dy_line + by.left * LANES;
+            const int64_t last = smaller(i + together, a->out_height);
             for (int64_t c = 0; c < ls_conv2d_groups(a->inputs); c++) {
                 g.channels = smaller(LANES, a->inputs - c * LANES);
-                for (int64_t u = 0; u < a->kernel_h; u++)
+                for (int64_t u = 0; u < a->kernel_h; u++) {
+                    /* the lines of dy whose line of x' lies inside */
+                    const int64_t above = divide_up(larger(0, a->pad - u), a->stride);
+                    const int64_t below = divide_down(a->height - 1 + a->pad - u, a->stride) + 1;
+                    const int64_t begin = larger(i, above), end = smaller(last, below);
+                    if (begin >= end) continue;
+                    g.lines = end - begin;
+                    g.dy =
+                        dy + k * ls_conv2d_plane_group(&by) + (by.top + begin) * g.dy_line + by.left * LANES;
                     add_taps(a, &from, &g,
-                             x + c * ls_conv2d_plane_group(&from) + i * g.from_line + u * x_line,
+                             x + c * ls_conv2d_plane_group(&from) + begin * g.from_line + u * x_line,
                              sums + (((k * a->kernel_h + u) * a->kernel_w) * a->inputs + c * LANES) * LANES);
+                }
             }
         }
 }
