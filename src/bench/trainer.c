@@ -18,7 +18,7 @@ static void make_image(uint64_t seed, uint32_t sample, uint8_t *image) {
     enum { PIXELS = MADE_SIZE * MADE_SIZE, BLOCKS = PIXELS / 4 };
     uint32_t words[PIXELS];
     const ls_rng rng = ls_rng_stream(seed, LS_RNG_TEST, 0, 0, sample);
-    ls_rng_blocks(&rng, 0, BLOCKS, words);
+    LS_NAME(ls_rng_blocks)(&rng, 0, BLOCKS, words);
     for (int i = 0; i < PIXELS; i++) {
         const int y = i / MADE_SIZE, x = i % MADE_SIZE;
         const bool inside = y >= 2 && y < 25 && x >= 2 && x < 25;

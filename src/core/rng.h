@@ -10,6 +10,8 @@
 
 #include <stdint.h>
 
+#include "core/real.h"
+
 typedef enum ls_rng_purpose {
     LS_RNG_SPLIT = 1, /* the permutation that cuts the data into training and validation */
     LS_RNG_ORDER,     /* the order of the samples of an epoch */
@@ -31,8 +33,9 @@ ls_rng ls_rng_stream(uint64_t seed, ls_rng_purpose purpose, uint32_t op, uint32_
 /* Four 32-bit words, uniform and independent. Local, pure. */
 void ls_rng_block(const ls_rng *rng, uint32_t block, uint32_t out[4]);
 
-/* Fills words[0 .. 4 blocks) with blocks first, first+1, ..; the same words as ls_rng_block, many at a time. */
-void ls_rng_blocks(const ls_rng *rng, uint32_t first, uint32_t blocks, uint32_t *words);
+/* Fills words[0 .. 4 blocks) with blocks first, first+1, ..; the same words as ls_rng_block, many at a time. For kernels
+ * of each tier (core/real.h). */
+void LS_NAME(ls_rng_blocks)(const ls_rng *rng, uint32_t first, uint32_t blocks, uint32_t *words);
 
 /* A word as a number of the open interval (0, 1): (word + 1/2) / 2^32, exact in double. */
 static inline double ls_rng_unit(uint32_t word) { return ((double)word + 0.5) * 0x1p-32; }

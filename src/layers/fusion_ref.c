@@ -64,7 +64,7 @@ static void activations(const ls_prologue *p, int64_t base, int64_t start, int64
 static void drop(const ls_dropout_mask *mask, int64_t row, int64_t start, int64_t n, real *restrict v) {
     uint32_t words[CHUNK];
     ls_rng rng = ls_rng_stream(mask->seed, LS_RNG_DROPOUT, mask->op, mask->step, mask->sample[row]);
-    ls_rng_blocks(&rng, (uint32_t)(start / 4), (uint32_t)((n + 3) / 4), words);
+    LS_NAME(ls_rng_blocks)(&rng, (uint32_t)(start / 4), (uint32_t)((n + 3) / 4), words);
     const uint32_t threshold = mask->threshold;
     const real scale = (real)mask->scale;
     for (int64_t i = 0; i < n; i++) {

@@ -8,6 +8,23 @@
 
 #include <string.h>
 
+#include "core/instruction_set.h"
+
+/* Many blocks, by each tier that this processor has. */
+typedef void (*many_blocks)(const ls_rng *rng, uint32_t first, uint32_t blocks, uint32_t *words);
+#ifdef __x86_64__
+void ls_rng_blocks_avx2(const ls_rng *rng, uint32_t first, uint32_t blocks, uint32_t *words);
+void ls_rng_blocks_avx512(const ls_rng *rng, uint32_t first, uint32_t blocks, uint32_t *words);
+static const many_blocks tier[] = {ls_rng_blocks_f32, ls_rng_blocks_avx2, ls_rng_blocks_avx512};
+#else
+static const many_blocks tier[] = {ls_rng_blocks_f32};
+#endif
+
+static int tiers(void) {
+    const int has = (int)ls_instruction_set_supported() + 1, most = sizeof tier / sizeof *tier;
+    return has < most ? has : most;
+}
+
 /* Random123, tests/kat_vectors, "philox4x32 10". */
 static void known_answers(void **state) {
     (void)state;
@@ -31,14 +48,16 @@ static void known_answers(void **state) {
         uint32_t one[4], many[8 * 4];
         ls_rng_block(&rng, counter[3], one);
         assert_memory_equal(one, cases[i].expected, sizeof one);
-        ls_rng_blocks(&rng, counter[3], 8, many);
-        assert_memory_equal(many, cases[i].expected, sizeof one);
+        for (int t = 0; t < tiers(); t++) {
+            tier[t](&rng, counter[3], 8, many);
+            assert_memory_equal(many, cases[i].expected, sizeof one);
+        }
     }
 }
 
 static void many_blocks_are_single_blocks(void **state) {
     (void)state;
-    enum { MOST = 37 };
+    enum { MOST = 37 }; /* groups of up to 16 */
     for (uint32_t trial = 0; trial < 2000; trial++) {
         uint32_t draw[4];
         ls_rng chooser = ls_rng_stream(1, LS_RNG_TEST, 0, 0, trial);
@@ -50,7 +69,7 @@ static void many_blocks_are_single_blocks(void **state) {
             trial % 3 == 0 ? 0xffffffffu - trial % 7 : draw[1]; /* also across the end of the counter */
         uint32_t many[4 * MOST + 1], one[4];
         many[4 * count] = 0xdeadbeef;
-        ls_rng_blocks(&rng, first, count, many);
+        tier[trial / 3 % (uint32_t)tiers()](&rng, first, count, many);
         for (uint32_t i = 0; i < count; i++) {
             ls_rng_block(&rng, first + i, one);
             assert_memory_equal(many + (size_t)4 * i, one, sizeof one);
@@ -86,7 +105,7 @@ static void unit_is_open_and_even(void **state) {
     enum { BLOCKS = 1 << 16 };
     static uint32_t words[4 * BLOCKS];
     ls_rng rng = ls_rng_stream(7, LS_RNG_TEST, 0, 0, 0);
-    ls_rng_blocks(&rng, 0, BLOCKS, words);
+    ls_rng_blocks_f32(&rng, 0, BLOCKS, words);
     double sum = 0, squares = 0, n = 4.0 * BLOCKS;
     for (int i = 0; i < 4 * BLOCKS; i++) {
         double u = ls_rng_unit(words[i]);

@@ -9,21 +9,24 @@
 #include <string.h>
 
 int main(void) {
+    const ls_backend *backend;
+    if (ls_backend_find("cpu", LS_FP32, &backend) != LS_OK) return 1;
+    const ls_augment_kernels *kernels = LS_KERNELS_OF(backend, ls_augment);
     int32_t size[2];
     double value[3];
     while (fread(size, sizeof size, 1, stdin) == 1 && fread(value, sizeof value, 1, stdin) == 1) {
         size_t count = (size_t)size[0] * (size_t)size[1];
         uint8_t *in = malloc(count), *out = malloc(count);
-        void *scratch = malloc(ls_augment_scratch(size[0], size[1]));
+        void *scratch = malloc(kernels->scratch_bytes(size[0], size[1]));
         int good = in && out && scratch && fread(in, 1, count, stdin) == count;
         for (int which = 0; good && which < 4; which++) {
             int all = which == 3;
             if (which == 0 || all)
-                ls_rotate_bicubic(in, size[0], size[1], value[0], out, scratch);
+                kernels->rotate(in, size[0], size[1], value[0], out, scratch);
             else
                 memcpy(out, in, count);
-            if (which == 1 || all) ls_brightness(out, count, value[1]);
-            if (which == 2 || all) ls_contrast(out, count, value[2]);
+            if (which == 1 || all) kernels->brightness(out, count, value[1]);
+            if (which == 2 || all) kernels->contrast(out, count, value[2]);
             good = fwrite(out, 1, count, stdout) == count;
         }
         free(in);

@@ -12,6 +12,8 @@
 #include <string.h>
 #include <xxhash.h>
 
+static const ls_augment_kernels *kernels; /* of the tier under test */
+
 enum { SIDE = 28, PIXELS = SIDE * SIDE };
 
 static const ls_augmentation published = {
@@ -31,11 +33,11 @@ static void fill(uint8_t *image, size_t count, uint32_t op) {
 /* Scratch of exactly the size asked for, at an address of no alignment, so that sanitizers see what goes
  * beyond. */
 static void rotate(const uint8_t *in, int height, int width, double degrees, uint8_t *out) {
-    size_t size = ls_augment_scratch(height, width);
+    size_t size = kernels->scratch_bytes(height, width);
     char *memory = malloc(size + 1);
     assert_non_null(memory);
     memset(memory, 0x5a, size + 1);
-    ls_rotate_bicubic(in, height, width, degrees, out, memory + 1);
+    kernels->rotate(in, height, width, degrees, out, memory + 1);
     free(memory);
 }
 
@@ -61,10 +63,10 @@ static void small_cases_are_pillows(void **state) {
     rotate(small, 5, 5, 360 - 17.5, out);
     assert_memory_equal(out, by_minus_17_5, sizeof out);
     memcpy(out, small, sizeof out);
-    ls_brightness(out, sizeof out, 1.2);
+    kernels->brightness(out, sizeof out, 1.2);
     assert_memory_equal(out, brighter, sizeof out);
     memcpy(out, small, sizeof out);
-    ls_contrast(out, sizeof out, 0.8);
+    kernels->contrast(out, sizeof out, 0.8);
     assert_memory_equal(out, flatter, sizeof out);
 }
 
@@ -121,24 +123,24 @@ static void factors(void **state) {
     int mean = (int)(sum / (double)PIXELS + 0.5);
     for (int f = 0; f <= 2; f++) { /* whole factors: exact */
         memcpy(out, in, sizeof out);
-        ls_brightness(out, PIXELS, f);
+        kernels->brightness(out, PIXELS, f);
         for (int i = 0; i < PIXELS; i++) assert_int_equal(out[i], f * in[i] > 255 ? 255 : f * in[i]);
         memcpy(out, in, sizeof out);
-        ls_contrast(out, PIXELS, f);
+        kernels->contrast(out, PIXELS, f);
         for (int i = 0; i < PIXELS; i++) {
             int expected = mean + f * (in[i] - mean);
             assert_int_equal(out[i], expected < 0 ? 0 : expected > 255 ? 255 : expected);
         }
     }
-    ls_contrast(out, 0, 1.1);
-    ls_brightness(out, 0, 1.1);
+    kernels->contrast(out, 0, 1.1);
+    kernels->brightness(out, 0, 1.1);
 }
 
 /* The operations put together by hand from the words of the stream. */
 static void draws_are_the_streams_words(void **state) {
     (void)state;
     uint8_t in[PIXELS], out[PIXELS], expected[PIXELS];
-    void *scratch = malloc(ls_augment_scratch(SIDE, SIDE));
+    void *scratch = malloc(kernels->scratch_bytes(SIDE, SIDE));
     assert_non_null(scratch);
     fill(in, PIXELS, 3);
     for (uint32_t sample = 0; sample < 500; sample++) {
@@ -149,11 +151,11 @@ static void draws_are_the_streams_words(void **state) {
         ls_rng_block(&rng, 1, w + 4);
         memcpy(expected, in, sizeof in);
         if (ls_rng_unit(w[0]) < 0.5) {
-            ls_rotate_bicubic(in, SIDE, SIDE, (2 * ls_rng_unit(w[1]) - 1) * 45, expected, scratch);
-            ls_brightness(expected, PIXELS, 1 + (2 * ls_rng_unit(w[2]) - 1) * 0.2);
-            if (ls_rng_unit(w[3]) < 0.8) ls_contrast(expected, PIXELS, 1 + (2 * ls_rng_unit(w[4]) - 1) * 0.2);
+            kernels->rotate(in, SIDE, SIDE, (2 * ls_rng_unit(w[1]) - 1) * 45, expected, scratch);
+            kernels->brightness(expected, PIXELS, 1 + (2 * ls_rng_unit(w[2]) - 1) * 0.2);
+            if (ls_rng_unit(w[3]) < 0.8) kernels->contrast(expected, PIXELS, 1 + (2 * ls_rng_unit(w[4]) - 1) * 0.2);
         }
-        ls_augment(&published, seed, 4, sample, in, SIDE, SIDE, out, scratch);
+        kernels->augment(&published, seed, 4, sample, in, SIDE, SIDE, out, scratch);
         assert_memory_equal(out, expected, sizeof out);
     }
     free(scratch);
@@ -163,15 +165,15 @@ static void order_does_not_matter(void **state) {
     (void)state;
     enum { SAMPLES = 64 };
     static uint8_t in[SAMPLES][PIXELS], forward[SAMPLES][PIXELS], backward[SAMPLES][PIXELS];
-    size_t size = ls_augment_scratch(SIDE, SIDE);
+    size_t size = kernels->scratch_bytes(SIDE, SIDE);
     void *scratch = malloc(size);
     assert_non_null(scratch);
     for (uint32_t i = 0; i < SAMPLES; i++) fill(in[i], PIXELS, 10 + i);
     for (uint32_t i = 0; i < SAMPLES; i++)
-        ls_augment(&published, 5, 2, i, in[i], SIDE, SIDE, forward[i], scratch);
+        kernels->augment(&published, 5, 2, i, in[i], SIDE, SIDE, forward[i], scratch);
     for (uint32_t i = SAMPLES; i-- > 0;) {
         memset(scratch, (int)i, size);
-        ls_augment(&published, 5, 2, i, in[i], SIDE, SIDE, backward[i], scratch);
+        kernels->augment(&published, 5, 2, i, in[i], SIDE, SIDE, backward[i], scratch);
     }
     free(scratch);
     assert_memory_equal(forward, backward, sizeof forward);
@@ -185,7 +187,7 @@ static int plausible(double count, double n, double p) {
 static void statistics_of_the_draws(void **state) {
     (void)state;
     enum { N = 100000, BINS = 8 };
-    void *scratch = malloc(ls_augment_scratch(33, 33));
+    void *scratch = malloc(kernels->scratch_bytes(33, 33));
     assert_non_null(scratch);
 
     /* Brightness: 200 becomes 200 f cut off; f of [1, 1.005) leaves it as it is. Contrast: 0, 200 about 100.
@@ -197,12 +199,12 @@ static void statistics_of_the_draws(void **state) {
     int unchanged = 0, contrast_unchanged = 0, bins[BINS] = {0}, contrast_bins[BINS] = {0};
     for (uint32_t i = 0; i < N; i++) {
         uint8_t in[2] = {200, 200}, out[2];
-        ls_augment(&bright, 9, 1, i, in, 1, 2, out, scratch);
+        kernels->augment(&bright, 9, 1, i, in, 1, 2, out, scratch);
         assert_in_range(out[0], 160, 239);
         unchanged += out[0] == 200;
         if (out[0] != 200) bins[(out[0] - 160) / 10]++;
         in[0] = 0;
-        ls_augment(&contrast, 9, 1, i, in, 1, 2, out, scratch);
+        kernels->augment(&contrast, 9, 1, i, in, 1, 2, out, scratch);
         assert_in_range(out[1], 180, 219);
         assert_in_range(out[0], 0, 20);
         contrast_unchanged += out[1] == 200;
@@ -223,7 +225,7 @@ static void statistics_of_the_draws(void **state) {
     int angle_bins[BINS] = {0};
     double least = 90, most = -90;
     for (uint32_t i = 0; i < TURNS; i++) {
-        ls_augment(&turned, 9, 1, i, in, 33, 33, out, scratch);
+        kernels->augment(&turned, 9, 1, i, in, 33, 33, out, scratch);
         double mass = 0, mx = 0, my = 0;
         for (int j = 0; j < 33 * 33; j++) {
             mass += out[j];
@@ -248,16 +250,16 @@ static void statistics_of_the_draws(void **state) {
 static void never_and_always(void **state) {
     (void)state;
     uint8_t in[PIXELS], out[PIXELS];
-    void *scratch = malloc(ls_augment_scratch(SIDE, SIDE));
+    void *scratch = malloc(kernels->scratch_bytes(SIDE, SIDE));
     assert_non_null(scratch);
     fill(in, PIXELS, 4);
     ls_augmentation how = published;
     for (uint32_t i = 0; i < 200; i++) {
         how.probability = 0;
-        ls_augment(&how, 1, 0, i, in, SIDE, SIDE, out, scratch);
+        kernels->augment(&how, 1, 0, i, in, SIDE, SIDE, out, scratch);
         assert_memory_equal(in, out, sizeof in);
         how.probability = 1;
-        ls_augment(&how, 1, 0, i, in, SIDE, SIDE, out, scratch);
+        kernels->augment(&how, 1, 0, i, in, SIDE, SIDE, out, scratch);
         assert_memory_not_equal(in, out, sizeof in);
     }
     free(scratch);
@@ -266,10 +268,10 @@ static void never_and_always(void **state) {
 static void bytes_are_pinned(void **state) {
     (void)state;
     static uint8_t in[PIXELS], out[400][PIXELS];
-    void *scratch = malloc(ls_augment_scratch(SIDE, SIDE));
+    void *scratch = malloc(kernels->scratch_bytes(SIDE, SIDE));
     assert_non_null(scratch);
     fill(in, PIXELS, 5);
-    for (uint32_t i = 0; i < 400; i++) ls_augment(&published, 2, 3, i, in, SIDE, SIDE, out[i], scratch);
+    for (uint32_t i = 0; i < 400; i++) kernels->augment(&published, 2, 3, i, in, SIDE, SIDE, out[i], scratch);
     free(scratch);
     uint64_t hash = XXH3_64bits(out, sizeof out);
     if (hash != UINT64_C(0x2d0bdb0aad984907)) print_message("hash 0x%016llx\n", (unsigned long long)hash);
@@ -288,5 +290,12 @@ int main(void) {
         cmocka_unit_test(never_and_always),
         cmocka_unit_test(bytes_are_pinned),
     };
-    return cmocka_run_group_tests_name("augment", tests, NULL, NULL);
+    int failed = 0;
+    for (int set = LS_PORTABLE; set <= (int)ls_instruction_set_supported(); set++) {
+        const ls_backend *backend;
+        if (ls_backend_find_for("cpu", LS_PRECISION_FP32, (ls_instruction_set)set, &backend) != LS_OK) return 1;
+        kernels = LS_KERNELS_OF(backend, ls_augment);
+        failed += cmocka_run_group_tests_name(ls_instruction_set_name((ls_instruction_set)set), tests, NULL, NULL);
+    }
+    return failed;
 }

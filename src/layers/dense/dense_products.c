@@ -119,8 +119,7 @@ void LS_NAME(ls_dense_multiply)(const ls_dense_product *p) {
     }
 }
 
-/* --- weight gradient
- * ---------------------------------------------------------------------------------------------- */
+/* --- weight gradient ----------------------------------------------------------------------------------- */
 
 enum { BLOCK_TILES = (LS_DENSE_BLOCK + ROWS - 1) / ROWS };
 

@@ -24,8 +24,7 @@ static inline int64_t smaller_of(int64_t a, int64_t b) {
     return a < b ? a : b;
 }
 
-/* --- scratch
- * ------------------------------------------------------------------------------------------------------ */
+/* --- scratch ------------------------------------------------------------------------------------------- */
 
 typedef struct scratch_parts {
     float *rows;    /* [BLOCK_ROWS][inputs] */
@@ -60,8 +59,7 @@ static size_t scratch_bytes(const ls_dense_args *args, int64_t rows) {
     return split_scratch(args, rows, NULL, NULL);
 }
 
-/* --- inputs that are zero
- * ----------------------------------------------------------------------------------------- */
+/* --- inputs that are zero ------------------------------------------------------------------------------ */
 
 typedef uint32_t float_bits __attribute__((may_alias));
 
@@ -82,8 +80,7 @@ static void nonzero_inputs(const float *x, int64_t rows, int64_t inputs, uint32_
     }
 }
 
-/* --- forward
- * ------------------------------------------------------------------------------------------------------ */
+/* --- forward ------------------------------------------------------------------------------------------- */
 
 /* y = x' w of these rows */
 static void multiply_rows(const ls_dense_args *args, const float *x, int64_t row, int64_t rows,
@@ -134,8 +131,7 @@ static void forward(const ls_dense_args *args, const ls_shards *shards, int firs
      (float *)args->y + shards->start[s] * args->outputs);
 }
 
-/* --- input gradient
- * ----------------------------------------------------------------------------------------------- */
+/* --- input gradient ------------------------------------------------------------------------------------ */
 
 static const float *gradient_of_y(const ls_dense_args *args) {
     return args->dy.stored ? args->dy.stored : args->dy.dz;
@@ -231,12 +227,10 @@ static void backward(const ls_dense_args *args, const ls_shards *shards, int fir
     }
 }
 
-/* --- weight gradient
- * ---------------------------------------------------------------------------------------------- */
+/* --- weight gradient ----------------------------------------------------------------------------------- */
 
-/* An even number, for two threads. */
 static int64_t weight_grad_parts(const ls_dense_args *args) {
-    return (args->inputs + 2 * LS_DENSE_BLOCK - 1) / (2 * LS_DENSE_BLOCK) * 2;
+    return (args->inputs + LS_DENSE_TILE - 1) / LS_DENSE_TILE;
 }
 
 /* db of a node: sums over each shard, over the shards by the tree. */
@@ -269,31 +263,35 @@ static void clear_rows(const ls_dense_args *args, const ls_shards *shards, int64
                (size_t)((to - from) * args->outputs) * sizeof(float));
 }
 
-/* Inputs input[0 .. inputs) of dw, and zeros for those left out from `from` to the end `to`. */
-static void weight_gradient(const ls_dense_args *args, const ls_shards *shards, const float *x,
-                            const int32_t *input, int64_t inputs, int64_t from, int64_t to, float *packed) {
-    for (int64_t i = 0; i < inputs; from = input[i++] + 1) clear_rows(args, shards, from, input[i]);
-    clear_rows(args, shards, from, to);
-    if (inputs == 0) return;
-    LS_NAME(ls_dense_pack_inputs)(x, ls_shards_rows(shards), args->inputs, input, inputs, packed);
-    for (int n = 0; n < shards->node_count; n++)
-        LS_NAME(ls_dense_outer_products)
-        (&(ls_dense_outer){.shards = shards,
-                           .node = &shards->node[n],
-                           .x = packed,
-                           .input = input,
-                           .inputs = inputs,
-                           .dy = gradient_of_y(args),
-                           .outputs = args->outputs,
-                           .dw = (float *)args->dweight + n * args->node_stride});
+/* Inputs input[0 .. inputs) of dw of every node, in blocks, since dy has to be read anew for each of them. */
+static void multiply_inputs(const ls_dense_args *args, const ls_shards *shards, const float *x,
+                            const int32_t *input, int64_t inputs, float *packed) {
+    const int64_t blocks = (inputs + LS_DENSE_BLOCK - 1) / LS_DENSE_BLOCK;
+    for (int64_t i = 0; i < blocks; i++) {
+        const int64_t block = smaller_of(LS_DENSE_BLOCK, inputs - i * LS_DENSE_BLOCK);
+        ls_dense_outer outer = {.shards = shards,
+                                .x = packed,
+                                .input = input + i * LS_DENSE_BLOCK,
+                                .inputs = block,
+                                .dy = gradient_of_y(args),
+                                .outputs = args->outputs};
+        LS_NAME(ls_dense_pack_inputs)
+        (x, ls_shards_rows(shards), args->inputs, outer.input, block, packed);
+        for (int n = 0; n < shards->node_count; n++) {
+            outer.node = &shards->node[n];
+            outer.dw = (float *)args->dweight + n * args->node_stride;
+            LS_NAME(ls_dense_outer_products)(&outer);
+        }
+    }
 }
 
-/* A part is an equal share of the tiles of inputs that are not left out, with those left out before each; the
- * last one has those behind too. */
+/* All parts have equal shares of the tiles of inputs that are not left out, with those left out before each;
+ * the last one has those behind too. */
 static void weight_grad(const ls_dense_args *args, const ls_shards *shards, int64_t first, int64_t last,
                         void *scratch) {
     const int64_t parts = weight_grad_parts(args), rows = ls_shards_rows(shards);
     const float *x = args->in.stored ? args->in.stored : args->in.x, *dy = gradient_of_y(args);
+    if (first >= last) return;
     scratch_parts s;
     split_scratch(args, rows, scratch, &s);
     const bool finite = all_finite(dy, rows * args->outputs);
@@ -301,17 +299,17 @@ static void weight_grad(const ls_dense_args *args, const ls_shards *shards, int6
     int64_t count = 0;
     for (int64_t c = 0; c < args->inputs; c++)
         if (s.bits[c] || !finite) s.terms[count++] = (int32_t)c;
+
     const int64_t tiles = (count + LS_DENSE_TILE - 1) / LS_DENSE_TILE;
-    for (int64_t i = first; i < last; i++) {
-        const int64_t begin = smaller_of(i * tiles / parts * LS_DENSE_TILE, count);
-        const int64_t end = smaller_of((i + 1) * tiles / parts * LS_DENSE_TILE, count);
-        const int64_t from = begin > 0 ? s.terms[begin - 1] + 1 : 0;
-        const int64_t to = i + 1 == parts ? args->inputs : end > begin ? s.terms[end - 1] + 1 : from;
-        weight_gradient(args, shards, x, s.terms + begin, end - begin, from, to, s.packed);
-        for (int n = 0; i == 0 && args->dbias && n < shards->node_count; n++)
-            bias_gradient(shards, &shards->node[n], dy, args->outputs,
-                          (float *)args->dbias + n * args->node_stride);
-    }
+    const int64_t begin = smaller_of(first * tiles / parts * LS_DENSE_TILE, count);
+    const int64_t end = smaller_of(last * tiles / parts * LS_DENSE_TILE, count);
+    int64_t from = begin > 0 ? s.terms[begin - 1] + 1 : 0; /* the first input not yet written */
+    for (int64_t i = begin; i < end; from = s.terms[i++] + 1) clear_rows(args, shards, from, s.terms[i]);
+    if (last == parts) clear_rows(args, shards, from, args->inputs);
+    multiply_inputs(args, shards, x, s.terms + begin, end - begin, s.packed);
+    for (int n = 0; first == 0 && args->dbias && n < shards->node_count; n++)
+        bias_gradient(shards, &shards->node[n], dy, args->outputs,
+                      (float *)args->dbias + n * args->node_stride);
 }
 
 const ls_dense_kernels LS_NAME(ls_dense_vector) = {

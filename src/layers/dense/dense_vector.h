@@ -38,7 +38,7 @@ typedef struct ls_dense_outer {
     float *dw; /* [..][outputs] */
 } ls_dense_outer;
 
-enum { LS_DENSE_TILE = 12, LS_DENSE_BLOCK = 2 * LS_DENSE_TILE };
+enum { LS_DENSE_TILE = 12, LS_DENSE_BLOCK = 8 * LS_DENSE_TILE };
 
 /* x [rows][x_row] at the inputs `input` [inputs] -> packed [inputs * rows]. */
 void LS_NAME(ls_dense_pack_inputs)(const float *x, int64_t rows, int64_t x_row, const int32_t *input,

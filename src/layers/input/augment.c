@@ -4,6 +4,7 @@
 #include <string.h>
 
 #include "core/elementary.h"
+#include "core/real.h"
 #include "core/rng.h"
 
 /* Rotation, after Pillow's bicubic filter (libImaging/Geometry.c). Along one axis, between v2 and v3 and at
@@ -56,7 +57,7 @@ static size_t plan_layout(plan *p, int height, int width, void *scratch) {
     return end;
 }
 
-size_t ls_augment_scratch(int height, int width) {
+static size_t scratch_bytes(int height, int width) {
     plan p;
     return plan_layout(&p, height, width, NULL) + ALIGNMENT;
 }
@@ -212,8 +213,7 @@ static reach reach_of(const box *lit, int height, int width) {
                    .bottom = fmin(height, lit->bottom + 1.5)};
 }
 
-void ls_rotate_bicubic(const uint8_t *in, int height, int width, double degrees, uint8_t *out,
-                       void *scratch) {
+static void rotate(const uint8_t *in, int height, int width, double degrees, uint8_t *out, void *scratch) {
     degrees = fmod(degrees, 360); /* exact, on every processor */
     if (degrees < 0) degrees += 360;
     if (turn(in, height, width, degrees, out)) return;
@@ -271,28 +271,30 @@ static void blend(uint8_t *image, size_t count, int base, double factor) {
     }
 }
 
-void ls_brightness(uint8_t *image, size_t count, double factor) {
+static void brightness(uint8_t *image, size_t count, double factor) {
     blend(image, count, 0, factor);
 }
 
-void ls_contrast(uint8_t *image, size_t count, double factor) {
+static void contrast(uint8_t *image, size_t count, double factor) {
     uint64_t sum = 0;
     for (size_t i = 0; i < count; i++) sum += image[i];
     if (count) blend(image, count, (int)((double)sum / (double)count + 0.5), factor);
 }
 
-void ls_augment(const ls_augmentation *how, uint64_t seed, uint32_t epoch, uint32_t sample, const uint8_t *in,
-                int height, int width, uint8_t *out, void *scratch) {
+static void augment(const ls_augmentation *how, uint64_t seed, uint32_t epoch, uint32_t sample,
+                    const uint8_t *in, int height, int width, uint8_t *out, void *scratch) {
     size_t count = (size_t)height * (size_t)width;
     ls_rng rng = ls_rng_stream(seed, LS_RNG_AUGMENT, 0, epoch, sample);
     uint32_t words[8];
-    ls_rng_blocks(&rng, 0, 2, words);
+    LS_NAME(ls_rng_blocks)(&rng, 0, 2, words);
     if (!(ls_rng_unit(words[0]) < how->probability)) {
         memcpy(out, in, count);
         return;
     }
-    ls_rotate_bicubic(in, height, width, (2 * ls_rng_unit(words[1]) - 1) * how->rotation, out, scratch);
-    ls_brightness(out, count, 1 + (2 * ls_rng_unit(words[2]) - 1) * how->brightness);
+    rotate(in, height, width, (2 * ls_rng_unit(words[1]) - 1) * how->rotation, out, scratch);
+    brightness(out, count, 1 + (2 * ls_rng_unit(words[2]) - 1) * how->brightness);
     if (ls_rng_unit(words[3]) < how->contrast_probability)
-        ls_contrast(out, count, 1 + (2 * ls_rng_unit(words[4]) - 1) * how->contrast);
+        contrast(out, count, 1 + (2 * ls_rng_unit(words[4]) - 1) * how->contrast);
 }
+
+const ls_augment_kernels LS_NAME(ls_augment) = {scratch_bytes, augment, rotate, brightness, contrast};

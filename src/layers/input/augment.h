@@ -7,6 +7,8 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#include "core/backend.h"
+
 typedef struct ls_augmentation {
     double probability;          /* that a sample is augmented at all */
     double rotation;             /* degrees; the angle is uniform in [-rotation, rotation] */
@@ -14,18 +16,20 @@ typedef struct ls_augmentation {
     double contrast_probability; /* the contrast is changed with this probability, of those augmented */
 } ls_augmentation;
 
-/* Scratch that ls_augment needs for images of this size, in bytes. */
-size_t ls_augment_scratch(int height, int width);
+/* The operations for one tier of instructions; the bytes are the same in all. Local, they cannot fail. */
+typedef struct ls_augment_kernels {
+    /* scratch that the others need for images of this size, in bytes */
+    size_t (*scratch_bytes)(int height, int width);
+    /* Writes the augmented image into `out` [height][width]; every draw comes from stream (seed,
+     * LS_RNG_AUGMENT, 0, epoch, sample), so it depends on nothing else. */
+    void (*augment)(const ls_augmentation *how, uint64_t seed, uint32_t epoch, uint32_t sample, const uint8_t *in,
+                    int height, int width, uint8_t *out, void *scratch);
+    /* The three operations by themselves. `in` and `out` must not overlap for the rotation. */
+    void (*rotate)(const uint8_t *in, int height, int width, double degrees, uint8_t *out, void *scratch);
+    void (*brightness)(uint8_t *image, size_t count, double factor);
+    void (*contrast)(uint8_t *image, size_t count, double factor);
+} ls_augment_kernels;
 
-/* Writes the augmented image into `out` [height][width]; every draw comes from stream (seed, LS_RNG_AUGMENT,
- * 0, epoch, sample), so it depends on nothing else. Local, cannot fail. */
-void ls_augment(const ls_augmentation *how, uint64_t seed, uint32_t epoch, uint32_t sample, const uint8_t *in,
-                int height, int width, uint8_t *out, void *scratch);
-
-/* The three operations by themselves. `in` and `out` must not overlap for the rotation and may be equal for
- * the others. */
-void ls_rotate_bicubic(const uint8_t *in, int height, int width, double degrees, uint8_t *out, void *scratch);
-void ls_brightness(uint8_t *image, size_t count, double factor);
-void ls_contrast(uint8_t *image, size_t count, double factor);
+LS_KERNELS(ls_augment_kernels, ls_augment);
 
 #endif

@@ -7,8 +7,19 @@ typedef struct input_state {
     const ls_perturbation *perturbation; /* NULL: none */
 } input_state;
 
+static const ls_augment_kernels *augment_kernels_for(const ls_op *op) {
+    return LS_KERNELS_OF(ls_graph_backend(op->graph), ls_augment);
+}
+
 const ls_input_kernels *ls_input_kernels_for(const ls_backend *backend) {
     return LS_KERNELS_OF(backend, ls_input_ref);
+}
+
+/* The images of a batch lie anywhere in the data set, out of every cache. */
+enum { AHEAD = 2, LINE = 64 };
+
+static void fetch(const uint8_t *image, int64_t count) {
+    for (int64_t i = 0; i < count; i += LINE) __builtin_prefetch(image + i);
 }
 
 static void forward(ls_op *op, const ls_run *run, int first, int last, void *scratch) {
@@ -17,12 +28,14 @@ static void forward(ls_op *op, const ls_run *run, int first, int last, void *scr
     const ls_input_kernels *kernels = ls_input_kernels_for(ls_graph_backend(op->graph));
     const ls_perturbation *p = state->perturbation;
     uint8_t *augmented = scratch;
-    for (int64_t row = run->shards->start[first]; row < run->shards->start[last]; row++) {
+    const int64_t end = run->shards->start[last];
+    for (int64_t row = run->shards->start[first]; row < end; row++) {
         uint32_t sample = run->sample[row];
+        if (row + AHEAD < end) fetch(run->data->images + run->sample[row + AHEAD] * count, count);
         const uint8_t *image = run->data->images + sample * count;
         if (state->augmentation.probability > 0) {
-            ls_augment(&state->augmentation, run->seed, run->epoch, sample, image, state->height, state->width,
-                       augmented, augmented + (count + 63) / 64 * 64);
+            augment_kernels_for(op)->augment(&state->augmentation, run->seed, run->epoch, sample, image, state->height,
+                                             state->width, augmented, augmented + (count + 63) / 64 * 64);
             image = augmented;
         }
         kernels->convert(image, count, state->unit, op->out->value, row * count);
@@ -34,7 +47,7 @@ static size_t scratch_bytes(const ls_op *op, int64_t rows_per_shard) {
     const input_state *state = op->state;
     int64_t count = (int64_t)state->height * state->width;
     (void)rows_per_shard;
-    return (size_t)((count + 63) / 64 * 64) + ls_augment_scratch(state->height, state->width);
+    return (size_t)((count + 63) / 64 * 64) + augment_kernels_for(op)->scratch_bytes(state->height, state->width);
 }
 
 static const ls_op_class input_class = {.name = "input", .forward = forward, .scratch = scratch_bytes};
