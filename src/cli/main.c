@@ -31,7 +31,7 @@ typedef struct command_line {
     bool dry_run, json, verbose;
     const char *output;  /* file */
     const char *format;  /* export: of the file */
-    const char *trace;   /* bench: file */
+    const char *trace;   /* train, bench: file */
     const char *unknown; /* an option that the parser does not know */
 } command_line;
 
@@ -67,7 +67,7 @@ static const struct argp_option options[] = {
     {"json", KEY_JSON, NULL, 0, "inspect, eval, attack, bench: print one JSON object", 0},
     {"output", KEY_OUTPUT, "FILE", 0, "eval, attack: write what was found into an HDF5 file", 0},
     {"format", KEY_FORMAT, "FORMAT", 0, "export: safetensors, the only one and the default", 0},
-    {"trace", KEY_TRACE, "FILE", 0, "bench step: write a timeline of the first timed steps (Chrome trace format)", 0},
+    {"trace", KEY_TRACE, "FILE", 0, "train, bench step: write a timeline of the first steps (Chrome trace format)", 0},
     {"keys", KEY_KEYS, NULL, 0, "print every key of a configuration and of each layer", 0},
     {"verbose", 'v', NULL, 0, "say more on standard error", 0},
     {"version", 'V', NULL, 0, "print versions: git commit, MPI, HDF5, instruction set", 0},
@@ -226,7 +226,7 @@ static int train(const command_line *line) {
     if (status == LS_OK && line->dry_run)
         status = ls_comm_agree(comm, comm->rank == 0 ? print_resolved(config) : LS_OK);
     else if (status == LS_OK)
-        status = ls_train(comm, config, line->word[1]);
+        status = ls_train(comm, config, line->word[1], line->trace);
     ls_config_destroy(&config);
     return report(&comm, status);
 }
@@ -335,7 +335,7 @@ static const struct {
     const char *name;
     int (*run)(const command_line *line);
     int takes;
-} verbs[] = {{"train", train, TAKES_DRY_RUN},
+} verbs[] = {{"train", train, TAKES_DRY_RUN | TAKES_TRACE},
              {"eval", eval, TAKES_JSON | TAKES_OUTPUT},
              {"attack", attack, TAKES_JSON | TAKES_OUTPUT},
              {"inspect", inspect, TAKES_JSON},

@@ -10,6 +10,7 @@
 #include "train/recorder.h"
 #include "train/run_folder.h"
 #include "train/signals.h"
+#include "train/timeline.h"
 #include "train/trainer.h"
 
 typedef struct run {
@@ -17,7 +18,12 @@ typedef struct run {
     const char *config_path;
     ls_recorder recorder;
     ls_progress progress;
+    const char *trace; /* file for a timeline, or NULL */
+    ls_timeline *timeline;
+    int traced; /* steps that are in it */
 } run;
+
+enum { TRACED_STEPS = 10 };
 
 static bool is_root(const run *r) { return r->trainer->comm->rank == 0; }
 
@@ -96,12 +102,22 @@ static ls_status stop(run *r) {
                                                            "resume=auto goes on", (long long)t->step));
 }
 
+/* A timeline of the first steps goes into a file as soon as they are done. */
+static ls_status trace_step(run *r) {
+    if (!r->timeline || (++r->traced < TRACED_STEPS && !finished(r->trainer))) return LS_OK;
+    ls_status status = ls_timeline_write(r->timeline, r->trace);
+    ls_timeline_destroy(&r->timeline);
+    return status;
+}
+
 static ls_status train_loop(run *r) {
     ls_trainer *t = r->trainer;
+    if (r->trace) LS_TRY(ls_comm_agree(t->comm, ls_timeline_create(t, &r->timeline)));
     ls_progress_begin(&r->progress, t);
     while (!finished(t)) {
         t->stop_wanted = ls_signals_stop_wanted();
         LS_TRY(ls_train_step(t));
+        LS_TRY(trace_step(r));
         RECORD(r, ls_recorder_step(&r->recorder));
         ls_progress_step(&r->progress, t);
         if (t->batch_in_epoch == 0) LS_TRY(end_epoch(r));
@@ -189,13 +205,14 @@ static ls_status run_all(run *r) {
     return LS_OK;
 }
 
-ls_status ls_train(ls_comm *comm, ls_config *config, const char *config_path) {
-    run r = {.config_path = config_path, .recorder = {.lock = -1}};
+ls_status ls_train(ls_comm *comm, ls_config *config, const char *config_path, const char *trace) {
+    run r = {.config_path = config_path, .recorder = {.lock = -1}, .trace = trace};
     LS_TRY(ls_comm_agree(comm, ls_signals_install())); /* first: reading the data may take a while */
     LS_TRY(ls_trainer_create(comm, config, &r.trainer));
     r.recorder.trainer = r.trainer;
     ls_status status = run_all(&r);
     ls_recorder_close(&r.recorder);
+    ls_timeline_destroy(&r.timeline);
     ls_trainer_destroy(&r.trainer);
     return status;
 }

@@ -67,6 +67,15 @@ check "the object of scaling" "$PYTHON" -E -s -B "$CHECK" scaling out 2
 expect_success "" 2 bench scaling "$ROW6" "${MADE[@]}"
 check "the table of scaling" grep -q "extrapolated" out
 
+expect_python() { # SCRIPT ARGUMENTS..
+  CASES=$((CASES + 1))
+  timeout 300 "$PYTHON" -E -s -B "$@" >out 2>err </dev/null || failed "$*"
+}
+expect_python "$TOP/experiments/bench/scaling.py" "$BINARY" "$ROW6" --ranks 2 --rounds 1 --json runs.json \
+  "${MADE[@]}" split=2000 "bench_sizes=[4096, 65536]"
+check "its prediction" grep -Eq "^strong +2 +256 " out
+check "its extrapolation" grep -q "^EXTRAPOLATED, not measured, beyond 2 ranks" out
+
 # --- the table, on data of files: the loss is that of training
 
 expect_success "" - bench step "${SMALL[@]}" bench_steps=4 bench_warmup=1
@@ -77,6 +86,10 @@ expect_success "" - bench step "${SMALL[@]}" bench_steps=4 bench_warmup=1 --json
 mv out made.json
 touch out
 expect_success "" - train "${SMALL[@]}" steps=5 output=run progress=none
+mv out train.txt
+expect_success "" 2 train "${SMALL[@]}" steps=5 output=traced progress=none --trace trace.json
+check "the timeline of a training run" "$PYTHON" -E -s -B "$CHECK" trace trace.json 2 1
+check "a run that is watched has the same bits" test "$(fingerprint)" = "$(tail -n 1 train.txt | cut -d " " -f 2)"
 expect_success "" - inspect run --json
 check "the losses are those of training" "$PYTHON" -E -s -B "$CHECK" losses made.json out
 
