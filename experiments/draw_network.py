@@ -123,5 +123,6 @@ def activations(run):
     for i, (place, one) in enumerate(zip(places.flat, maps)):
         picture = show(place, one, **how)
         place.set_title(str(i), fontsize=8, loc="center", pad=2)
-    right.colorbar(picture, ax=places, shrink=0.7, aspect=25, pad=0.02, extend="max" if not signed else "both")
+    right.colorbar(picture, ax=places, shrink=0.7, aspect=25, pad=0.02, extend="max" if not signed else "both",
+                   label="activation")
     return figure

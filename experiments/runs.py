@@ -19,8 +19,40 @@ MEASURES = {
 }
 PAPER_EPOCHS = 30
 
-# A layer of the network's list: type, name as in the names of its tensors, and its keys as text.
-Layer = namedtuple("Layer", "type name keys")
+# A layer of the network's list: type, name as in the names of its tensors, its keys as text, and its lists of layers.
+Layer = namedtuple("Layer", "type name keys lists")
+
+
+def parse_layers(lines, indent, prefix, place=""):
+    """The list of layers that stands in lines (of a resolved configuration, a key a line) at an indentation; takes the
+    lines that belong to it. A layer's name is prefix and its own name, or else prefix, `place` and number."""
+    layers, item = [], re.compile(rf" {{{indent}}}- (\w+)(?::(?: \{{(.*)\}})?)?$")
+    while lines and (found := item.match(lines[0])):
+        lines.pop(0)
+        keys, texts = {name: value.strip('"') for name, value in re.findall(r"(\w+): ([^,]*)", found[2] or "")}, {}
+        inner = re.compile(rf" {{{indent + 4}}}(\w+):(?: (.*))?$")
+        while lines and (line := inner.match(lines[0])):
+            lines.pop(0)
+            if line[2] is not None and line[2] != "[]":
+                keys[line[1]] = line[2].strip('"')
+                continue
+            texts[line[1]] = []
+            while lines and lines[0].startswith(" " * (indent + 6)):
+                texts[line[1]].append(lines.pop(0))
+        name = prefix + (keys.get("name") or f"{place}{len(layers)}")
+        layers.append(Layer(found[1], name, keys, {
+            key: parse_layers(text, indent + 6, f"{name}.", f"{key}." if len(texts) > 1 else "")
+            for key, text in texts.items()}))
+    return layers
+
+
+def in_order(layers):
+    """Layers with those of sequentials in their places."""
+    for layer in layers:
+        if layer.type == "sequential":
+            yield from in_order(layer.lists.get("layers", []))
+        else:
+            yield layer
 
 
 class Missing(Exception):
@@ -45,6 +77,7 @@ class Run:
         name = re.search(r"table(\d+)/row(\d+)-(\w+)\.yaml$", self.facts.get("config", ""))
         self.table, self.row = (int(name[1]), int(name[2])) if name else (None, None)
         self.reading = name[3] if name else None
+        self.cnn = re.search(r"cnn/network(\d+)-(\w+)\.yaml$", self.facts.get("config", ""))
         self.data_set = self.facts.get("data_set", "unknown")
         self.chosen_checkpoint = None
 
@@ -56,6 +89,7 @@ class Run:
     def title(self):
         """What was run, in one line."""
         what = (f"Table {self.table}, row {self.row}, as {self.reading}" if self.table
+                else f"Report 2, network {self.cnn[1]}, as {self.cnn[2]}" if self.cnn
                 else Path(self.facts.get("config", self.folder.name)).stem)
         data = self.data_set if self.data_set != "unknown" else "data set unknown"
         return f"{what}: {data}, {count(self.epochs, 'epoch')}"
@@ -98,16 +132,9 @@ class Run:
         return 255.0 if self.key("pixels") == "bytes" else 1.0
 
     def layers(self):
-        """The layers at the beginning of the network, as far as they are no blocks of others."""
+        """The layers of the network, one after another; those of a sequential in its place."""
         network = re.search(r"^network:\n((?: .*\n?)*)", self.config, re.MULTILINE)
-        layers = []
-        for line in network[1].splitlines() if network else []:
-            item = re.match(r"  - (\w+)(?:: \{(.*)\})?$", line)
-            if not item:
-                break
-            keys = {name: value.strip('"') for name, value in re.findall(r"(\w+): ([^,]*)", item[2] or "")}
-            layers.append(Layer(item[1], keys.get("name") or str(len(layers)), keys))
-        return layers
+        return list(in_order(parse_layers(network[1].splitlines(), 2, "") if network else []))
 
     def normalises_input(self):
         """Does BatchNorm come before the first dense layer?"""
@@ -141,10 +168,13 @@ class Run:
 
     def first_weight(self):
         """Name and values of the first weight, [units, inputs] or of a convolution [channels, inputs, h, w]."""
-        for layer in self.layers():
+        layers = self.layers()
+        while layers:
+            layer = layers.pop(0)
             if layer.type in ("dense", "conv2d"):
                 return f"{layer.name}.weight", self.tensors(layer.name)["weight"]
-        raise Missing("the network does not begin with a dense layer or a convolution")
+            layers = [inner for branch in layer.lists.values() for inner in in_order(branch)] + layers
+        raise Missing("the network has no dense layer and no convolution")
 
     def image_shape(self):
         with h5py.File(self.checkpoint, "r") as file:

@@ -233,6 +233,58 @@ def test_cnn():
     assert maps.shape == (7, 7, 6) and np.allclose(maps, want, atol=1e-5), abs(maps - want).max()
 
 
+# Names given to layers stand in the names of tensors instead of places.
+NESTED = """pixels: unit
+network:
+  - sequential:
+      layers:
+        - sequential:
+            layers:
+              - conv2d: {channels: 3, kernel: 3, stride: 1, pad: 1, bias: true, init: kaiming, name: ""}
+              - tanh: {name: ""}
+            name: ""
+        - max_pool: {kernel: 2, stride: -1, pad: 0, ties: first, name: ""}
+      name: stem
+  - residual:
+      body:
+        - conv2d: {channels: 3, kernel: 3, stride: 1, pad: 1, bias: false, init: kaiming, name: ""}
+      shortcut: []
+      name: ""
+"""
+RESIDUAL = """network:
+  - relu: {name: ""}
+  - residual:
+      body:
+        - conv2d: {channels: 3, kernel: 3, stride: 1, pad: 1, bias: false, init: kaiming, name: ""}
+      shortcut:
+        - conv2d: {channels: 3, kernel: 1, stride: 1, pad: 0, bias: false, init: kaiming, name: short}
+      name: block
+"""
+
+
+def test_nested():
+    folder = write_run("nested", 2)
+    write_steps(folder, NESTED, 10)
+    write_checkpoint(folder, 10, NESTED, {"stem.0.0.weight": random(3, 1, 3, 3), "stem.0.0.bias": random(3)})
+    write_attack(folder, [0, 0.1])
+    run("figures.py", "all", folder)
+    expect_pictures(folder, "history", "iterations", "kernels", "activations", "attack")
+    import draw_network
+    import runs
+    one = runs.Run(folder)
+    assert [(layer.type, layer.name) for layer in one.layers()] == [
+        ("conv2d", "stem.0.0"), ("tanh", "stem.0.1"), ("max_pool", "stem.1"), ("residual", "1")], one.layers()
+    assert draw_network.first_maps(one, one.sample_image()[0])[1] == ["convolution", "tanh"]
+    block = write_run("block", 1)
+    write_steps(block, RESIDUAL, 10)
+    write_checkpoint(block, 10, RESIDUAL, {"block.body.0.weight": random(3, 1, 3, 3)})
+    run("figures.py", "kernels", block)
+    check_picture(block / "kernels.png")
+    assert runs.Run(block).first_weight()[0] == "block.body.0.weight"
+    names = {key: [layer.name for layer in inner] for key, inner in runs.Run(block).layers()[1].lists.items()}
+    assert names == {"body": ["block.body.0"], "shortcut": ["block.short"]}, names
+
+
 def test_real_run(binary, data):
     """All figures of a small network, from the program's own files."""
     folder, config = FOLDER / "real", FOLDER / "real.yaml"
@@ -279,4 +331,5 @@ else:
     test_mlp()
     test_odd_results()
     test_cnn()
+    test_nested()
 print("report.py and figures.py: passed")
