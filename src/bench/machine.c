@@ -51,7 +51,7 @@ bool ls_memory_forget_peak(void) {
 
 double ls_memory_peak(void) {
     char text[64];
-    if (!look_up("/proc/self/status", "VmHWM", text, sizeof text)) return NAN;
+    if (!look_up("/proc/self/status", "VmHWM", text, sizeof text)) return (double)NAN;
     return strtod(text, NULL) * 1024; /* "123 kB" */
 }
 

@@ -15,7 +15,8 @@ static double quantile(const double *sorted, int64_t count, double share) {
 }
 
 ls_spread ls_spread_of(double *values, int64_t count) {
-    if (count == 0) return (ls_spread){NAN, NAN, NAN, NAN, NAN};
+    const double nothing = (double)NAN;
+    if (count == 0) return (ls_spread){nothing, nothing, nothing, nothing, nothing};
     qsort(values, (size_t)count, sizeof *values, by_value);
     return (ls_spread){values[0], quantile(values, count, 0.25), quantile(values, count, 0.5),
                        quantile(values, count, 0.75), values[count - 1]};
