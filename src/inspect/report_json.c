@@ -87,8 +87,8 @@ static void write_metrics(ls_json *json, const char *key, const ls_metrics_file 
     ls_json_text(json, "seal", "verified");
     ls_json_count(json, "bytes", m->size);
     ls_json_begin(json, "provenance", '{');
-    for (int i = 0; i < LS_METRICS_FACTS; i++)
-        if (m->facts[i]) ls_json_text(json, ls_metrics_fact_names[i], m->facts[i]);
+    for (int i = 0; i < LS_FACTS; i++)
+        if (m->facts[i]) ls_json_text(json, ls_fact_names[i], m->facts[i]);
     ls_json_end(json, '}');
     ls_json_text(json, "configuration", m->config);
     ls_json_count(json, "steps", (uint64_t)m->step_count);

@@ -92,8 +92,8 @@ static void print_trail(const ls_trail *trail, FILE *out) {
 static void print_metrics(const ls_metrics_file *m, FILE *out) {
     fprintf(out, "metrics %s\n", m->path);
     fprintf(out, "  seal             verified, %" PRIu64 " bytes\n", m->size);
-    for (int i = 0; i < LS_METRICS_FACTS; i++)
-        if (m->facts[i]) fprintf(out, "  %-16s %s\n", ls_metrics_fact_names[i], m->facts[i]);
+    for (int i = 0; i < LS_FACTS; i++)
+        if (m->facts[i]) fprintf(out, "  %-16s %s\n", ls_fact_names[i], m->facts[i]);
     fprintf(out, "  steps            %" PRId64 "\n", m->step_count);
     if (m->step_count > 0) {
         const ls_step_row *row = &m->steps[m->step_count - 1];

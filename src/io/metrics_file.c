@@ -8,11 +8,6 @@
 #include "io/hdf5.h"
 #include "io/metrics_layout.h"
 
-const char *const ls_metrics_fact_names[LS_METRICS_FACTS] = {
-    "config", "data_set", "data_folder", "data_digest",     "host",     "started", "ranks", "threads",
-    "comm",   "backend",  "lockstep",    "instruction_set", "compiler", "git",     "mpi",   "hdf5",
-};
-
 /* ---- tables ---- */
 
 /* One column into the rows of a struct each. */
@@ -117,9 +112,9 @@ static ls_status read_test(const ls_h5_file *file, ls_metrics_file *metrics) {
 }
 
 static ls_status read_facts(const ls_h5_file *file, ls_metrics_file *metrics) {
-    for (int i = 0; i < LS_METRICS_FACTS; i++) {
+    for (int i = 0; i < LS_FACTS; i++) {
         char path[64];
-        snprintf(path, sizeof path, "provenance/%s", ls_metrics_fact_names[i]);
+        snprintf(path, sizeof path, "provenance/%s", ls_fact_names[i]);
         if (ls_h5_has(file, path)) LS_TRY(ls_h5_read_text(file, path, &metrics->facts[i]));
     }
     return LS_OK;
@@ -156,7 +151,7 @@ done:
 void ls_metrics_file_destroy(ls_metrics_file **metrics) {
     ls_metrics_file *m = *metrics;
     if (!m) return;
-    for (int i = 0; i < LS_METRICS_FACTS; i++) free(m->facts[i]);
+    for (int i = 0; i < LS_FACTS; i++) free(m->facts[i]);
     free(m->trail.step);
     free(m->trail.fingerprint);
     free(m->trail.hash);
@@ -172,7 +167,7 @@ void ls_metrics_file_destroy(ls_metrics_file **metrics) {
 }
 
 const char *ls_metrics_file_fact(const ls_metrics_file *metrics, const char *name) {
-    for (int i = 0; i < LS_METRICS_FACTS; i++)
-        if (strcmp(ls_metrics_fact_names[i], name) == 0) return metrics->facts[i];
+    for (int i = 0; i < LS_FACTS; i++)
+        if (strcmp(ls_fact_names[i], name) == 0) return metrics->facts[i];
     return NULL;
 }

@@ -7,11 +7,7 @@
 #include <stdint.h>
 
 #include "core/status.h"
-#include "io/metrics.h"
-
-/* The facts of /provenance that are read, in the order of ls_metrics_fact_names. */
-enum { LS_METRICS_FACTS = 16 };
-extern const char *const ls_metrics_fact_names[LS_METRICS_FACTS];
+#include "io/metrics_layout.h"
 
 /* Columns of the trail: a tensor each. Rows are in the order of their steps, which increase. */
 typedef struct ls_trail {
@@ -32,7 +28,7 @@ typedef struct ls_metrics_file {
     double test_loss, test_accuracy;
     ls_trail trail;
     char *names;                   /* what trail.names point into */
-    char *facts[LS_METRICS_FACTS]; /* NULL: the file has none */
+    char *facts[LS_FACTS]; /* NULL: the file has none */
 } ls_metrics_file;
 
 /* LS_BAD_DATA "PATH: .. found .., expected ..": no such file, damaged, not metrics of ours. Local. */

@@ -3,6 +3,25 @@
 #include <stddef.h>
 #include <string.h>
 
+const char *const ls_fact_names[LS_FACTS] = {
+    [LS_FACT_CONFIG] = "config",
+    [LS_FACT_DATA_SET] = "data_set",
+    [LS_FACT_DATA_FOLDER] = "data_folder",
+    [LS_FACT_DATA_DIGEST] = "data_digest",
+    [LS_FACT_HOST] = "host",
+    [LS_FACT_STARTED] = "started",
+    [LS_FACT_RANKS] = "ranks",
+    [LS_FACT_THREADS] = "threads",
+    [LS_FACT_COMM] = "comm",
+    [LS_FACT_BACKEND] = "backend",
+    [LS_FACT_LOCKSTEP] = "lockstep",
+    [LS_FACT_INSTRUCTION_SET] = "instruction_set",
+    [LS_FACT_COMPILER] = "compiler",
+    [LS_FACT_GIT] = "git",
+    [LS_FACT_MPI] = "mpi",
+    [LS_FACT_HDF5] = "hdf5",
+};
+
 const ls_metrics_column ls_step_columns[LS_STEP_COLUMNS] = {
     {LS_HISTORY "step/step", LS_RECORD_U64, offsetof(ls_step_row, step)},
     {LS_HISTORY "step/loss", LS_RECORD_F64, offsetof(ls_step_row, loss)},

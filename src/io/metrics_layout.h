@@ -20,6 +20,28 @@ enum {
     LS_METRICS_COLUMNS_MAX = LS_EPOCH_COLUMNS
 };
 
+/* The facts of /provenance that a run writes, and that are read back, in the order in which they are shown. */
+typedef enum ls_fact_name {
+    LS_FACT_CONFIG,
+    LS_FACT_DATA_SET,
+    LS_FACT_DATA_FOLDER,
+    LS_FACT_DATA_DIGEST,
+    LS_FACT_HOST,
+    LS_FACT_STARTED,
+    LS_FACT_RANKS,
+    LS_FACT_THREADS,
+    LS_FACT_COMM,
+    LS_FACT_BACKEND,
+    LS_FACT_LOCKSTEP,
+    LS_FACT_INSTRUCTION_SET,
+    LS_FACT_COMPILER,
+    LS_FACT_GIT,
+    LS_FACT_MPI,
+    LS_FACT_HDF5,
+    LS_FACTS
+} ls_fact_name;
+extern const char *const ls_fact_names[LS_FACTS];
+
 /* A column's path is the one in a checkpoint; metrics.h5 has it without "history/". All values are 8 bytes
  * wide; the first column of each table counts (u64). */
 typedef struct ls_metrics_column {

@@ -27,14 +27,13 @@ void ls_version_print(FILE *out) {
     if (ls_instruction_set_choose(&set) == LS_OK) fprintf(out, "instructions %s (cpu)\n", ls_instruction_set_name(set));
 }
 
-static void add(ls_facts *facts, const char *name, const char *format, ...) __attribute__((format(printf, 3, 4)));
-static void add(ls_facts *facts, const char *name, const char *format, ...) {
+static void add(ls_facts *facts, ls_fact_name name, const char *format, ...) __attribute__((format(printf, 3, 4)));
+static void add(ls_facts *facts, ls_fact_name name, const char *format, ...) {
     va_list args;
-    if (facts->count == LS_FACTS_MAX) return;
     va_start(args, format);
     vsnprintf(facts->text[facts->count], LS_FACT_TEXT, format, args);
     va_end(args);
-    facts->list[facts->count] = (ls_fact){name, facts->text[facts->count]};
+    facts->list[facts->count] = (ls_fact){ls_fact_names[name], facts->text[facts->count]};
     facts->count++;
 }
 
@@ -45,21 +44,21 @@ ls_status ls_facts_collect(const ls_trainer *t, const char *config_path, ls_fact
     *facts = (ls_facts){0};
     if (gethostname(host, sizeof host - 1) != 0) snprintf(host, sizeof host, "unknown");
     if (gmtime_r(&now, &utc)) strftime(date, sizeof date, "%Y-%m-%dT%H:%M:%SZ", &utc);
-    add(facts, "config", "%s", config_path);
-    add(facts, "data_set", "%s", t->data.name);
-    add(facts, "data_folder", "%s", t->data.folder);
-    add(facts, "data_digest", "%016llx", (unsigned long long)t->data.digest);
-    add(facts, "host", "%s", host);
-    add(facts, "started", "%s", date);
-    add(facts, "ranks", "%d", t->comm->size);
-    add(facts, "threads", "%lld", (long long)t->options.threads);
-    add(facts, "comm", "%s", t->comm->class->name);
-    add(facts, "backend", "%s", t->backend->name);
-    add(facts, "instruction_set", "%s", ls_instruction_set_name(t->backend->instruction_set));
-    add(facts, "lockstep", "%s", LOCKSTEP_VERSION);
-    add(facts, "git", "%s", LOCKSTEP_GIT);
-    add(facts, "mpi", "%s", MPI_NAME);
-    add(facts, "hdf5", "%s", HDF5_NUMBER);
-    add(facts, "compiler", "%s", __VERSION__);
+    add(facts, LS_FACT_CONFIG, "%s", config_path);
+    add(facts, LS_FACT_DATA_SET, "%s", t->data.name);
+    add(facts, LS_FACT_DATA_FOLDER, "%s", t->data.folder);
+    add(facts, LS_FACT_DATA_DIGEST, "%016llx", (unsigned long long)t->data.digest);
+    add(facts, LS_FACT_HOST, "%s", host);
+    add(facts, LS_FACT_STARTED, "%s", date);
+    add(facts, LS_FACT_RANKS, "%d", t->comm->size);
+    add(facts, LS_FACT_THREADS, "%lld", (long long)t->options.threads);
+    add(facts, LS_FACT_COMM, "%s", t->comm->class->name);
+    add(facts, LS_FACT_BACKEND, "%s", t->backend->name);
+    add(facts, LS_FACT_INSTRUCTION_SET, "%s", ls_instruction_set_name(t->backend->instruction_set));
+    add(facts, LS_FACT_LOCKSTEP, "%s", LOCKSTEP_VERSION);
+    add(facts, LS_FACT_GIT, "%s", LOCKSTEP_GIT);
+    add(facts, LS_FACT_MPI, "%s", MPI_NAME);
+    add(facts, LS_FACT_HDF5, "%s", HDF5_NUMBER);
+    add(facts, LS_FACT_COMPILER, "%s", __VERSION__);
     return LS_OK;
 }

@@ -4,14 +4,14 @@
 
 #include <stdio.h>
 
-#include "io/metrics.h"
+#include "io/metrics_layout.h"
 #include "train/trainer.h"
 
-enum { LS_FACTS_MAX = 24, LS_FACT_TEXT = 512 };
+enum { LS_FACT_TEXT = 512 };
 
 typedef struct ls_facts {
-    ls_fact list[LS_FACTS_MAX];
-    char text[LS_FACTS_MAX][LS_FACT_TEXT];
+    ls_fact list[LS_FACTS];
+    char text[LS_FACTS][LS_FACT_TEXT];
     int count;
 } ls_facts;
 
