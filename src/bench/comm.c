@@ -14,6 +14,7 @@ typedef struct comm_run {
     ls_comm *comm;
     ls_team *team;
     int shards, threads;
+    bool window;
     ls_dtype dtype;
     int64_t gradient; /* elements that a step of the configuration sums */
     int size_count;
@@ -27,6 +28,7 @@ static ls_status read_configuration(const ls_bench *bench, comm_run *r) {
     LS_TRY(ls_preview_create(bench->config, &p));
     r->shards = (int)p.options.shards;
     r->threads = (int)p.options.threads;
+    r->window = p.options.window;
     r->dtype = p.options.precision == LS_PRECISION_FP64 ? LS_FP64 : LS_FP32;
     for (int i = 0; i < p.network->parameters.count; i++)
         if (p.network->parameters.list[i].summed) r->gradient += p.network->parameters.list[i].count;
@@ -40,12 +42,12 @@ static ls_status measure(const ls_bench *bench, comm_run *r) {
     const int64_t repeats = bench->options.bench_steps;
     const ls_int_list *list = &bench->options.bench_sizes;
     for (int i = 0; i < CUTS; i++)
-        LS_TRY(ls_time_cut_sum(r->comm, r->team, r->shards, cut_lengths[i], repeats, &r->cuts[i]));
+        LS_TRY(ls_time_cut_sum(r->comm, r->window, r->team, r->shards, cut_lengths[i], repeats, &r->cuts[i]));
     for (r->size_count = 0; r->size_count <= list->count; r->size_count++) {
         const int64_t elements = r->size_count == 0
                                      ? r->gradient
                                      : list->value[r->size_count - 1] / (int64_t)ls_dtype_size(r->dtype);
-        LS_TRY(ls_time_gradient_sum(r->comm, r->team, r->shards, elements, r->dtype, repeats,
+        LS_TRY(ls_time_gradient_sum(r->comm, r->window, r->team, r->shards, elements, r->dtype, repeats,
                                     &r->sizes[r->size_count]));
     }
     return LS_OK;
@@ -101,6 +103,7 @@ static void write_json(const ls_bench *bench, const comm_run *r) {
     ls_json_count(&json, "threads", (uint64_t)r->threads);
     ls_json_count(&json, "shards", (uint64_t)r->shards);
     ls_json_text(&json, "comm", r->comm->class->name);
+    ls_json_bool(&json, "window", r->window);
     ls_json_count(&json, "repeats", (uint64_t)bench->options.bench_steps);
     ls_json_begin(&json, "cuts", '[');
     for (int i = 0; i < CUTS; i++) write_times(&json, &r->cuts[i]);

@@ -12,11 +12,13 @@
 typedef struct sums {
     ls_comm *comm;
     ls_shards shards;
+    bool with_window;
+    ls_window *window; /* NULL: messages */
     ls_tree_sum *tree;
     ls_dtype dtype; /* of the gradient; at a cut doubles */
     bool cut;
     int64_t length;
-    void *nodes; /* [nodes][length] */
+    void *nodes; /* [nodes][length]; a gradient lies in the window */
     void *plain; /* [length]; at a cut also where the sum comes out */
     double words[LS_MAX_NODES * LS_STEP_WORDS];
     double *tree_seconds, *allreduce_seconds; /* [repeats] */
@@ -55,8 +57,13 @@ static ls_status check(const sums *s, const void *sum, int64_t n, const char *wh
 
 static ls_status run_tree(sums *s) {
     double out[LS_STEP_WORDS];
-    if (!s->cut) return ls_tree_sum_gradient(s->tree, s->nodes, &(ls_partial){s->words, out, LS_STEP_WORDS});
+    ls_slice slice;
     const ls_reducer reducer = ls_tree_sum_reducer(s->tree);
+    if (!s->cut) {
+        LS_TRY(ls_tree_sum_gradient(s->tree, s->nodes, &(ls_partial){s->words, out, LS_STEP_WORDS}, &slice));
+        return ls_tree_sum_gather(s->tree,
+                                  s->nodes); /* in a step it is the updated parameters that go round */
+    }
     return reducer.sum(reducer.self, &(ls_partial){s->nodes, s->plain, s->length}, 1);
 }
 
@@ -91,37 +98,60 @@ static ls_status time_both(sums *s, int64_t repeats, ls_comm_times *times) {
     return LS_OK;
 }
 
+static ls_tree_sum_sizes sizes_of(const sums *s) {
+    const int64_t elements = s->cut ? 0 : s->length;
+    return (ls_tree_sum_sizes){s->cut ? s->length : LS_STEP_WORDS, elements, elements, s->dtype};
+}
+
+/* As in training. Collective. */
+static ls_status create_window(sums *s, int shards) {
+    const ls_tree_sum_sizes sizes = sizes_of(s);
+    const ls_window_sizes bytes = {.message = LS_TREE_SUM_MESSAGE,
+                                   .segment = ls_tree_sum_segment(shards, s->comm->size, &sizes),
+                                   .common = ls_tree_sum_common(&sizes)};
+    return s->with_window ? ls_window_create(s->comm, &bytes, &s->window) : LS_OK;
+}
+
+static ls_status allocate_nodes(sums *s) {
+    const size_t bytes = (size_t)s->shards.node_count * (size_t)s->length * ls_dtype_size(s->dtype);
+    if (!s->window || s->cut) return ls_aligned_alloc(&s->nodes, bytes, "a vector to sum");
+    s->nodes = ls_window_segment(s->window, s->comm->rank);
+    return LS_OK;
+}
+
 static ls_status allocate(sums *s, ls_team *team, int shards, int64_t repeats) {
     const size_t element = ls_dtype_size(s->dtype), length = (size_t)s->length;
-    const int64_t doubles = s->cut ? s->length : LS_STEP_WORDS, elements = s->cut ? 0 : s->length;
+    const ls_tree_sum_sizes sizes = sizes_of(s);
     LS_TRY(ls_shards_create(&s->shards, shards, s->comm->rank, s->comm->size, shards));
-    LS_TRY(ls_aligned_alloc(&s->nodes, (size_t)s->shards.node_count * length * element, "a vector to sum"));
+    LS_TRY(allocate_nodes(s));
     LS_TRY(ls_aligned_alloc(&s->plain, length * element, "a vector to sum"));
     LS_TRY(ls_calloc(&s->tree_seconds, (size_t)repeats, sizeof(double), "the times"));
     LS_TRY(ls_calloc(&s->allreduce_seconds, (size_t)repeats, sizeof(double), "the times"));
-    return ls_tree_sum_create(s->comm, &s->shards, team, doubles, elements, s->dtype, &s->tree);
+    return ls_tree_sum_create(s->comm, s->window, &s->shards, team, &sizes, &s->tree);
 }
 
 static ls_status run(sums *s, ls_team *team, int shards, int64_t repeats, ls_comm_times *times) {
+    LS_TRY(create_window(s, shards));
     ls_status status = ls_comm_agree(s->comm, allocate(s, team, shards, repeats));
     if (status == LS_OK) status = time_both(s, repeats, times);
     ls_tree_sum_destroy(&s->tree);
-    free(s->nodes);
+    if (!s->window || s->cut) free(s->nodes);
+    ls_window_destroy(&s->window);
     free(s->plain);
     free(s->tree_seconds);
     free(s->allreduce_seconds);
     return status;
 }
 
-ls_status ls_time_gradient_sum(ls_comm *comm, ls_team *team, int shards, int64_t elements, ls_dtype dtype,
-                               int64_t repeats, ls_comm_times *times) {
-    sums s = {.comm = comm, .dtype = dtype, .length = elements};
+ls_status ls_time_gradient_sum(ls_comm *comm, bool window, ls_team *team, int shards, int64_t elements,
+                               ls_dtype dtype, int64_t repeats, ls_comm_times *times) {
+    sums s = {.comm = comm, .with_window = window, .dtype = dtype, .length = elements};
     return run(&s, team, shards, repeats, times);
 }
 
-ls_status ls_time_cut_sum(ls_comm *comm, ls_team *team, int shards, int64_t length, int64_t repeats,
-                          ls_comm_times *times) {
-    sums s = {.comm = comm, .dtype = LS_FP64, .cut = true, .length = length};
+ls_status ls_time_cut_sum(ls_comm *comm, bool window, ls_team *team, int shards, int64_t length,
+                          int64_t repeats, ls_comm_times *times) {
+    sums s = {.comm = comm, .with_window = window, .dtype = LS_FP64, .cut = true, .length = length};
     return run(&s, team, shards, repeats, times);
 }
 

@@ -14,14 +14,15 @@ typedef struct ls_comm_times {
 } ls_comm_times;
 
 /* The sum of a gradient of `elements` elements over all shards, as training does it (with its LS_STEP_WORDS
- * words), `repeats` times; every buffer is written anew before each call, and each sum is checked: numbers
- * are small integers, whose sum is exact in any order. LS_INTERNAL: a sum is wrong. Collective. */
-ls_status ls_time_gradient_sum(ls_comm *comm, ls_team *team, int shards, int64_t elements, ls_dtype dtype,
-                               int64_t repeats, ls_comm_times *times);
+ * words), in shared memory where the ranks have some and `window` allows it, `repeats` times; every buffer is
+ * written anew before each call, and each sum is checked: numbers are small integers, whose sum is exact in
+ * any order. LS_INTERNAL: a sum is wrong. Collective. */
+ls_status ls_time_gradient_sum(ls_comm *comm, bool window, ls_team *team, int shards, int64_t elements,
+                               ls_dtype dtype, int64_t repeats, ls_comm_times *times);
 
 /* The sum of a vector of `length` doubles at a cut, likewise. */
-ls_status ls_time_cut_sum(ls_comm *comm, ls_team *team, int shards, int64_t length, int64_t repeats,
-                          ls_comm_times *times);
+ls_status ls_time_cut_sum(ls_comm *comm, bool window, ls_team *team, int shards, int64_t length,
+                          int64_t repeats, ls_comm_times *times);
 
 /* time = latency + bytes seconds_per_byte, neither below 0: least squares of the relative differences from
  * the medians of `tree`. Local. */

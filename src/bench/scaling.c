@@ -45,9 +45,9 @@ static ls_status run_steps(const ls_bench *bench, ls_step_run *run) {
 static ls_status measure_sums(const ls_bench *bench, const ls_trainer *t, model *m) {
     const double others = t->comm->size - 1, ranks = t->comm->size;
     ls_comm_times cut, sizes[POINTS];
-    LS_TRY(ls_time_cut_sum(t->comm, t->team, m->shards, CUT_LENGTH, bench->options.bench_steps, &cut));
+    LS_TRY(ls_time_cut_sum(t->comm, t->options.window, t->team, m->shards, CUT_LENGTH, bench->options.bench_steps, &cut));
     for (int i = 0; i < POINTS; i++)
-        LS_TRY(ls_time_gradient_sum(t->comm, t->team, m->shards,
+        LS_TRY(ls_time_gradient_sum(t->comm, t->options.window, t->team, m->shards,
                                     point_bytes[i] / (int64_t)ls_dtype_size(t->backend->dtype),
                                     t->backend->dtype, bench->options.bench_steps, &sizes[i]));
     const ls_comm_fit fit = ls_comm_fit_of(sizes, POINTS);

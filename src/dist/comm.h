@@ -14,6 +14,14 @@
 
 typedef struct ls_comm ls_comm;
 
+/* What the ranks of one node wait for in memory that they share (dist/window.h). */
+typedef struct ls_wait {
+    void *self;
+    bool (*over)(void *self);
+    bool (*arrived)(void *self, int rank);     /* who is missing is named */
+    void (*sleep)(void *self, double seconds); /* until it may be over, and at most so long */
+} ls_wait;
+
 typedef struct ls_comm_class {
     const char *name;
     /* every rank's bytes to every rank: send[0 .. counts[rank]) arrives at recv + displacements[rank] */
@@ -22,6 +30,8 @@ typedef struct ls_comm_class {
     ls_status (*alltoall)(ls_comm *comm, const void *send, const int *send_counts, const int *send_displacements,
                           void *recv, const int *recv_counts, const int *recv_displacements);
     ls_status (*broadcast)(ls_comm *comm, void *data, size_t size, int root);
+    /* waits as for messages: a collective, with all that is said of them here; NULL: never asked for */
+    ls_status (*wait)(ls_comm *comm, const ls_wait *wait);
     void (*destroy)(ls_comm *comm);
     /* ends all ranks at once with this exit code; only main() calls it */
     void (*abort)(ls_comm *comm, int code);

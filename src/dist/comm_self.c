@@ -36,8 +36,12 @@ static void self_abort(ls_comm *comm, int code) {
     exit(code);
 }
 
-static const ls_comm_class self_class = {"self",         self_allgather, self_alltoall, self_broadcast,
-                                         self_destroy, self_abort};
+static const ls_comm_class self_class = {.name = "self",
+                                         .allgather = self_allgather,
+                                         .alltoall = self_alltoall,
+                                         .broadcast = self_broadcast,
+                                         .destroy = self_destroy,
+                                         .abort = self_abort};
 
 ls_status ls_comm_create_self(ls_comm **out) {
     LS_TRY(ls_calloc(out, 1, sizeof **out, "the communicator"));

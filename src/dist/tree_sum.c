@@ -4,50 +4,31 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "core/clock.h"
+#include "dist/merge.h"
+
 /* Slices of the gradient begin on cache lines in both precisions. */
 enum { SLICE_ALIGNMENT = 16 };
 
 struct ls_tree_sum {
     ls_comm *comm;
+    ls_window *window; /* NULL: messages */
     const ls_shards *shards;
     ls_team *team;
-    ls_node *nodes;   /* of all ranks, in the order of shards */
+    ls_tree_sum_sizes sizes;
+    ls_node *nodes; /* of all ranks, in the order of shards */
     int node_count;
-    int *nodes_of;    /* [ranks] how many each has */
+    ls_merges merges;
+    int *nodes_of;                                                  /* [ranks] how many each has */
+    int most_own;                                                   /* nodes of the rank that has most */
     int *counts, *displacements, *send_counts, *send_displacements; /* [ranks] bytes, of the call at hand */
-    double *send, *received; /* [own nodes][doubles], [all nodes][doubles] */
-    int64_t doubles;
-    ls_dtype dtype;
-    int64_t elements;
-    char *packed;     /* [ranks][own nodes][slice], where a rank owns more than one node */
-    char *slices;     /* [all nodes][own slice] */
+    double *send, *received, *result; /* [own nodes][doubles], [all nodes][doubles], [doubles] */
+    const void **operands;            /* [all nodes] where they lie */
+    char *packed;                     /* [ranks][own nodes][slice], where a rank owns more than one node */
+    char *slices;                     /* [all nodes][own slice] */
+    void *arena;                      /* of the call at hand */
+    ls_slice own;                     /* slice, of it */
 };
-
-/* The order in which a list of nodes that covers all shards is added: merge(a, b) says `a += b` for entries a and b. */
-typedef struct ls_merge {
-    int into, from;
-} ls_merge;
-
-/* Fills merges (at most count - 1) for these nodes; the root ends in entry 0. Two neighbours are merged when they are the
- * halves of one subtree, as soon as both are there. */
-static int merge_order(const ls_node *nodes, int count, ls_merge *merges) {
-    ls_node pending[LS_MAX_SHARDS];
-    int entry[LS_MAX_SHARDS], depth = 0, n = 0;
-    for (int i = 0; i < count; i++) {
-        ls_node node = nodes[i];
-        int at = i;
-        while (depth > 0 && pending[depth - 1].count == node.count &&
-               pending[depth - 1].first % (2 * node.count) == 0) {
-            depth--;
-            merges[n++] = (ls_merge){entry[depth], at};
-            node = (ls_node){pending[depth].first, 2 * node.count};
-            at = entry[depth];
-        }
-        pending[depth] = node;
-        entry[depth++] = at;
-    }
-    return n;
-}
 
 static void find_nodes(ls_tree_sum *sum) {
     int total = sum->shards->total, size = sum->comm->size;
@@ -57,30 +38,41 @@ static void find_nodes(ls_tree_sum *sum) {
         sum->nodes_of[r] = ls_shards_nodes(total, first, last - first, own);
         memcpy(sum->nodes + sum->node_count, own, (size_t)sum->nodes_of[r] * sizeof *own);
         sum->node_count += sum->nodes_of[r];
+        if (sum->nodes_of[r] > sum->most_own) sum->most_own = sum->nodes_of[r];
     }
+    ls_merges_find(&sum->merges, sum->nodes, sum->node_count);
 }
 
-/* Rank r's slice of the gradient: [*first, *last). */
-static void slice_of(const ls_tree_sum *sum, int r, int64_t *first, int64_t *last) {
-    int64_t lines = (sum->elements + SLICE_ALIGNMENT - 1) / SLICE_ALIGNMENT;
-    ls_team_split(lines, r, sum->comm->size, first, last);
-    *first *= SLICE_ALIGNMENT;
-    *last = *last * SLICE_ALIGNMENT < sum->elements ? *last * SLICE_ALIGNMENT : sum->elements;
+/* Rank r's slice of so many elements. */
+static ls_slice slice_of(const ls_tree_sum *sum, int64_t elements, int r) {
+    int64_t lines = (elements + SLICE_ALIGNMENT - 1) / SLICE_ALIGNMENT, first, last;
+    ls_team_split(lines, r, sum->comm->size, &first, &last);
+    last *= SLICE_ALIGNMENT;
+    return (ls_slice){first * SLICE_ALIGNMENT, last < elements ? last : elements};
 }
 
 /* Counts and displacements of messages are int: what any rank packs, receives and gathers must fit. */
 static bool fits_messages(const ls_tree_sum *sum) {
-    uint64_t element = ls_dtype_size(sum->dtype), all = (uint64_t)sum->node_count, most_own = 0;
-    uint64_t slice = (uint64_t)sum->elements / (uint64_t)sum->comm->size + SLICE_ALIGNMENT;
-    for (int r = 0; r < sum->comm->size; r++)
-        if ((uint64_t)sum->nodes_of[r] > most_own) most_own = (uint64_t)sum->nodes_of[r];
-    return all * (uint64_t)sum->doubles * sizeof(double) <= INT_MAX &&
-           most_own * (uint64_t)sum->elements * element <= INT_MAX && all * slice * element <= INT_MAX;
+    uint64_t element = ls_dtype_size(sum->sizes.dtype), all = (uint64_t)sum->node_count;
+    uint64_t slice = (uint64_t)sum->sizes.summed / (uint64_t)sum->comm->size + SLICE_ALIGNMENT;
+    if (all * (uint64_t)sum->sizes.doubles * sizeof(double) > INT_MAX) return false;
+    return sum->window || ((uint64_t)sum->most_own * (uint64_t)sum->sizes.summed * element <= INT_MAX &&
+                           all * slice * element <= INT_MAX);
+}
+
+/* Buffers for the messages that the gradient goes by. */
+static ls_status allocate_messages(ls_tree_sum *sum) {
+    size_t element = ls_dtype_size(sum->sizes.dtype), own = (size_t)sum->nodes_of[sum->comm->rank];
+    ls_slice slice = slice_of(sum, sum->sizes.summed, sum->comm->rank);
+    LS_TRY(ls_aligned_alloc(&sum->slices,
+                            (size_t)sum->node_count * (size_t)(slice.last - slice.first) * element,
+                            "the sum of gradients"));
+    if (own == 1) return LS_OK;
+    return ls_aligned_alloc(&sum->packed, own * (size_t)sum->sizes.summed * element, "the sum of gradients");
 }
 
 static ls_status allocate(ls_tree_sum *sum) {
-    size_t ranks = (size_t)sum->comm->size, element = ls_dtype_size(sum->dtype);
-    int64_t first, last;
+    size_t ranks = (size_t)sum->comm->size, doubles = (size_t)sum->sizes.doubles * sizeof(double);
     LS_TRY(ls_calloc(&sum->nodes, (size_t)sum->shards->total, sizeof *sum->nodes, "the tree sum"));
     LS_TRY(ls_calloc(&sum->nodes_of, 5 * ranks, sizeof *sum->nodes_of, "the tree sum"));
     sum->counts = sum->nodes_of + ranks;
@@ -91,23 +83,20 @@ static ls_status allocate(ls_tree_sum *sum) {
     size_t own = (size_t)sum->nodes_of[sum->comm->rank], all = (size_t)sum->node_count;
     if (!fits_messages(sum))
         return ls_fail(LS_USAGE, "the model is too large for one message: %lld gradients in %d tree nodes",
-                       (long long)sum->elements, sum->node_count);
-    LS_TRY(ls_aligned_alloc(&sum->send, own * (size_t)sum->doubles * sizeof(double), "the tree sum"));
-    LS_TRY(ls_aligned_alloc(&sum->received, all * (size_t)sum->doubles * sizeof(double), "the tree sum"));
-    if (ranks == 1) return LS_OK;
-    slice_of(sum, sum->comm->rank, &first, &last);
-    LS_TRY(ls_aligned_alloc(&sum->slices, all * (size_t)(last - first) * element, "the sum of gradients"));
-    if (own == 1) return LS_OK;
-    return ls_aligned_alloc(&sum->packed, own * (size_t)sum->elements * element, "the sum of gradients");
+                       (long long)sum->sizes.summed, sum->node_count);
+    LS_TRY(ls_calloc(&sum->operands, all, sizeof *sum->operands, "the tree sum"));
+    LS_TRY(ls_aligned_alloc(&sum->result, doubles, "the tree sum"));
+    LS_TRY(ls_aligned_alloc(&sum->send, own * doubles, "the tree sum"));
+    LS_TRY(ls_aligned_alloc(&sum->received, all * doubles, "the tree sum"));
+    return ranks == 1 || sum->window ? LS_OK : allocate_messages(sum);
 }
 
-ls_status ls_tree_sum_create(ls_comm *comm, const ls_shards *shards, ls_team *team, int64_t doubles, int64_t elements,
-                             ls_dtype dtype, ls_tree_sum **out) {
+ls_status ls_tree_sum_create(ls_comm *comm, ls_window *window, const ls_shards *shards, ls_team *team,
+                             const ls_tree_sum_sizes *sizes, ls_tree_sum **out) {
     ls_tree_sum *sum;
     *out = NULL;
     LS_TRY(ls_calloc(&sum, 1, sizeof *sum, "the tree sum"));
-    *sum = (ls_tree_sum){.comm = comm, .shards = shards, .team = team, .doubles = doubles, .elements = elements,
-                         .dtype = dtype};
+    *sum = (ls_tree_sum){.comm = comm, .window = window, .shards = shards, .team = team, .sizes = *sizes};
     ls_status status = allocate(sum);
     if (status != LS_OK)
         ls_tree_sum_destroy(&sum);
@@ -121,6 +110,8 @@ void ls_tree_sum_destroy(ls_tree_sum **out) {
     if (!sum) return;
     free(sum->nodes);
     free(sum->nodes_of);
+    free(sum->operands);
+    free(sum->result);
     free(sum->send);
     free(sum->received);
     free(sum->packed);
@@ -129,13 +120,57 @@ void ls_tree_sum_destroy(ls_tree_sum **out) {
     *out = NULL;
 }
 
-/* --- small vectors of doubles --------------------------------------------------------------------------------------- */
+size_t ls_tree_sum_segment(int shards, int ranks, const ls_tree_sum_sizes *sizes) {
+    int64_t most = 0;
+    for (int64_t r = 0; r < ranks; r++) {
+        int64_t first = r * shards / ranks, last = (r + 1) * shards / ranks;
+        ls_node own[LS_MAX_NODES];
+        int nodes = ls_shards_nodes(shards, (int)first, (int)(last - first), own);
+        if (nodes > most) most = nodes;
+    }
+    return (size_t)(most * sizes->summed + sizes->total - sizes->summed) * ls_dtype_size(sizes->dtype);
+}
 
-static ls_status exchange_doubles(ls_tree_sum *sum, int64_t length) {
+size_t ls_tree_sum_common(const ls_tree_sum_sizes *sizes) {
+    int64_t lines = (sizes->total + SLICE_ALIGNMENT - 1) / SLICE_ALIGNMENT;
+    return (size_t)(lines * SLICE_ALIGNMENT) * ls_dtype_size(sizes->dtype);
+}
+
+/* --- small vectors of doubles ------------------------------------------------------------------------- */
+
+/* The partials' vectors of each own node, one after the other. */
+static void join(const ls_partial *partials, int count, int64_t nodes, double *to) {
+    for (int64_t n = 0; n < nodes; n++)
+        for (int i = 0; i < count; to += partials[i].length, i++)
+            memcpy(to, partials[i].nodes + n * partials[i].length, (size_t)partials[i].length * sizeof *to);
+}
+
+/* Finds where the nodes lie, rank by rank, when those of rank r begin at `at`; returns the end of what is
+ * filled in. */
+static const void **locate(const ls_tree_sum *sum, const void **operand, int r, const void *at,
+                           size_t stride) {
+    for (int n = 0; n < sum->nodes_of[r]; n++) *operand++ = (const char *)at + (size_t)n * stride;
+    return operand;
+}
+
+static ls_status exchange_in_window(ls_tree_sum *sum, const ls_partial *partials, int count, int64_t length) {
+    const void **operand = sum->operands;
+    join(partials, count, sum->nodes_of[sum->comm->rank], ls_window_outgoing(sum->window));
+    LS_TRY(ls_window_exchange(sum->window));
+    for (int r = 0; r < sum->comm->size; r++)
+        operand =
+            locate(sum, operand, r, ls_window_incoming(sum->window, r), (size_t)length * sizeof(double));
+    return LS_OK;
+}
+
+static ls_status exchange_messages(ls_tree_sum *sum, const ls_partial *partials, int count, int64_t length) {
+    const void **operand = sum->operands;
     int at = 0;
+    join(partials, count, sum->nodes_of[sum->comm->rank], sum->send);
     for (int r = 0; r < sum->comm->size; r++) {
         sum->counts[r] = sum->nodes_of[r] * (int)length * (int)sizeof(double);
         sum->displacements[r] = at;
+        operand = locate(sum, operand, r, (char *)sum->received + at, (size_t)length * sizeof(double));
         at += sum->counts[r];
     }
     return sum->comm->class->allgather(sum->comm, sum->send, sum->received, sum->counts, sum->displacements);
@@ -143,57 +178,68 @@ static ls_status exchange_doubles(ls_tree_sum *sum, int64_t length) {
 
 static ls_status sum_partials(void *self, const ls_partial *partials, int count) {
     ls_tree_sum *sum = self;
-    ls_merge merges[LS_MAX_SHARDS];
-    int64_t length = 0, own = sum->nodes_of[sum->comm->rank];
+    int64_t length = 0;
     for (int i = 0; i < count; i++) length += partials[i].length;
-    if (length > sum->doubles)
-        return ls_fail(LS_INTERNAL, "a cut of %lld doubles: room for %lld", (long long)length, (long long)sum->doubles);
-    double *to = sum->send;
-    for (int64_t n = 0; n < own; n++)
-        for (int i = 0; i < count; to += partials[i].length, i++)
-            memcpy(to, partials[i].nodes + n * partials[i].length, (size_t)partials[i].length * sizeof *to);
-    LS_TRY(exchange_doubles(sum, length));
-    int merge_count = merge_order(sum->nodes, sum->node_count, merges);
-    for (int m = 0; m < merge_count; m++) {
-        double *into = sum->received + merges[m].into * length;
-        const double *from = sum->received + merges[m].from * length;
-        for (int64_t j = 0; j < length; j++) into[j] += from[j];
-    }
-    const double *result = sum->received;
+    if (length > sum->sizes.doubles)
+        return ls_fail(LS_INTERNAL, "a cut of %lld doubles: room for %lld", (long long)length,
+                       (long long)sum->sizes.doubles);
+    size_t largest = (size_t)(sum->most_own * length) * sizeof(double);
+    if (sum->window && largest <= ls_window_capacity(sum->window))
+        LS_TRY(exchange_in_window(sum, partials, count, length));
+    else
+        LS_TRY(exchange_messages(sum, partials, count, length));
+    ls_merges_add(&sum->merges, LS_FP64, sum->operands, length, sum->result);
+    const double *result = sum->result;
     for (int i = 0; i < count; result += partials[i].length, i++)
         memcpy(partials[i].out, result, (size_t)partials[i].length * sizeof *result);
     return LS_OK;
 }
 
-ls_reducer ls_tree_sum_reducer(ls_tree_sum *sum) { return (ls_reducer){sum_partials, sum}; }
+ls_reducer ls_tree_sum_reducer(ls_tree_sum *sum) {
+    return (ls_reducer){sum_partials, sum};
+}
 
-/* --- the gradient --------------------------------------------------------------------------------------------------- */
+/* --- the gradient ------------------------------------------------------------------------------------- */
 
-/* Copies each destination's slice of all own nodes together; one node needs no copy. */
+static void *element_of(const ls_tree_sum *sum, const void *arena, int64_t i) {
+    return (char *)(uintptr_t)arena + (size_t)i * ls_dtype_size(sum->sizes.dtype);
+}
+
+/* One thread's share of adding the own slice of all nodes into sum->arena, where that slice begins. */
+static void add_slice(void *argument, int member) {
+    const ls_tree_sum *sum = argument;
+    const void *operands[LS_MAX_SHARDS];
+    int64_t first, last;
+    ls_team_split(sum->own.last - sum->own.first, member, ls_team_size(sum->team), &first, &last);
+    for (int n = 0; n < sum->node_count; n++) operands[n] = element_of(sum, sum->operands[n], first);
+    ls_merges_add(&sum->merges, sum->sizes.dtype, operands, last - first, element_of(sum, sum->arena, first));
+}
+
+/* By messages: copies each destination's slice of all own nodes together; one node needs no copy. */
 static const void *pack(ls_tree_sum *sum, const char *gradient) {
-    size_t element = ls_dtype_size(sum->dtype);
+    size_t element = ls_dtype_size(sum->sizes.dtype);
     int64_t own = sum->nodes_of[sum->comm->rank];
     int at = 0;
     for (int r = 0; r < sum->comm->size; r++) {
-        int64_t first, last;
-        slice_of(sum, r, &first, &last);
-        size_t bytes = (size_t)(last - first) * element;
-        sum->send_displacements[r] = own == 1 ? (int)((size_t)first * element) : at;
+        ls_slice slice = slice_of(sum, sum->sizes.summed, r);
+        size_t bytes = (size_t)(slice.last - slice.first) * element;
+        sum->send_displacements[r] = own == 1 ? (int)((size_t)slice.first * element) : at;
         sum->send_counts[r] = (int)((size_t)own * bytes);
         for (int64_t n = 0; own > 1 && n < own; n++, at += (int)bytes)
-            memcpy(sum->packed + at, gradient + (size_t)(n * sum->elements + first) * element, bytes);
+            memcpy(sum->packed + at, gradient + (size_t)(n * sum->sizes.summed + slice.first) * element,
+                   bytes);
     }
     return own == 1 ? (const void *)gradient : sum->packed;
 }
 
 static ls_status exchange_slices(ls_tree_sum *sum, const char *gradient) {
-    size_t element = ls_dtype_size(sum->dtype);
-    int64_t first, last;
+    const void **operand = sum->operands;
+    size_t bytes = (size_t)(sum->own.last - sum->own.first) * ls_dtype_size(sum->sizes.dtype);
     int at = 0;
-    slice_of(sum, sum->comm->rank, &first, &last);
     for (int r = 0; r < sum->comm->size; r++) {
-        sum->counts[r] = sum->nodes_of[r] * (int)((size_t)(last - first) * element);
+        sum->counts[r] = sum->nodes_of[r] * (int)bytes;
         sum->displacements[r] = at;
+        operand = locate(sum, operand, r, sum->slices + at, bytes);
         at += sum->counts[r];
     }
     const void *send = pack(sum, gradient);
@@ -202,50 +248,91 @@ static ls_status exchange_slices(ls_tree_sum *sum, const char *gradient) {
 }
 
 static ls_status gather_slices(ls_tree_sum *sum, char *gradient) {
-    size_t element = ls_dtype_size(sum->dtype);
+    size_t element = ls_dtype_size(sum->sizes.dtype);
     for (int r = 0; r < sum->comm->size; r++) {
-        int64_t first, last;
-        slice_of(sum, r, &first, &last);
-        sum->counts[r] = (int)((size_t)(last - first) * element);
-        sum->displacements[r] = (int)((size_t)first * element);
+        ls_slice slice = slice_of(sum, sum->sizes.summed, r);
+        sum->counts[r] = (int)((size_t)(slice.last - slice.first) * element);
+        sum->displacements[r] = (int)((size_t)slice.first * element);
     }
     return sum->comm->class->allgather(sum->comm, sum->slices, gradient, sum->counts, sum->displacements);
 }
 
-static void add_f32(float *into, const float *from, int64_t count) {
-    for (int64_t i = 0; i < count; i++) into[i] += from[i];
+static ls_status add_by_messages(ls_tree_sum *sum, void *gradient) {
+    sum->own = slice_of(sum, sum->sizes.summed, sum->comm->rank);
+    LS_TRY(exchange_slices(sum, gradient));
+    sum->arena = sum->slices;
+    ls_team_run(sum->team, add_slice, sum);
+    return gather_slices(sum, gradient);
 }
 
-static void add_f64(double *into, const double *from, int64_t count) {
-    for (int64_t i = 0; i < count; i++) into[i] += from[i];
+/* The gradients of all ranks have been there since the exchange of the tail. Nobody else reads this rank's
+ * slice of any of them, so the sum may replace it. */
+static ls_status add_in_window(ls_tree_sum *sum, void *gradient) {
+    const void **operand = sum->operands;
+    int rank = sum->comm->rank;
+    if (gradient != ls_window_segment(sum->window, rank))
+        return ls_fail(LS_INTERNAL, "the gradient does not lie in the window");
+    sum->own = slice_of(sum, sum->sizes.total, rank);
+    if (sum->own.first >= sum->sizes.summed) return LS_OK;
+    if (sum->own.last > sum->sizes.summed) sum->own.last = sum->sizes.summed;
+    for (int r = 0; r < sum->comm->size; r++)
+        operand = locate(sum, operand, r, element_of(sum, ls_window_segment(sum->window, r), sum->own.first),
+                         (size_t)sum->sizes.summed * ls_dtype_size(sum->sizes.dtype));
+    sum->arena = element_of(sum, gradient, sum->own.first);
+    ls_team_run(sum->team, add_slice, sum);
+    return LS_OK;
 }
 
-/* One thread's share of the own slice: a block at a time through all merges, so that it stays in the first-level cache. */
-static void add_slices(void *argument, int member) {
-    enum { BLOCK = 1024 };
-    ls_tree_sum *sum = argument;
-    ls_merge merges[LS_MAX_SHARDS];
-    int merge_count = merge_order(sum->nodes, sum->node_count, merges);
-    int64_t first, last, begin, end;
-    slice_of(sum, sum->comm->rank, &first, &last);
-    int64_t length = last - first;
-    ls_team_split(length, member, ls_team_size(sum->team), &begin, &end);
-    for (int64_t at = begin; at < end; at += BLOCK) {
-        int64_t count = end - at < BLOCK ? end - at : BLOCK;
-        for (int m = 0; m < merge_count; m++) {
-            int64_t into = merges[m].into * length + at, from = merges[m].from * length + at;
-            if (sum->dtype == LS_FP64)
-                add_f64((double *)(void *)sum->slices + into, (double *)(void *)sum->slices + from, count);
-            else
-                add_f32((float *)(void *)sum->slices + into, (float *)(void *)sum->slices + from, count);
-        }
-    }
-}
-
-ls_status ls_tree_sum_gradient(ls_tree_sum *sum, void *gradient, const ls_partial *tail) {
+ls_status ls_tree_sum_gradient(ls_tree_sum *sum, void *gradient, const ls_partial *tail, ls_slice *slice) {
+    *slice = sum->window ? slice_of(sum, sum->sizes.total, sum->comm->rank) : (ls_slice){0, sum->sizes.total};
     LS_TRY(sum_partials(sum, tail, 1));
     if (sum->comm->size == 1) return LS_OK;
-    LS_TRY(exchange_slices(sum, gradient));
-    ls_team_run(sum->team, add_slices, sum);
-    return gather_slices(sum, gradient);
+    return sum->window ? add_in_window(sum, gradient) : add_by_messages(sum, gradient);
+}
+
+/* --- what follows in the window ----------------------------------------------------------------------- */
+
+ls_status ls_tree_sum_lowest(ls_tree_sum *sum, int64_t own, int64_t *lowest) {
+    *lowest = own;
+    if (!sum->window) return LS_OK;
+    memcpy(ls_window_outgoing(sum->window), &own, sizeof own);
+    LS_TRY(ls_window_exchange(sum->window));
+    for (int r = 0; r < sum->comm->size; r++) {
+        int64_t theirs;
+        memcpy(&theirs, ls_window_incoming(sum->window, r), sizeof theirs);
+        if (theirs < *lowest) *lowest = theirs;
+    }
+    return LS_OK;
+}
+
+static void copy_slice(const ls_tree_sum *sum, void *to, const void *from, ls_slice slice) {
+    if (slice.first < slice.last)
+        memcpy(element_of(sum, to, slice.first), element_of(sum, from, slice.first),
+               (size_t)(slice.last - slice.first) * ls_dtype_size(sum->sizes.dtype));
+}
+
+/* One thread's share of copying in what lies before and behind the own slice. */
+static void copy_others(void *argument, int member) {
+    const ls_tree_sum *sum = argument;
+    const void *common = ls_window_common(sum->window);
+    ls_slice part;
+    ls_team_split(sum->sizes.total, member, ls_team_size(sum->team), &part.first, &part.last);
+    copy_slice(sum, sum->arena, common,
+               (ls_slice){part.first, part.last < sum->own.first ? part.last : sum->own.first});
+    copy_slice(sum, sum->arena, common,
+               (ls_slice){part.first > sum->own.last ? part.first : sum->own.last, part.last});
+}
+
+/* The common region holds the arena. Since the last of these calls, whose slices all have copied, there was
+ * an exchange. */
+ls_status ls_tree_sum_gather(ls_tree_sum *sum, void *arena) {
+    if (!sum->window) return LS_OK;
+    sum->own = slice_of(sum, sum->sizes.total, sum->comm->rank);
+    sum->arena = arena;
+    copy_slice(sum, ls_window_common(sum->window), arena, sum->own);
+    LS_TRY(ls_window_exchange(sum->window));
+    double begin = ls_clock();
+    ls_team_run(sum->team, copy_others, sum);
+    sum->comm->wait_seconds += ls_clock() - begin; /* as where MPI copies */
+    return LS_OK;
 }

@@ -58,7 +58,7 @@ ls_status ls_parameters_add_statistics(ls_parameters *parameters, const char *la
 }
 
 /* Two regions: the gradients that are summed over ranks come first, so that the sum is over one contiguous run. */
-static void lay_out(ls_parameters *parameters) {
+void ls_parameters_lay_out(ls_parameters *parameters) {
     int64_t at = 0;
     for (int summed = 1; summed >= 0; summed--) {
         for (int i = 0; i < parameters->count; i++) {
@@ -72,22 +72,39 @@ static void lay_out(ls_parameters *parameters) {
     parameters->total = at;
 }
 
-ls_status ls_parameters_allocate(ls_parameters *parameters, const ls_backend *backend, int moments, int nodes) {
-    lay_out(parameters);
+static ls_status allocate_values(ls_parameters *parameters, const ls_backend *backend, int nodes) {
+    ls_parameters_lay_out(parameters);
     parameters->backend = backend;
     parameters->nodes = nodes;
+    return backend->allocate(&parameters->value, (size_t)parameters->total * ls_dtype_size(backend->dtype),
+                             "the parameters");
+}
+
+ls_status ls_parameters_allocate(ls_parameters *parameters, const ls_backend *backend, int moments, int nodes) {
+    LS_TRY(allocate_values(parameters, backend, nodes));
     size_t size = (size_t)parameters->total * ls_dtype_size(backend->dtype);
     size_t gradient = (size_t)(parameters->summed * nodes + parameters->total - parameters->summed);
-    LS_TRY(backend->allocate(&parameters->value, size, "the parameters"));
     if (moments > 0) LS_TRY(backend->allocate(&parameters->moment1, size, "the optimizer's first moments"));
     if (moments > 1) LS_TRY(backend->allocate(&parameters->moment2, size, "the optimizer's second moments"));
     return backend->allocate(&parameters->gradient, gradient * ls_dtype_size(backend->dtype), "the gradients");
 }
 
+ls_status ls_parameters_allocate_with(ls_parameters *parameters, const ls_backend *backend, const ls_lent_arenas *lent,
+                                      int nodes) {
+    LS_TRY(allocate_values(parameters, backend, nodes));
+    parameters->lent = true;
+    parameters->keeps_moments = lent->keep_moments;
+    parameters->gradient = lent->gradient;
+    parameters->moment1 = lent->moment1;
+    parameters->moment2 = lent->moment2;
+    return LS_OK;
+}
+
 void ls_parameters_destroy(ls_parameters *parameters) {
     if (parameters->backend) {
         void *arenas[] = {parameters->value, parameters->moment1, parameters->moment2, parameters->gradient};
-        for (size_t i = 0; i < sizeof arenas / sizeof *arenas; i++) parameters->backend->release(arenas[i]);
+        size_t own = parameters->lent ? 1 : sizeof arenas / sizeof *arenas;
+        for (size_t i = 0; i < own; i++) parameters->backend->release(arenas[i]);
     }
     for (int i = 0; i < parameters->statistics_count; i++) free(parameters->statistics[i].values);
     free(parameters->statistics);

@@ -52,7 +52,15 @@ typedef struct ls_parameters {
     void *moment1, *moment2; /* [total], if the optimizer has them, else NULL */
     void *gradient;   /* [nodes][summed], then [total - summed]; after the step's sum node 0 holds the sum */
     int nodes;
+    bool lent;          /* gradient and moments are not this rank's own memory .. */
+    bool keeps_moments; /* .. and another rank sets these moments when a state is imported */
 } ls_parameters;
+
+/* Memory for arenas that ranks of a node share (dist/window.h), zeroed and aligned to 64. */
+typedef struct ls_lent_arenas {
+    void *gradient, *moment1, *moment2; /* moments NULL where the optimizer has none */
+    bool keep_moments;                  /* of the ranks that share the moments, one sets them: not this one */
+} ls_lent_arenas;
 
 /* Declares a parameter; later calls may move the list, so keep its index (*index), not its address. */
 ls_status ls_parameters_add(ls_parameters *parameters, const char *layer, const char *what, ls_parameter_layout layout,
@@ -60,8 +68,14 @@ ls_status ls_parameters_add(ls_parameters *parameters, const char *layer, const 
 ls_status ls_parameters_add_statistics(ls_parameters *parameters, const char *layer, int kind, double momentum,
                                        int64_t channels, int *index);
 
+/* Lays out the arenas: sets summed and total, after all parameters are declared. */
+void ls_parameters_lay_out(ls_parameters *parameters);
+
 /* Lays out and allocates the arenas, zeroed, after all parameters are declared; `moments`: 0, 1 or 2. */
 ls_status ls_parameters_allocate(ls_parameters *parameters, const ls_backend *backend, int moments, int nodes);
+/* The same with arenas for gradient and moments that must outlive the parameters. */
+ls_status ls_parameters_allocate_with(ls_parameters *parameters, const ls_backend *backend, const ls_lent_arenas *lent,
+                                      int nodes);
 /* Frees everything and zeroes the struct; safe twice. */
 void ls_parameters_destroy(ls_parameters *parameters);
 

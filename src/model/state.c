@@ -108,14 +108,18 @@ void ls_state_export(const ls_parameters *p, ls_state *state) {
         memcpy(record->data, p->statistics[i].values, ls_record_bytes(record));
 }
 
+/* Returns the record after the last. */
+static const ls_record *import_arena(ls_parameters *p, void *arena, bool keep, const ls_record *record) {
+    if (!arena) return record;
+    for (int i = 0; !keep && i < p->count; i++) ls_parameter_import(p, &p->list[i], arena, record[i].data);
+    return record + p->count;
+}
+
 void ls_state_import(ls_parameters *p, const ls_state *state) {
-    const ls_record *record = state->records;
-    for (int i = 0; i < p->count; i++) ls_parameter_import(p, &p->list[i], p->value, (record++)->data);
+    const ls_record *record = import_arena(p, p->value, false, state->records);
     record += RECORDS_PER_STATISTICS * p->statistics_count;
-    for (int i = 0; p->moment1 && i < p->count; i++)
-        ls_parameter_import(p, &p->list[i], p->moment1, (record++)->data);
-    for (int i = 0; p->moment2 && i < p->count; i++)
-        ls_parameter_import(p, &p->list[i], p->moment2, (record++)->data);
+    record = import_arena(p, p->moment1, p->keeps_moments, record);
+    record = import_arena(p, p->moment2, p->keeps_moments, record);
     for (int i = 0; i < p->statistics_count; i++, record++)
         memcpy(p->statistics[i].values, record->data, ls_record_bytes(record));
 }

@@ -76,6 +76,7 @@ static const ls_key rows[] = {
     INT(RUN, trail_interval, "0", 0, 1e9, "steps between fingerprints in the trail; 0: none")
     REAL(RUN, timeout, "300", 0.1, 1e6, "seconds that a rank waits for the others")
     CHOICE(RUN, comm, "auto", "auto|self|mpi", "communication between ranks")
+    BOOL(RUN, window, "true", "ranks of one node share memory and the update (same bits), instead of sending messages")
     BOOL(RUN, fuse, "true", "fuse layers into the kernels beside them (same bits)")
     CHOICE(RUN, progress, "auto", "auto|bar|line|none", "how progress is shown on the terminal")
 };

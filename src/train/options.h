@@ -50,6 +50,7 @@ typedef struct ls_options {
     char *resume; /* "none", "auto" or a file */
     double timeout; /* seconds a rank waits for the others */
     int comm;       /* ls_comm_kind */
+    bool window;
     bool fuse;
     int progress; /* ls_progress_kind */
 } ls_options;

@@ -40,8 +40,8 @@ static ls_status create_programs(ls_trainer *t) {
     LS_TRY(ls_program_create(t, LS_TRAINING, t->options.batch, NULL, &t->training));
     LS_TRY(ls_program_create(t, LS_EVALUATING, t->options.eval_batch, NULL, &t->evaluating));
     if (collects(t->network)) LS_TRY(ls_program_create(t, LS_COLLECTING, t->options.batch, NULL, &t->collecting));
-    LS_TRY(ls_tree_sum_create(t->comm, &t->training.shards, t->team, most_doubles(t->training.graph),
-                              t->network->parameters.summed, t->backend->dtype, &t->sum));
+    t->sizes.doubles = most_doubles(t->training.graph);
+    LS_TRY(ls_tree_sum_create(t->comm, t->window, &t->training.shards, t->team, &t->sizes, &t->sum));
     for (int i = 0; i < 3; i++)
         if (programs[i]->graph) ls_graph_set_reducer(programs[i]->graph, ls_tree_sum_reducer(t->sum));
     return LS_OK;
@@ -67,13 +67,47 @@ static ls_status create_backend(ls_trainer *t) {
     return ls_backend_find_for("cpu", (ls_precision)t->options.precision, set, &t->backend);
 }
 
+static ls_status create_network(ls_trainer *t) {
+    if (t->options.samples_per_epoch > t->data.training)
+        return ls_fail(LS_USAGE, "%s: samples_per_epoch: found %lld, expected at most the %lld training samples",
+                       ls_config_key_position(t->config, "samples_per_epoch"), (long long)t->options.samples_per_epoch,
+                       (long long)t->data.training);
+    LS_TRY(ls_network_create(t->config, t->data.train.height, t->data.train.width, t->data.train.classes, &t->network));
+    ls_parameters_lay_out(&t->network->parameters);
+    t->sizes.summed = t->network->parameters.summed;
+    t->sizes.total = t->network->parameters.total;
+    t->sizes.dtype = t->backend->dtype;
+    return LS_OK;
+}
+
+/* On one node gradients and moments lie in memory that all ranks share: in each rank's segment its gradients, in the
+ * common region what the sum needs, then the moments. Collective. */
+static ls_status create_window(ls_trainer *t) {
+    size_t arena = ls_tree_sum_common(&t->sizes);
+    ls_window_sizes sizes = {.message = LS_TREE_SUM_MESSAGE,
+                             .segment = ls_tree_sum_segment((int)t->options.shards, t->comm->size, &t->sizes),
+                             .common = (size_t)(1 + ls_optimizer_moments(t->options.optimizer)) * arena};
+    return t->options.window ? ls_window_create(t->comm, &sizes, &t->window) : LS_OK;
+}
+
+static ls_status allocate_parameters(ls_trainer *t, int nodes) {
+    ls_parameters *p = &t->network->parameters;
+    int moments = ls_optimizer_moments(t->options.optimizer);
+    if (!t->window) return ls_parameters_allocate(p, t->backend, moments, nodes);
+    size_t arena = ls_tree_sum_common(&t->sizes);
+    char *moment1 = (char *)ls_window_common(t->window) + arena;
+    ls_lent_arenas lent = {.gradient = ls_window_segment(t->window, t->comm->rank),
+                           .moment1 = moments > 0 ? moment1 : NULL,
+                           .moment2 = moments > 1 ? moment1 + arena : NULL,
+                           .keep_moments = t->comm->rank != 0};
+    return ls_parameters_allocate_with(p, t->backend, &lent, nodes);
+}
+
 static ls_status create_model(ls_trainer *t) {
     const ls_options *o = &t->options;
     ls_shards shards; /* only for the number of nodes, which does not depend on the batch */
     LS_TRY(ls_shards_create(&shards, (int)o->shards, t->comm->rank, t->comm->size, o->batch));
-    LS_TRY(ls_network_create(t->config, t->data.train.height, t->data.train.width, t->data.train.classes, &t->network));
-    LS_TRY(ls_parameters_allocate(&t->network->parameters, t->backend, ls_optimizer_moments(o->optimizer),
-                                  shards.node_count));
+    LS_TRY(allocate_parameters(t, shards.node_count));
     LS_TRY(ls_network_initialise(t->network, (uint64_t)o->seed));
     LS_TRY(ls_state_create(&t->network->parameters, &t->state));
     t->optimizer = (ls_optimizer){.kind = o->optimizer,
@@ -89,10 +123,6 @@ static ls_status create_model(ls_trainer *t) {
 }
 
 static ls_status create_rest(ls_trainer *t) {
-    if (t->options.samples_per_epoch > t->data.training)
-        return ls_fail(LS_USAGE, "%s: samples_per_epoch: found %lld, expected at most the %lld training samples",
-                       ls_config_key_position(t->config, "samples_per_epoch"), (long long)t->options.samples_per_epoch,
-                       (long long)t->data.training);
     LS_TRY(create_model(t));
     LS_TRY(ls_team_create((int)t->options.threads, &t->team));
     LS_TRY(create_programs(t));
@@ -127,6 +157,8 @@ ls_status ls_trainer_create_on(ls_comm *comm, ls_config *config, ls_data *data, 
     status = ls_comm_agree(comm, ls_config_settings(config, &t->options));
     if (status == LS_OK && !data) status = load_data(t);
     if (status == LS_OK) status = create_backend(t);
+    if (status == LS_OK) status = ls_comm_agree(comm, create_network(t));
+    if (status == LS_OK) status = create_window(t);
     if (status == LS_OK) status = ls_comm_agree(comm, create_rest(t));
     if (status == LS_OK) status = warn_about_cores(t);
     if (status != LS_OK)
@@ -147,6 +179,7 @@ ls_status ls_trainer_resume(ls_trainer *t, const ls_progress_mark *mark, const l
         LS_TRY(ls_comm_broadcast(t->comm, record->data, ls_record_bytes(record), 0));
     }
     ls_state_import(&t->network->parameters, &t->state);
+    LS_TRY(ls_comm_agree(t->comm, LS_OK)); /* ranks may share moments, which one of them has set for all */
     t->step = (int64_t)mark->step;
     t->epoch = (int64_t)mark->epoch;
     t->batch_in_epoch = (int64_t)mark->batch_in_epoch;
@@ -167,6 +200,7 @@ void ls_trainer_destroy(ls_trainer **out) {
     ls_state_destroy(&t->state);
     ls_team_destroy(&t->team);
     ls_network_destroy(&t->network);
+    ls_window_destroy(&t->window);
     ls_data_destroy(&t->data);
     ls_keys_free(&ls_option_keys, &t->options);
     free(t);

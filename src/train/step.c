@@ -61,9 +61,9 @@ static ls_run select_batch(ls_trainer *t) {
                     .step = (uint32_t)t->step};
 }
 
-/* Adds the gradient over all nodes of all ranks. Loss, correct answers, and what one rank knows and all must act on, ride
- * along. */
-static ls_status sum_gradient(ls_trainer *t) {
+/* Adds the gradient over all nodes of all ranks, of which this rank is to update *slice. Loss, correct answers, and what
+ * one rank knows and all must act on, ride along. */
+static ls_status sum_gradient(ls_trainer *t, ls_slice *slice) {
     const double *loss = t->training.loss->nodes;
     double sums[LS_STEP_WORDS], *words = t->words;
     int nodes = t->training.shards.node_count;
@@ -75,7 +75,8 @@ static ls_status sum_gradient(ls_trainer *t) {
     words[LS_WORD_STOP] = t->stop_wanted;
     words[LS_WORD_TROUBLE] = t->trouble != LS_OK;
     t->comm->phase = "adding gradients";
-    LS_TRY(ls_tree_sum_gradient(t->sum, t->network->parameters.gradient, &(ls_partial){words, sums, LS_STEP_WORDS}));
+    LS_TRY(ls_tree_sum_gradient(t->sum, t->network->parameters.gradient, &(ls_partial){words, sums, LS_STEP_WORDS},
+                                slice));
     t->batch_score = (ls_score){sums[LS_WORD_LOSS], sums[LS_WORD_CORRECT], t->training.shards.batch};
     t->stop_agreed = sums[LS_WORD_STOP] > 0;
     return sums[LS_WORD_TROUBLE] > 0 ? ls_comm_agree(t->comm, t->trouble) : LS_OK;
@@ -83,6 +84,7 @@ static ls_status sum_gradient(ls_trainer *t) {
 
 typedef struct update_job {
     ls_trainer *trainer;
+    ls_slice slice; /* what this rank updates */
     ls_update update;
     atomic_bool not_finite;
 } update_job;
@@ -108,45 +110,66 @@ static bool all_finite(const ls_parameters *p, int64_t first, int64_t last) {
     return !(bad >> 31);
 }
 
-/* One thread's share of the update: nobody touches a parameter before everybody has found the gradient finite. */
+/* Is the gradient of arena elements [first, last) finite? Those that are not summed over nodes lie behind all nodes. */
+static bool slice_finite(const ls_parameters *p, int64_t first, int64_t last) {
+    int64_t summed = p->summed, shift = (p->nodes - 1) * summed;
+    return all_finite(p, first, last < summed ? last : summed) &&
+           all_finite(p, (first > summed ? first : summed) + shift, last + shift);
+}
+
+/* One thread's share of the slice. */
+static ls_slice share_of(const update_job *job, int member) {
+    ls_slice s;
+    ls_team_split(job->slice.last - job->slice.first, member, ls_team_size(job->trainer->team), &s.first, &s.last);
+    return (ls_slice){job->slice.first + s.first, job->slice.first + s.last};
+}
+
+static void check_part(void *argument, int member) {
+    update_job *job = argument;
+    ls_slice s = share_of(job, member);
+    if (!slice_finite(&job->trainer->network->parameters, s.first, s.last)) atomic_store(&job->not_finite, true);
+}
+
 static void update_part(void *argument, int member) {
     update_job *job = argument;
-    ls_parameters *p = &job->trainer->network->parameters;
-    int64_t first, last, begin, end;
-    ls_team_split(p->total, member, ls_team_size(job->trainer->team), &first, &last);
-    begin = first < p->summed ? first : p->summed;
-    end = last < p->summed ? last : p->summed;
-    int64_t shift = (p->nodes - 1) * p->summed; /* of those gradients that are not summed over nodes */
-    bool finite = all_finite(p, begin, end) &&
-                  all_finite(p, (first > p->summed ? first : p->summed) + shift, (last > p->summed ? last : p->summed) + shift);
-    if (!finite) atomic_store(&job->not_finite, true);
-    ls_team_barrier(job->trainer->team);
-    if (!atomic_load(&job->not_finite)) ls_optimizer_apply(&job->update, p, first, last);
+    ls_slice s = share_of(job, member);
+    ls_optimizer_apply(&job->update, &job->trainer->network->parameters, s.first, s.last);
 }
 
-static ls_status not_finite(const ls_trainer *t) {
-    const ls_parameters *p = &t->network->parameters;
-    long long step = (long long)t->step + 1;
+/* The first parameter with a gradient in the slice that is not finite; the number of parameters: none. */
+static int64_t first_not_finite(const ls_parameters *p, ls_slice slice) {
     for (int i = 0; i < p->count; i++) {
-        const ls_parameter *q = &p->list[i];
-        int64_t at = q->offset + (q->summed ? 0 : (p->nodes - 1) * p->summed);
-        if (!all_finite(p, at, at + q->count))
-            return ls_fail(LS_NOT_FINITE, "step %lld: the gradient of %s is not finite (lr=%g)", step, q->name,
-                           ls_trainer_learning_rate(t));
+        int64_t first = p->list[i].offset, last = first + p->list[i].count;
+        if (!slice_finite(p, first > slice.first ? first : slice.first, last < slice.last ? last : slice.last)) return i;
     }
-    return ls_fail(LS_NOT_FINITE, "step %lld: a gradient is not finite", step);
+    return p->count;
 }
 
-static ls_status update(ls_trainer *t) {
-    update_job job = {.trainer = t};
-    if (!isfinite(t->batch_score.loss))
-        return ls_fail(LS_NOT_FINITE, "step %lld: the loss is not finite (lr=%g)", (long long)t->step + 1,
-                       ls_trainer_learning_rate(t));
+/* Nobody touches a parameter before everybody has found the gradient finite. Collective. */
+static ls_status check_gradient(ls_trainer *t, update_job *job) {
+    const ls_parameters *p = &t->network->parameters;
+    int64_t first = p->count;
+    ls_team_run(t->team, check_part, job);
+    if (atomic_load(&job->not_finite)) first = first_not_finite(p, job->slice);
+    LS_TRY(ls_tree_sum_lowest(t->sum, first, &first));
+    if (first == p->count) return LS_OK;
+    return ls_comm_everywhere(t->comm, ls_fail(LS_NOT_FINITE, "step %lld: the gradient of %s is not finite (lr=%g)",
+                                               (long long)t->step + 1, p->list[first].name, t->batch_rate));
+}
+
+/* Each rank updates its slice of the parameters, and has those of the others from them. */
+static ls_status update(ls_trainer *t, ls_slice slice) {
+    update_job job = {.trainer = t, .slice = slice};
     t->batch_rate = ls_trainer_learning_rate(t);
+    if (!isfinite(t->batch_score.loss))
+        return ls_comm_everywhere(t->comm, ls_fail(LS_NOT_FINITE, "step %lld: the loss is not finite (lr=%g)",
+                                                   (long long)t->step + 1, t->batch_rate));
+    LS_TRY(check_gradient(t, &job));
     job.update = ls_optimizer_step(&t->optimizer, t->batch_rate, (uint64_t)t->step + 1,
                                    t->network->parameters.elements);
+    t->comm->phase = "updating parameters";
     ls_team_run(t->team, update_part, &job);
-    return atomic_load(&job.not_finite) ? not_finite(t) : LS_OK;
+    return ls_tree_sum_gather(t->sum, t->network->parameters.value);
 }
 
 ls_status ls_trainer_check_replicas(ls_trainer *t) {
@@ -170,14 +193,15 @@ ls_status ls_train_step(ls_trainer *t) {
     t->comm->step = (uint64_t)t->step + 1;
     t->comm->phase = "forward and backward";
 
+    ls_slice slice;
     ls_run run = select_batch(t);
     observe(t, LS_WORK_SELECT, false);
-    LS_TRY(ls_plan_run(t->training.plan, &run, t->team));  /* gradients of the own shards; BatchNorm over all shards */
+    LS_TRY(ls_plan_run(t->training.plan, &run, t->team)); /* gradients of the own shards; BatchNorm over all shards */
     observe(t, LS_WORK_GRADIENT_SUM, true);
-    LS_TRY(sum_gradient(t));                               /* over all shards */
+    LS_TRY(sum_gradient(t, &slice));                      /* over all shards */
     observe(t, LS_WORK_GRADIENT_SUM, false);
     observe(t, LS_WORK_UPDATE, true);
-    LS_TRY(ls_comm_everywhere(t->comm, update(t)));        /* the same on every rank */
+    LS_TRY(update(t, slice));                             /* the same on every rank */
     observe(t, LS_WORK_UPDATE, false);
 
     t->epoch_score.loss += t->batch_score.loss;

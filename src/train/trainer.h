@@ -49,6 +49,8 @@ typedef struct ls_trainer {
     ls_network *network;
     ls_optimizer optimizer;
     ls_program training, evaluating, collecting; /* collecting only with `statistics: dataset` */
+    ls_window *window; /* NULL: the ranks send messages */
+    ls_tree_sum_sizes sizes;
     ls_tree_sum *sum;
     ls_state state;   /* the state as records: fingerprints, checkpoints */
     uint32_t *order;  /* [ls_trainer_epoch_samples()] samples of the epoch at hand, in order */

@@ -10,7 +10,9 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/resource.h>
 #include <time.h>
+#include <unistd.h>
 
 #include "core/clock.h"
 #include "core/rng.h"
@@ -36,8 +38,7 @@ static uint32_t random_word(uint32_t a, uint32_t b, uint32_t c) {
     return words[0];
 }
 
-/* --- messages
- * ------------------------------------------------------------------------------------------------------- */
+/* --- messages ----------------------------------------------------------------------------------------- */
 
 static void broadcasts(void **state) {
     (void)state;
@@ -80,8 +81,59 @@ static void late_rank(void **state) {
     comm->timeout = timeout;
 }
 
-/* --- agreement
- * ------------------------------------------------------------------------------------------------------ */
+/* The same in shared memory, where ranks sleep; the message of the one that is late is seen by all. */
+static void late_in_window(void **state) {
+    (void)state;
+    ls_window *window;
+    double timeout = comm->timeout;
+    EXPECT_OK(ls_window_create(comm, &(ls_window_sizes){64, 64, 64}, &window));
+    if (!window) return;
+    comm->timeout = 4;
+    for (int round = 0; round < 3; round++) {
+        int own = 100 * round + comm->rank;
+        if (comm->rank == round % comm->size) pause_for(1.2);
+        memcpy(ls_window_outgoing(window), &own, sizeof own);
+        EXPECT_OK(ls_window_exchange(window));
+        for (int r = 0; r < comm->size; r++)
+            assert_int_equal(*(const int *)ls_window_incoming(window, r), 100 * round + r);
+        gathers(NULL); /* messages in between */
+    }
+    comm->timeout = timeout;
+    ls_window_destroy(&window);
+}
+
+static long address_space(void) {
+    long pages = 0;
+    FILE *file = fopen("/proc/self/statm", "r");
+    if (!file || fscanf(file, "%ld", &pages) != 1) pages = 0;
+    if (file) fclose(file);
+    return pages * sysconf(_SC_PAGESIZE);
+}
+
+/* Where one rank cannot have the memory, nobody does, and all go on. */
+static void refused_window(void **state) {
+    (void)state;
+    enum { ROOM = 1 << 24 };
+    ls_window *window = (ls_window *)(uintptr_t)1;
+    struct rlimit before, less;
+    if (comm->size < 2) return;
+    assert_int_equal(getrlimit(RLIMIT_AS, &before), 0);
+    less = before;
+    less.rlim_cur = (rlim_t)address_space() + ROOM;
+    if (comm->rank == comm->size - 1) assert_int_equal(setrlimit(RLIMIT_AS, &less), 0);
+    ls_status status = ls_window_create(comm, &(ls_window_sizes){64, 8 * (size_t)ROOM, 64}, &window);
+    assert_int_equal(setrlimit(RLIMIT_AS, &before), 0);
+    EXPECT_OK(status);
+    assert_null(window);
+    assert_false(comm->agreed);
+    /* more than any machine has: rank 0 cannot make it */
+    EXPECT_OK(ls_window_create(comm, &(ls_window_sizes){64, (size_t)1 << 50, 64}, &window));
+    assert_null(window);
+    assert_false(comm->agreed);
+    gathers(NULL);
+}
+
+/* --- agreement ---------------------------------------------------------------------------------------- */
 
 /* The ranks in the mask fail, each with its own text; rank r's status is one of two. */
 static void check_agreement(unsigned mask) {
@@ -117,8 +169,7 @@ static void agreement(void **state) {
     comm->agreed = false;
 }
 
-/* --- replicas
- * ------------------------------------------------------------------------------------------------------- */
+/* --- replicas ----------------------------------------------------------------------------------------- */
 
 /* Ranks of the mask hold something else, each something of its own or all the same. */
 static void check_replicas(unsigned mask, bool same, const char *named) {
@@ -161,8 +212,7 @@ static void replicas(void **state) {
     check_replicas(0, false, NULL);
 }
 
-/* --- the tree sum
- * --------------------------------------------------------------------------------------------------- */
+/* --- the tree sum ------------------------------------------------------------------------------------- */
 
 typedef struct sum_case {
     int total; /* shards */
@@ -220,14 +270,29 @@ static void expect_sum(const sum_case *c, const char *what, int64_t i, double fo
                  c->dtype == LS_FP64 ? "fp64" : "fp32", found, expected);
 }
 
-enum { TAIL = 3, FIRST = 5, SECOND = 0, THIRD = 40 };
+enum { TAIL = 3, FIRST = 5, SECOND = 0, THIRD = 40, NOT_SUMMED = 37 };
 
-/* The gradient with its tail of doubles, and vectors of several lengths through the reducer. */
-static void check_gradient(const sum_case *c, ls_tree_sum *sum, const ls_shards *shards) {
+/* Each rank's slice holds numbers of its own; all are to hold all of them. */
+static void check_gather(const sum_case *c, ls_tree_sum *sum, ls_slice slice) {
+    int64_t total = c->elements + NOT_SUMMED;
+    void *arena = calloc((size_t)total, ls_dtype_size(c->dtype));
+    assert_non_null(arena);
+    for (int64_t i = slice.first; i < slice.last; i++) put(c, arena, i, (double)(i % 8191) + 0.5);
+    EXPECT_OK(ls_tree_sum_gather(sum, arena));
+    for (int64_t i = 0; i < total; i++)
+        if (get(c, arena, i) != (double)(i % 8191) + 0.5) fail_msg("element %lld", (long long)i);
+    free(arena);
+}
+
+/* The gradient with its tail of doubles: the rank's slice of the sum, which is all of it without a window. */
+static void check_gradient(const sum_case *c, ls_window *window, ls_tree_sum *sum, const ls_shards *shards) {
+    ls_slice slice = {-1, -1};
+    int64_t lowest = -1;
     sum_case doubles = *c;
     double tail_nodes[LS_MAX_NODES * TAIL], tail[TAIL] = {0};
     size_t size = (size_t)(shards->node_count * c->elements) * ls_dtype_size(c->dtype);
-    void *gradient = aligned_alloc(64, (size + 64) / 64 * 64);
+    void *gradient =
+        window ? ls_window_segment(window, comm->rank) : aligned_alloc(64, (size + 64) / 64 * 64);
     assert_non_null(gradient);
     for (int n = 0; n < shards->node_count; n++)
         for (int64_t i = 0; i < c->elements; i++)
@@ -235,11 +300,19 @@ static void check_gradient(const sum_case *c, ls_tree_sum *sum, const ls_shards 
                 node_value(c, shards->node[n].first, shards->node[n].count, i));
     doubles.vector = 1;
     fill(&doubles, shards, tail_nodes, TAIL);
-    EXPECT_OK(ls_tree_sum_gradient(sum, gradient, &(ls_partial){tail_nodes, tail, TAIL}));
+    EXPECT_OK(ls_tree_sum_gradient(sum, gradient, &(ls_partial){tail_nodes, tail, TAIL}, &slice));
+    if (window)
+        assert_in_range(slice.last - slice.first, 0, (c->elements + NOT_SUMMED) / comm->size + 16);
+    else
+        assert_true(slice.first == 0 && slice.last == c->elements + NOT_SUMMED);
     /* on one rank all shards are one node, which is the sum */
-    for (int64_t i = 0; i < c->elements; i++) expect_sum(c, "gradient", i, get(c, gradient, i));
+    for (int64_t i = slice.first; i < slice.last && i < c->elements; i++)
+        expect_sum(c, "gradient", i, get(c, gradient, i));
     for (int64_t i = 0; i < TAIL; i++) expect_sum(&doubles, "tail", i, tail[i]);
-    free(gradient);
+    EXPECT_OK(ls_tree_sum_lowest(sum, window ? 100 + (comm->rank + 2) % comm->size : 100, &lowest));
+    assert_int_equal(lowest, 100);
+    check_gather(c, sum, slice);
+    if (!window) free(gradient);
 }
 
 static void check_reducer(const sum_case *c, ls_tree_sum *sum, const ls_shards *shards) {
@@ -263,19 +336,28 @@ static void check_reducer(const sum_case *c, ls_tree_sum *sum, const ls_shards *
     assert_int_equal(reducer.sum(reducer.self, &large, 1), LS_INTERNAL);
 }
 
-static void check_sums(const sum_case *c) {
+static void check_sums(const sum_case *c, bool with_window) {
+    enum { MESSAGE = 128 }; /* too short for the reducer's vectors, which then go by MPI */
     ls_shards shards;
     ls_team *team;
     ls_tree_sum *sum;
+    ls_window *window = NULL;
+    ls_tree_sum_sizes sizes = {FIRST + SECOND + THIRD, c->elements, c->elements + NOT_SUMMED, c->dtype};
+    ls_window_sizes bytes = {MESSAGE, ls_tree_sum_segment(c->total, comm->size, &sizes),
+                             ls_tree_sum_common(&sizes)};
     EXPECT_OK(ls_shards_create(&shards, c->total, comm->rank, comm->size, c->total));
     EXPECT_OK(ls_team_create(c->threads, &team));
-    EXPECT_OK(ls_tree_sum_create(comm, &shards, team, FIRST + SECOND + THIRD, c->elements, c->dtype, &sum));
+    if (with_window) EXPECT_OK(ls_window_create(comm, &bytes, &window));
+    assert_int_equal(window != NULL, with_window && comm->size > 1);
+    EXPECT_OK(ls_tree_sum_create(comm, window, &shards, team, &sizes, &sum));
     for (int again = 0; again < 2; again++) { /* buffers are used again */
-        check_gradient(c, sum, &shards);
+        check_gradient(c, window, sum, &shards);
         check_reducer(c, sum, &shards);
     }
     ls_tree_sum_destroy(&sum);
     ls_tree_sum_destroy(&sum);
+    ls_window_destroy(&window);
+    ls_window_destroy(&window);
     ls_team_destroy(&team);
 }
 
@@ -284,43 +366,23 @@ static void check_sums(const sum_case *c) {
 static void sums(void **state) {
     (void)state;
     static const int totals[] = {8, 16, 64};
-    static const int64_t lengths[] = {1, 3, 15, 16, 17, 33, 127, 1000, 2500};
+    static const int64_t lengths[] = {1, 3, 15, 16, 17, 33, 127, 1000, 2500, 9000};
     for (size_t t = 0; t < sizeof totals / sizeof *totals; t++)
         for (size_t l = 0; l < sizeof lengths / sizeof *lengths; l++)
             for (int threads = 1; threads <= 5; threads += 2) {
-                check_sums(&(sum_case){totals[t], threads, LS_FP32, lengths[l], 0});
-                check_sums(&(sum_case){totals[t], threads, LS_FP64, lengths[l], 0});
+                for (int window = 0; window < 2; window++) {
+                    check_sums(&(sum_case){totals[t], threads, LS_FP32, lengths[l], 0}, window);
+                    check_sums(&(sum_case){totals[t], threads, LS_FP64, lengths[l], 0}, window);
+                }
             }
 }
 
-/* --- a rank that is stuck
- * ------------------------------------------------------------------------------------------- */
+/* --- a rank that is stuck ----------------------------------------------------------------------------- */
 
-/* The last test: rank 1 comes only when the others have given up on it. The message that it then sends finds
- * its place in `all`, so that MPI can be left in order. */
-static void stuck_rank(void **state) {
-    (void)state;
-    static int own, all[64], counts[64], places[64];
+static void expect_stuck(ls_status status, double waited) {
     char expected[96];
-    if (comm->size < 2) return;
-    for (int r = 0; r < comm->size; r++) {
-        counts[r] = sizeof own;
-        places[r] = r * (int)sizeof own;
-    }
-    comm->timeout = 0.8;
-    comm->step = 77;
-    comm->phase = "being tested";
-    if (comm->rank == 1) pause_for(4);
-    double began = ls_clock();
-    ls_status status = comm->class->allgather(comm, &own, all, counts, places);
-    double waited = ls_clock() - began;
-    comm->timeout = 60; /* the end of MPI waits for rank 1, too */
-    if (comm->rank == 1) {
-        assert_int_equal(status, LS_OK); /* the others' messages have long been there */
-        return;
-    }
     assert_int_equal(status, LS_STUCK);
-    assert_true(waited > 0.7 && waited < 5);
+    assert_true(waited > 1.5 && waited < 6);
     snprintf(expected, sizeof expected, "rank %d has waited ", comm->rank);
     assert_int_equal(strncmp(ls_error_message(), expected, strlen(expected)), 0);
     if (!strstr(ls_error_message(), "in step 77, being tested")) fail_msg("%s", ls_error_message());
@@ -330,10 +392,59 @@ static void stuck_rank(void **state) {
     if (!strstr(ls_error_message(), "1, ")) fail_msg("%s", ls_error_message());
 }
 
+static void set_up_stuck(void) {
+    comm->timeout = 1.6;
+    comm->step = 77;
+    comm->phase = "being tested";
+    if (comm->rank == 1) pause_for(6);
+}
+
+/* Rank 1 comes only when the others have given up on it, and finds that all have been there. */
+static void stuck_in_window(void **state) {
+    (void)state;
+    ls_window *window;
+    if (comm->size < 2) return;
+    EXPECT_OK(ls_window_create(comm, &(ls_window_sizes){64, 64, 64}, &window));
+    assert_non_null(window);
+    set_up_stuck();
+    double began = ls_clock();
+    ls_status status = ls_window_exchange(window);
+    double waited = ls_clock() - began;
+    comm->timeout = 60;
+    if (comm->rank == 1)
+        assert_int_equal(status, LS_OK);
+    else
+        expect_stuck(status, waited);
+    ls_window_destroy(&window);
+    gathers(NULL); /* all are here again */
+}
+
+/* The last test: rank 1 comes only when the others have given up on it. The message that it then sends finds
+ * its place in `all`, so that MPI can be left in order. */
+static void stuck_rank(void **state) {
+    (void)state;
+    static int own, all[64], counts[64], places[64];
+    if (comm->size < 2) return;
+    for (int r = 0; r < comm->size; r++) {
+        counts[r] = sizeof own;
+        places[r] = r * (int)sizeof own;
+    }
+    set_up_stuck();
+    double began = ls_clock();
+    ls_status status = comm->class->allgather(comm, &own, all, counts, places);
+    double waited = ls_clock() - began;
+    comm->timeout = 60; /* the end of MPI waits for rank 1, too */
+    if (comm->rank == 1)
+        assert_int_equal(status, LS_OK); /* the others' messages have long been there */
+    else
+        expect_stuck(status, waited);
+}
+
 int main(int argc, char **argv) {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(broadcasts), cmocka_unit_test(gathers),  cmocka_unit_test(late_rank),
-        cmocka_unit_test(agreement),  cmocka_unit_test(replicas), cmocka_unit_test(sums),
+        cmocka_unit_test(broadcasts),     cmocka_unit_test(gathers),        cmocka_unit_test(late_rank),
+        cmocka_unit_test(agreement),      cmocka_unit_test(replicas),       cmocka_unit_test(sums),
+        cmocka_unit_test(late_in_window), cmocka_unit_test(refused_window), cmocka_unit_test(stuck_in_window),
         cmocka_unit_test(stuck_rank),
     };
     if (argc != 2 || ls_comm_create(argv[1], &comm) != LS_OK) {

@@ -5,7 +5,7 @@
  *   evaluation   SIGUSR1 to itself in the STEP-th evaluation
  *   load, end    SIGSTOP to itself before the data are read, or before MPI is left (STEP 0)
  *   skip         leaves out the comparison of the replicas after the step, a collective
- *   flip         turns a bit of the model's state after the step's update; ARENA: value, moment1, moment2, statistics
+ *   flip         turns a bit of the model's state before the replicas are compared after the step; ARENA: value, moment1, moment2, statistics
  * With FAULTY_ONCE=FILE only the process that makes this file does it. */
 #include <fcntl.h>
 #include <signal.h>
@@ -84,7 +84,7 @@ ls_status __wrap_ls_replica_check(ls_comm *comm, uint64_t hash) {
 }
 
 /* Bits are counted through the parameters' values, without the arena's padding, or through all statistics. */
-static void flip(ls_parameters *p, const char *arena, unsigned long bit) {
+static void flip(const ls_parameters *p, const char *arena, unsigned long bit) {
     size_t size = p->backend->dtype == LS_FP64 ? 8 : 4;
     if (strcmp(arena, "statistics") == 0) {
         const ls_statistics *s = &p->statistics[bit % (unsigned long)p->statistics_count];
@@ -106,11 +106,11 @@ static void flip(ls_parameters *p, const char *arena, unsigned long bit) {
     }
 }
 
-void __real_ls_optimizer_apply(const ls_update *update, ls_parameters *p, int64_t first, int64_t last);
-void __wrap_ls_optimizer_apply(const ls_update *update, ls_parameters *p, int64_t first, int64_t last);
-void __wrap_ls_optimizer_apply(const ls_update *update, ls_parameters *p, int64_t first, int64_t last) {
+uint64_t __real_ls_replica_hash(const ls_parameters *p, uint64_t step);
+uint64_t __wrap_ls_replica_hash(const ls_parameters *p, uint64_t step);
+uint64_t __wrap_ls_replica_hash(const ls_parameters *p, uint64_t step) {
     char arena[16] = "";
     unsigned long bit = 0;
-    __real_ls_optimizer_apply(update, p, first, last);
     if (turn("flip", steps, arena, &bit)) flip(p, arena, bit);
+    return __real_ls_replica_hash(p, step);
 }

@@ -1,0 +1,25 @@
+/* for each block of 1024 elements: for each merge: left + right, from the nodes or the stack, to the stack;
+ * the last one to `out`. The stack, a block for each level of the tree that is pending (four for 8 ranks),
+ * stays in the first-level cache, so that every node is read once and the sum written once. */
+#include "core/real.h"
+#include "dist/merge.h"
+
+enum { BLOCK = 1024 };
+
+static void add(int64_t count, const real *left, const real *right, real *to) {
+    for (int64_t i = 0; i < count; i++) to[i] = left[i] + right[i];
+}
+
+void LS_NAME(ls_merges_add_ref)(const ls_merges *merges, const void *const *node, int64_t first, int64_t last,
+                                void *out) {
+    real stack[LS_MAX_TREE_DEPTH][BLOCK];
+    for (int64_t at = first; at < last; at += BLOCK) {
+        int64_t count = last - at < BLOCK ? last - at : BLOCK;
+        for (int m = 0; m < merges->count; m++) {
+            ls_merge merge = merges->merge[m];
+            const real *left = merge.left < 0 ? stack[~merge.left] : (const real *)node[merge.left] + at;
+            const real *right = merge.right < 0 ? stack[~merge.right] : (const real *)node[merge.right] + at;
+            add(count, left, right, m + 1 == merges->count ? (real *)out + at : stack[merge.to]);
+        }
+    }
+}
