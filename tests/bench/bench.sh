@@ -37,8 +37,8 @@ for case in "- 1" "2 1" "- 2" "3 2"; do
     "${ranks/-/1}" "$threads" 6 3 "step---1.json"
   check "the timeline on $ranks ranks of $threads threads" "$PYTHON" -E -s -B "$CHECK" trace trace.json "${ranks/-/1}" "$threads"
 done
-expect_success "" - bench step "$TABLE2" "${MADE[@]}" split=64 batch=32 bench_steps=2 precision=fp64 --json
-check "the object of the residual network" "$PYTHON" -E -s -B "$CHECK" step out 1 1 2 3
+expect_success "" - bench step "$TABLE2" "${MADE[@]}" split=16 batch=16 bench_steps=1 bench_warmup=1 precision=fp64 --json
+check "the object of the residual network" "$PYTHON" -E -s -B "$CHECK" step out 1 1 1 1
 check "there is no run folder" test ! -e runs
 
 # --- every piece by itself
@@ -72,7 +72,7 @@ expect_python() { # SCRIPT ARGUMENTS..
   timeout 300 "$PYTHON" -E -s -B "$@" >out 2>err </dev/null || failed "$*"
 }
 expect_python "$TOP/experiments/bench/scaling.py" "$BINARY" "$ROW6" --ranks 2 --rounds 1 --json runs.json \
-  "${MADE[@]}" split=2000 "bench_sizes=[4096, 65536]"
+  "${MADE[@]}" bench_steps=3 split=2000 "bench_sizes=[4096, 65536]"
 check "its prediction" grep -Eq "^strong +2 +256 " out
 check "its extrapolation" grep -q "^EXTRAPOLATED, not measured, beyond 2 ranks" out
 
@@ -98,7 +98,7 @@ check "the losses are those of training" "$PYTHON" -E -s -B "$CHECK" losses made
 expect_success "" - inspect "$TABLE2" split=64
 mv out network.txt
 touch out
-expect_success "" - bench step "$TABLE2" "${MADE[@]}" split=64 batch=32 bench_steps=1 bench_warmup=0 --json
+expect_success "" - bench step "$TABLE2" "${MADE[@]}" split=16 batch=16 bench_steps=1 bench_warmup=0 --json
 check "operations" "$PYTHON" -E -s -B "$CHECK" operations out network.txt
 
 finish
