@@ -1,7 +1,8 @@
-/* Many blocks of a stream at once, in the widest registers of each tier (core/real.h); gcc does not find this form of it.
- * Each word lies in the low half of a 64-bit lane. The multiplication reads the low halves alone, so the high ones may
- * hold anything: a product is its own low word, and shifted by 32 its high word. The blocks of a stream differ in the
- * last word of the counter alone, so the products of the first round are the same for all. */
+/* Many blocks of a stream at once, in the widest registers of each tier (core/real.h); gcc does not find this
+ * form of it. Each word lies in the low half of a 64-bit lane. The multiplication reads the low halves alone,
+ * so the high ones may hold anything: a product is its own low word, and shifted by 32 its high word. The
+ * blocks of a stream differ in the last word of the counter alone, so the products of the first round are the
+ * same for all. */
 #include <stdbool.h>
 #include <stddef.h>
 #include <string.h>
@@ -65,8 +66,8 @@ typedef __m128i wide;
 
 #ifdef PLACES
 
-/* A register has a block in each 64-bit lane. Lanes 2i and 2i + 1 are those of blocks i and i + HALF, so that the words,
- * put together in 128 bits each, come out in order. */
+/* A register has a block in each 64-bit lane. Lanes 2i and 2i + 1 are those of blocks i and i + HALF, so that
+ * the words, put together in 128 bits each, come out in order. */
 enum { BLOCKS = sizeof(wide) / 8, HALF = BLOCKS / 2, GROUP = 2 * BLOCKS };
 
 typedef struct counters {

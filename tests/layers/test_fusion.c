@@ -1,5 +1,6 @@
 /* The prologues and epilogues in plain C against element-by-element versions to the bit, against the C
- * library in double, and (in fp64) against differences. Built for fp32 and fp64. */
+ * library in double, and (in fp64) against differences. Built for fp32 and
+ * fp64 and for every tier. */
 #include <float.h>
 #include <math.h>
 #include <setjmp.h>
@@ -11,6 +12,7 @@
 
 #include <cmocka.h>
 
+#include "core/instruction_set.h"
 #include "layers/fixture.h"
 #include "layers/fusion_ref.h"
 
@@ -247,5 +249,13 @@ int main(void) {
         cmocka_unit_test(central_differences),
 #endif
     };
+#if defined LS_FOR_AVX512 || defined LS_FOR_AVX2
+#ifdef LS_FOR_AVX512
+    const ls_instruction_set tier = LS_AVX512;
+#else
+    const ls_instruction_set tier = LS_AVX2;
+#endif
+    if (ls_instruction_set_supported() < tier) return 77; /* skipped */
+#endif
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

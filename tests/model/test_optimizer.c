@@ -74,7 +74,8 @@ static double number(uint32_t step, int64_t i) {
 /* The gradients of a step where the update looks for them: node 0 of the summed region, and the other region
  * behind all nodes. The other nodes hold what must not be read. */
 static void set_gradients(ls_parameters *p, uint32_t step) {
-    for (int64_t i = 0; i < NODES * p->summed + p->total - p->summed; i++) put(p, p->gradient, i, (double)NAN);
+    for (int64_t i = 0; i < NODES * p->summed + p->total - p->summed; i++)
+        put(p, p->gradient, i, (double)NAN);
     for (int64_t i = p->summed; i < p->total; i++) put(p, p->gradient, i + (NODES - 1) * p->summed, 0);
     for (int64_t i = 0; i < p->summed; i++) put(p, p->gradient, i, 0);
     for (int k = 0; k < p->count; k++)
@@ -217,12 +218,34 @@ static void test_one_node(void **state) {
     ls_parameters_destroy(&p);
 }
 
+/* Every tier gives the bits of the portable kernels, for any number of elements. */
+static void test_tiers(void **state) {
+    enum { MOST = 70 };
+    (void)state;
+    for (size_t o = 0; o < sizeof optimizers / sizeof *optimizers; o++)
+        for (int set = LS_PORTABLE; set <= (int)ls_instruction_set_supported(); set++) {
+            const ls_backend *backend;
+            assert_int_equal(ls_backend_find_for("cpu", LS_PRECISION_FP32, (ls_instruction_set)set, &backend),
+                             LS_OK);
+            const ls_update update = ls_optimizer_step(&optimizers[o], 0.05, 3, 1000);
+            for (int count = 0; count <= MOST; count++) {
+                float want[4][MOST + 1], got[4][MOST + 1]; /* w, g, m, v and one element that is nobody's */
+                for (int k = 0; k < 4; k++)
+                    for (int i = 0; i <= MOST; i++) {
+                        const float x = (float)number(5 + (uint32_t)k, i);
+                        want[k][i] = got[k][i] = k < 3 ? x : x * x; /* v is not negative */
+                    }
+                ls_update_ref_f32.apply(&update, count, want[0], want[1], want[2], want[3]);
+                LS_KERNELS_OF(backend, ls_update_ref)->apply(&update, count, got[0], got[1], got[2], got[3]);
+                assert_memory_equal(got, want, sizeof want);
+            }
+        }
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_formulas),
-        cmocka_unit_test(test_padding),
-        cmocka_unit_test(test_splits),
-        cmocka_unit_test(test_one_node),
+        cmocka_unit_test(test_tiers),  cmocka_unit_test(test_formulas), cmocka_unit_test(test_padding),
+        cmocka_unit_test(test_splits), cmocka_unit_test(test_one_node),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

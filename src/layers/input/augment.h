@@ -22,8 +22,8 @@ typedef struct ls_augment_kernels {
     size_t (*scratch_bytes)(int height, int width);
     /* Writes the augmented image into `out` [height][width]; every draw comes from stream (seed,
      * LS_RNG_AUGMENT, 0, epoch, sample), so it depends on nothing else. */
-    void (*augment)(const ls_augmentation *how, uint64_t seed, uint32_t epoch, uint32_t sample, const uint8_t *in,
-                    int height, int width, uint8_t *out, void *scratch);
+    void (*augment)(const ls_augmentation *how, uint64_t seed, uint32_t epoch, uint32_t sample,
+                    const uint8_t *in, int height, int width, uint8_t *out, void *scratch);
     /* The three operations by themselves. `in` and `out` must not overlap for the rotation. */
     void (*rotate)(const uint8_t *in, int height, int width, double degrees, uint8_t *out, void *scratch);
     void (*brightness)(uint8_t *image, size_t count, double factor);
