@@ -41,7 +41,7 @@ ALWAYS_INLINE void add_terms(sixteen (*sum)[RUN], const float *const *from, cons
                              int first, int last, int left, int right) {
     for (int64_t c = 0; c < count; c++) {
         const sixteen weights = load16(w + c * LANES);
-#pragma GCC unroll 6
+        UNROLL
         for (int i = first; i < last; i++)
             multiply_add16(sum[i] + left, right - left, from[i] + left * LANES + c, LANES, weights);
     }
@@ -51,16 +51,18 @@ ALWAYS_INLINE void add_terms(sixteen (*sum)[RUN], const float *const *from, cons
 ALWAYS_INLINE void compute(const tile *t, int runs, int run, bool skipping) {
     const ls_conv2d_product *p = t->product;
     sixteen sum[RUNS][RUN];
-#pragma GCC unroll 6
-    for (int i = 0; i < runs; i++)
-#pragma GCC unroll 28
+    UNROLL
+    for (int i = 0; i < runs; i++) {
+        UNROLL
         for (int r = 0; r < run; r++) sum[i][r] = zero16();
+    }
     for (const ls_conv2d_step *step = p->step; step < p->step + p->steps; step++) {
         const float *w = p->weights + step->weights, *from[RUNS];
         fetch(p->ahead);
-#pragma GCC unroll 6
+        UNROLL
         for (int i = 0; i < runs; i++) from[i] = p->from + step->from + t->from[i];
-        switch (skipping ? step->skip : 0) {
+        const int pixels_only = LS_CONV2D_SKIP_FIRST_PIXEL | LS_CONV2D_SKIP_LAST_PIXEL; /* of a single line */
+        switch (skipping ? step->skip & (runs > 1 ? ~0 : pixels_only) : 0) {
 #define CASE(skip, first, last, left, right)                                                                 \
     case skip:                                                                                               \
         add_terms(sum, from, w, step->count, first, last, left, right);                                      \
@@ -72,11 +74,13 @@ ALWAYS_INLINE void compute(const tile *t, int runs, int run, bool skipping) {
             CASES(0, 0, runs)
             CASES(LS_CONV2D_SKIP_FIRST_LINE, 1, runs)
             CASES(LS_CONV2D_SKIP_LAST_LINE, 0, runs - 1)
+#undef CASES
+#undef CASE
         }
     }
-#pragma GCC unroll 6
-    for (int i = 0; i < runs; i++)
-#pragma GCC unroll 28
+    UNROLL
+    for (int i = 0; i < runs; i++) {
+        UNROLL
         for (int r = 0; r < run; r++) {
             float *to = p->to + t->to[i] + r * p->to_pixel;
             if (p->columns == LANES)
@@ -84,6 +88,7 @@ ALWAYS_INLINE void compute(const tile *t, int runs, int run, bool skipping) {
             else
                 store16_first(to, sum[i][r], p->columns);
         }
+    }
 }
 
 typedef void (*tile_function)(const tile *t);
@@ -190,22 +195,23 @@ enum { CHANNELS = 6 };
 ALWAYS_INLINE void add_pixel(sixteen (*sum)[CHANNELS], int first, int last, int channels,
                              const float *const *from, const float *dy, int64_t j) {
     const sixteen d = load16(dy + j);
-#pragma GCC unroll 3
+    UNROLL
     for (int t = first; t < last; t++) multiply_add16(sum[t], channels, from[t] + j, 1, d);
 }
 
 ALWAYS_INLINE void add_pixels(const ls_conv2d_gradient *g, int taps, int channels) {
     sixteen sum[TAPS][CHANNELS];
-#pragma GCC unroll 3
-    for (int t = 0; t < taps; t++)
-#pragma GCC unroll 8
+    UNROLL
+    for (int t = 0; t < taps; t++) {
+        UNROLL
         for (int c = 0; c < channels; c++) sum[t][c] = load16(g->sums + t * g->sums_tap + c * LANES);
+    }
     for (int64_t n = 0; n < g->images; n++)
         for (int64_t i = 0; i < g->lines; i++) {
             const float *dy = g->dy + n * g->dy_image + i * g->dy_line;
             const int64_t at = n * g->from_image + i * g->from_line;
             const float *from[TAPS];
-#pragma GCC unroll 3
+            UNROLL
             for (int t = 0; t < taps; t++) from[t] = g->from[t] + at;
             const int64_t end = g->pixels * LANES;
             const int64_t first = taps == TAPS && g->skip_first ? LANES : 0;
@@ -214,10 +220,11 @@ ALWAYS_INLINE void add_pixels(const ls_conv2d_gradient *g, int taps, int channel
             for (int64_t j = first; j < last; j += LANES) add_pixel(sum, 0, taps, channels, from, dy, j);
             if (last < end) add_pixel(sum, 0, taps - 1, channels, from, dy, last);
         }
-#pragma GCC unroll 3
-    for (int t = 0; t < taps; t++)
-#pragma GCC unroll 8
+    UNROLL
+    for (int t = 0; t < taps; t++) {
+        UNROLL
         for (int c = 0; c < channels; c++) store16(g->sums + t * g->sums_tap + c * LANES, sum[t][c]);
+    }
 }
 
 typedef void (*gradient_function)(const ls_conv2d_gradient *g);

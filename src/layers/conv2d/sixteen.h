@@ -10,6 +10,16 @@
 /* Functions that have to vanish into their callers, so that what they hold stays in registers. */
 #define ALWAYS_INLINE static inline __attribute__((always_inline))
 
+/* Before a loop over registers: it vanishes, and early enough for them to be registers. With sanitizers it
+ * would take minutes to compile. */
+#ifdef __SANITIZE_ADDRESS__
+#define UNROLL
+#elif defined __clang__
+#define UNROLL _Pragma("clang loop unroll(full)")
+#else
+#define UNROLL _Pragma("GCC unroll 28")
+#endif
+
 #ifdef LS_FOR_AVX512
 
 typedef struct sixteen {
@@ -78,7 +88,7 @@ ALWAYS_INLINE sixteen_doubles add_product16(sixteen_doubles sum, sixteen_doubles
  * compiler makes an operand of few of so many broadcasts, and runs out of registers for the others; hence the
  * instruction itself, except where a sanitizer should see the load. */
 ALWAYS_INLINE void multiply_add16(sixteen *sum, int n, const float *scalar, int64_t step, sixteen x) {
-#pragma GCC unroll 28
+    UNROLL
     for (int r = 0; r < n; r++) {
 #ifdef __SANITIZE_ADDRESS__
         sum[r].v = _mm512_fmadd_ps(_mm512_set1_ps(scalar[r * step]), x.v, sum[r].v);
@@ -161,7 +171,7 @@ ALWAYS_INLINE sixteen_doubles add_product16(sixteen_doubles sum, sixteen_doubles
 
 /* sum[r] += scalar[r step] * x, for r = 0 .. n-1, fused. Whatever n is must be a constant after inlining. */
 ALWAYS_INLINE void multiply_add16(sixteen *sum, int n, const float *scalar, int64_t step, sixteen x) {
-#pragma GCC unroll 28
+    UNROLL
     for (int r = 0; r < n; r++) {
         const __m256 s = _mm256_broadcast_ss(scalar + r * step);
         sum[r].v[0] = _mm256_fmadd_ps(s, x.v[0], sum[r].v[0]);
