@@ -34,6 +34,7 @@ static ls_step_phase phase_of(const ls_span *span, const ls_graph *graph) {
     case LS_WORK_WEIGHT_GRAD:
     case LS_WORK_GRAD_CUT: return LS_PHASE_BACKWARD;
     case LS_WORK_EXCHANGE:
+    case LS_WORK_UPDATE_EXCHANGE:
     case LS_WORK_GRADIENT_SUM: return LS_PHASE_COMMUNICATION;
     case LS_WORK_SELECT: return LS_PHASE_DATA;
     case LS_WORK_UPDATE: return LS_PHASE_UPDATE;

@@ -20,6 +20,8 @@ typedef enum ls_work {
     LS_WORK_SELECT,       /* the samples of the batch */
     LS_WORK_GRADIENT_SUM, /* over the ranks */
     LS_WORK_UPDATE,
+    LS_WORK_UPDATE_EXCHANGE, /* what the ranks tell each other for it: that the gradient is finite, the new
+                                parameters */
     LS_WORK_COUNT
 } ls_work;
 

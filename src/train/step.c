@@ -9,6 +9,8 @@
 #include "layers/softmax_cross_entropy/softmax_cross_entropy.h"
 #include "train/trainer.h"
 
+static void observe(const ls_trainer *t, ls_work work, bool begin) { ls_observe(t->observer, 0, work, NULL, begin); }
+
 int64_t ls_trainer_epoch_samples(const ls_trainer *t) {
     return t->options.samples_per_epoch > 0 ? t->options.samples_per_epoch : t->data.training;
 }
@@ -149,9 +151,13 @@ static int64_t first_not_finite(const ls_parameters *p, ls_slice slice) {
 static ls_status check_gradient(ls_trainer *t, update_job *job) {
     const ls_parameters *p = &t->network->parameters;
     int64_t first = p->count;
+    observe(t, LS_WORK_UPDATE, true);
     ls_team_run(t->team, check_part, job);
     if (atomic_load(&job->not_finite)) first = first_not_finite(p, job->slice);
+    observe(t, LS_WORK_UPDATE, false);
+    observe(t, LS_WORK_UPDATE_EXCHANGE, true);
     LS_TRY(ls_tree_sum_lowest(t->sum, first, &first));
+    observe(t, LS_WORK_UPDATE_EXCHANGE, false);
     if (first == p->count) return LS_OK;
     return ls_comm_everywhere(t->comm, ls_fail(LS_NOT_FINITE, "step %lld: the gradient of %s is not finite (lr=%g)",
                                                (long long)t->step + 1, p->list[first].name, t->batch_rate));
@@ -168,8 +174,13 @@ static ls_status update(ls_trainer *t, ls_slice slice) {
     job.update = ls_optimizer_step(&t->optimizer, t->batch_rate, (uint64_t)t->step + 1,
                                    t->network->parameters.elements);
     t->comm->phase = "updating parameters";
+    observe(t, LS_WORK_UPDATE, true);
     ls_team_run(t->team, update_part, &job);
-    return ls_tree_sum_gather(t->sum, t->network->parameters.value);
+    observe(t, LS_WORK_UPDATE, false);
+    observe(t, LS_WORK_UPDATE_EXCHANGE, true);
+    LS_TRY(ls_tree_sum_gather(t->sum, t->network->parameters.value));
+    observe(t, LS_WORK_UPDATE_EXCHANGE, false);
+    return LS_OK;
 }
 
 ls_status ls_trainer_check_replicas(ls_trainer *t) {
@@ -181,8 +192,6 @@ void ls_trainer_observe(ls_trainer *t, const ls_observer *observer) {
     t->observer = observer;
     ls_plan_observe(t->training.plan, observer);
 }
-
-static void observe(const ls_trainer *t, ls_work work, bool begin) { ls_observe(t->observer, 0, work, NULL, begin); }
 
 ls_status ls_train_step(ls_trainer *t) {
     observe(t, LS_WORK_SELECT, true);
@@ -200,9 +209,7 @@ ls_status ls_train_step(ls_trainer *t) {
     observe(t, LS_WORK_GRADIENT_SUM, true);
     LS_TRY(sum_gradient(t, &slice));                      /* over all shards */
     observe(t, LS_WORK_GRADIENT_SUM, false);
-    observe(t, LS_WORK_UPDATE, true);
     LS_TRY(update(t, slice));                             /* the same on every rank */
-    observe(t, LS_WORK_UPDATE, false);
 
     t->epoch_score.loss += t->batch_score.loss;
     t->epoch_score.correct += t->batch_score.correct;

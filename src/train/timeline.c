@@ -83,16 +83,17 @@ const ls_span *ls_timeline_spans(const ls_timeline *timeline, int member, int64_
  * ------------------------------------------------------------------------------------------------------- */
 
 const char *const ls_work_names[LS_WORK_COUNT] = {[LS_WORK_SUMS] = "sums",
-                                                      [LS_WORK_FORWARD] = "forward",
-                                                      [LS_WORK_GRAD_SUMS] = "gradient sums",
-                                                      [LS_WORK_BACKWARD] = "backward",
-                                                      [LS_WORK_WEIGHT_GRAD] = "weight gradient",
-                                                      [LS_WORK_EXCHANGE] = "sum of a cut",
-                                                      [LS_WORK_CUT] = "cut",
-                                                      [LS_WORK_GRAD_CUT] = "gradient cut",
-                                                      [LS_WORK_SELECT] = "batch",
-                                                      [LS_WORK_GRADIENT_SUM] = "sum of the gradient",
-                                                      [LS_WORK_UPDATE] = "update"};
+                                                  [LS_WORK_FORWARD] = "forward",
+                                                  [LS_WORK_GRAD_SUMS] = "gradient sums",
+                                                  [LS_WORK_BACKWARD] = "backward",
+                                                  [LS_WORK_WEIGHT_GRAD] = "weight gradient",
+                                                  [LS_WORK_EXCHANGE] = "sum of a cut",
+                                                  [LS_WORK_CUT] = "cut",
+                                                  [LS_WORK_GRAD_CUT] = "gradient cut",
+                                                  [LS_WORK_SELECT] = "batch",
+                                                  [LS_WORK_GRADIENT_SUM] = "sum of the gradient",
+                                                  [LS_WORK_UPDATE] = "update",
+                                                  [LS_WORK_UPDATE_EXCHANGE] = "exchange of the update"};
 
 static void write_name(ls_json *json, const char *what, int rank, int member, const char *name) {
     ls_json_begin(json, NULL, '{');
