@@ -4,6 +4,7 @@ check_c_source_compiles("#ifndef __x86_64__\n#error\n#endif\nint main(void) { re
 
 set(LOCKSTEP_AVX2_OPTIONS -mavx2 -mfma)
 set(LOCKSTEP_AVX512_OPTIONS -mavx2 -mfma -mavx512f -mavx512bw -mavx512dq -mavx512vl -mprefer-vector-width=512)
+set(LOCKSTEP_AVX512_BF16_OPTIONS ${LOCKSTEP_AVX512_OPTIONS} -mavx512bf16)
 
 # Adds the objects of these sources, compiled with the given definition and options, to the library.
 function(lockstep_add_objects name definition options)
@@ -26,5 +27,13 @@ function(lockstep_add_tiers name)
   if(LOCKSTEP_X86_64)
     lockstep_add_objects(${name}_avx2 LS_FOR_AVX2 "${LOCKSTEP_AVX2_OPTIONS}" ${ARGN})
     lockstep_add_objects(${name}_avx512 LS_FOR_AVX512 "${LOCKSTEP_AVX512_OPTIONS}" ${ARGN})
+  endif()
+endfunction()
+
+# The same sources, of products, for the vector tiers of bf16. That of AVX-512 has pairs (core/real.h).
+function(lockstep_add_bf16_tiers name)
+  if(LOCKSTEP_X86_64)
+    lockstep_add_objects(${name}_bf16_avx2 "LS_FOR_AVX2;LS_BF16" "${LOCKSTEP_AVX2_OPTIONS}" ${ARGN})
+    lockstep_add_objects(${name}_bf16_avx512 "LS_FOR_AVX512;LS_BF16" "${LOCKSTEP_AVX512_BF16_OPTIONS}" ${ARGN})
   endif()
 endfunction()

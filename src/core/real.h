@@ -8,24 +8,38 @@
 
 #ifdef LS_F64
 typedef double real;
-#define LS_NAME(name) name##_f64
+#define LS_TIER_NAME(name) name##_f64
 #else
 typedef float real;
 #if defined LS_FOR_AVX512
-#define LS_NAME(name) name##_avx512
+#define LS_TIER_NAME(name) name##_avx512
 #elif defined LS_FOR_AVX2
-#define LS_NAME(name) name##_avx2
+#define LS_TIER_NAME(name) name##_avx2
 #else
-#define LS_NAME(name) name##_f32
+#define LS_TIER_NAME(name) name##_f32
 #endif
 #endif
 
 /* Products, compiled with LS_BF16 as well, round their two factors to bf16: LS_PRODUCT_NAME(ls_dense_ref) becomes
- * ls_dense_ref_bf16_f32 there. */
+ * ls_dense_ref_bf16_f32 there. In files for vector tiers, which hold nothing but products and their like, LS_NAME does
+ * the same, and LS_TIER_NAME calls the element-by-element kernels of the tier.
+ * ls_dense_vector_bf16_avx512 is for the tier that has the dot product of pairs of bf16 numbers (LS_PAIRS): a word of 32
+ * bits then holds two factors, the first of them in the upper half, which the processor adds first; so a sum takes its
+ * products in their order, each with one rounding, as elsewhere. */
 #ifdef LS_BF16
-#define LS_PRODUCT_NAME(name) LS_NAME(name##_bf16)
+#define LS_PRODUCT_NAME(name) LS_TIER_NAME(name##_bf16)
 #else
-#define LS_PRODUCT_NAME(name) LS_NAME(name)
+#define LS_PRODUCT_NAME(name) LS_TIER_NAME(name)
+#endif
+#if defined LS_FOR_AVX2 || defined LS_FOR_AVX512
+#define LS_NAME(name) LS_PRODUCT_NAME(name)
+#else
+#define LS_NAME(name) LS_TIER_NAME(name)
+#endif
+#if defined LS_BF16 && defined LS_FOR_AVX512
+#define LS_PAIRS 1
+#else
+#define LS_PAIRS 0
 #endif
 
 #endif

@@ -35,6 +35,17 @@ static int64_t y_size(const fixture *f) {
     return f->y_pixels * f->y_channels;
 }
 
+/* What stands for x in a product. */
+static real factor(real x) {
+#ifdef LS_BF16 /* to 8 bits; rint takes ties to even */
+    int exponent;
+    const double mantissa = frexp((double)x, &exponent);
+    return (real)ldexp(rint(ldexp(mantissa, 8)), exponent - 8);
+#else
+    return x;
+#endif
+}
+
 /* --- the same in double, and how large the terms were --- */
 
 /* |got - sum of terms| <= terms * epsilon * sum of |terms|, as for any order of summation */
@@ -54,8 +65,9 @@ static void check_in_double(const fixture *f, const expected *e, int64_t row, re
     const real *x = e->x + row * x_size(f), *dy = e->dy + row * y_size(f);
     for (int64_t i = 0; i < f->terms; i++) {
         const term t = f->term[i];
-        const double product = (double)x[t.x] * (double)f->weight[t.w];
-        const double back = (double)dy[t.y] * (double)f->weight[t.w];
+        const double w = (double)factor(f->weight[t.w]);
+        const double product = (double)factor(x[t.x]) * w;
+        const double back = (double)factor(dy[t.y]) * w;
         exact[t.y] += product, size[t.y] += fabs(product);
         exact_dx[t.x] += back, size_dx[t.x] += fabs(back);
     }
@@ -69,6 +81,7 @@ static void check_in_double(const fixture *f, const expected *e, int64_t row, re
 static bool fused; /* of the kernels under test */
 
 static real multiply_add(real a, real b, real sum) {
+    a = factor(a), b = factor(b);
 #ifdef LS_F64
     return fused ? fma(a, b, sum) : sum + a * b;
 #else

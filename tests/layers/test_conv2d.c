@@ -1,5 +1,5 @@
 /* The kernels of the convolution against loops over its terms, to the bit: the reference in fp32 and fp64,
- * and in fp32 the vector kernels of every tier that this processor has. */
+ * and in fp32 and bf16 the vector kernels of every tier that this processor has. */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -11,7 +11,7 @@
 #include "layers/conv2d/conv2d.h"
 #include "layers/fixture.h"
 
-static const ls_conv2d_kernels *kernels = &LS_NAME(ls_conv2d_ref);
+static const ls_conv2d_kernels *kernels = &LS_PRODUCT_NAME(ls_conv2d_ref);
 static bool downward; /* every other call */
 
 typedef struct shape {
@@ -259,11 +259,16 @@ static int run_all(const char *name, const ls_conv2d_kernels *under_test) {
 }
 
 int main(void) {
-    int failed = run_all("reference", &LS_NAME(ls_conv2d_ref));
+    int failed = run_all("reference", &LS_PRODUCT_NAME(ls_conv2d_ref));
 #if defined __x86_64__ && !defined LS_F64
     const ls_instruction_set supported = ls_instruction_set_supported();
+#ifdef LS_BF16
+    if (supported >= LS_AVX2) failed += run_all("avx2", &ls_conv2d_vector_bf16_avx2);
+    if (supported >= LS_AVX512_BF16) failed += run_all("avx512_bf16", &ls_conv2d_vector_bf16_avx512);
+#else
     if (supported >= LS_AVX2) failed += run_all("avx2", &ls_conv2d_vector_avx2);
     if (supported >= LS_AVX512) failed += run_all("avx512", &ls_conv2d_vector_avx512);
+#endif
 #endif
     return failed;
 }

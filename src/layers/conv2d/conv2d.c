@@ -11,13 +11,15 @@ typedef struct conv2d_state {
 } conv2d_state;
 
 const ls_conv2d_kernels *ls_conv2d_kernels_for(const ls_backend *backend) {
-    if (backend->precision == LS_PRECISION_BF16) return &ls_conv2d_ref_bf16_f32;
+    const bool bf16 = backend->precision == LS_PRECISION_BF16;
     if (backend->dtype == LS_FP64) return &ls_conv2d_ref_f64;
 #ifdef __x86_64__
+    if (bf16 && backend->instruction_set >= LS_AVX512_BF16) return &ls_conv2d_vector_bf16_avx512;
+    if (bf16 && backend->instruction_set >= LS_AVX2) return &ls_conv2d_vector_bf16_avx2;
     if (backend->instruction_set >= LS_AVX512) return &ls_conv2d_vector_avx512;
     if (backend->instruction_set == LS_AVX2) return &ls_conv2d_vector_avx2;
 #endif
-    return &ls_conv2d_ref_f32;
+    return bf16 ? &ls_conv2d_ref_bf16_f32 : &ls_conv2d_ref_f32;
 }
 
 static const ls_conv2d_kernels *kernels_for(const ls_op *op) {

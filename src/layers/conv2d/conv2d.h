@@ -7,7 +7,9 @@
  *   y       : over u, v, c in increasing order, taps outside the image left out, bias added last;
  *   dx'     : over u, v, k in increasing order;
  *   dw, db  : inside a shard over rows, then i, j in increasing order, starting from 0; over shards by the tree.
- * The vector kernels (conv2d_vector.c) keep it with a multiply-add that rounds once, and to the same bits in every tier. */
+ * The vector kernels (conv2d_vector.c) keep it with a multiply-add that rounds once, and to the same bits in every tier.
+ * In bf16 each factor is rounded first, the order stays the same, and so do the bits, except where AVX512_BF16 is used: there
+ * factors, products and sums that are denormal count as 0, and x' of a factor that does is not positive to its relu. */
 #ifndef LOCKSTEP_LAYERS_CONV2D_H
 #define LOCKSTEP_LAYERS_CONV2D_H
 
@@ -49,6 +51,8 @@ typedef struct ls_conv2d_kernels {
 extern const ls_conv2d_kernels ls_conv2d_ref_f32, ls_conv2d_ref_f64, ls_conv2d_ref_bf16_f32;
 #ifdef __x86_64__
 extern const ls_conv2d_kernels ls_conv2d_vector_avx2, ls_conv2d_vector_avx512;
+/* The second needs LS_AVX512_BF16. */
+extern const ls_conv2d_kernels ls_conv2d_vector_bf16_avx2, ls_conv2d_vector_bf16_avx512;
 #endif
 const ls_conv2d_kernels *ls_conv2d_kernels_for(const ls_backend *backend);
 

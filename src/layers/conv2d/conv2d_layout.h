@@ -42,6 +42,13 @@ static inline ls_conv2d_plane plane_of_x(const ls_conv2d_args *a) {
                              .phases = a->stride};
 }
 
+/* The same for the forward pass, which wants pairs of channels. */
+static inline ls_conv2d_plane channels_of_x(const ls_conv2d_args *a) {
+    ls_conv2d_plane plane = plane_of_x(a);
+    plane.channel_pairs = LS_PAIRS;
+    return plane;
+}
+
 /* Pixel h of dx' reads lines (h + pad - u) / stride of dy, some of them outside. */
 static inline ls_conv2d_plane plane_of_dy(const ls_conv2d_args *a) {
     const int64_t top = larger(0, -divide_down(a->pad - a->kernel_h + 1, a->stride));
@@ -53,11 +60,28 @@ static inline ls_conv2d_plane plane_of_dy(const ls_conv2d_args *a) {
                              .left = left,
                              .lines = top + larger(a->out_height, (a->height - 1 + a->pad) / a->stride + 1),
                              .columns = left + larger(a->out_width, (a->width - 1 + a->pad) / a->stride + 1),
+                             .phases = 1,
+                             .channel_pairs = LS_PAIRS};
+}
+
+/* What the weight gradient reads of dy: the same, or the pairs of pixels. */
+static inline ls_conv2d_plane pixels_of_dy(const ls_conv2d_args *a) {
+    if (!LS_PAIRS) return plane_of_dy(a);
+    return (ls_conv2d_plane){.height = a->out_height,
+                             .width = a->out_width,
+                             .channels = a->outputs,
+                             .lines = a->out_height,
+                             .columns = divide_up(a->out_width, 2),
                              .phases = 1};
 }
 
+/* How many words hold so many terms of a sum. */
+static inline int64_t words(int64_t terms) {
+    return LS_PAIRS ? divide_up(terms, 2) : terms;
+}
+
 static inline int64_t packed_panel(const ls_conv2d_args *a, bool transposed) {
-    return taps(a) * (transposed ? a->outputs : a->inputs) * LANES;
+    return taps(a) * words(transposed ? a->outputs : a->inputs) * LANES;
 }
 
 static inline int64_t packed_size(const ls_conv2d_args *a, bool transposed) {
@@ -66,7 +90,7 @@ static inline int64_t packed_size(const ls_conv2d_args *a, bool transposed) {
 
 /* Of a shard: the weights' as [panels][taps][inputs][16], then the bias's as [panels][16]. */
 static inline int64_t weight_elements(const ls_conv2d_args *a) {
-    return packed_size(a, false);
+    return ls_conv2d_groups(a->outputs) * taps(a) * a->inputs * LANES;
 }
 
 static inline int64_t shard_elements(const ls_conv2d_args *a) {

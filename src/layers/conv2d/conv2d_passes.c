@@ -43,6 +43,43 @@ ALWAYS_INLINE walk next_pixel(walk w) {
     return w;
 }
 
+/* Where channels from number `at` stand in a plane. */
+ALWAYS_INLINE float *group_at(float *to, const ls_conv2d_plane *plane, int64_t at) {
+    if (plane->channel_pairs)
+        return to + at / (2 * LANES) * ls_conv2d_plane_group(plane) + at % (2 * LANES) / 2;
+    return to + at / LANES * ls_conv2d_plane_group(plane);
+}
+
+/* x as factors into a pixel of a plane; pairs of columns are made of them at the end of a line. */
+ALWAYS_INLINE void store_factors(ls_conv2d_plane plane, float *to, sixteen x) {
+#if LS_PAIRS
+    if (plane.channel_pairs) {
+        store16_neighbours(to, round16(x));
+        return;
+    }
+#endif
+    (void)plane;
+    store16(to, factor16(x));
+}
+
+/* Pairs every factor of a line with that of the next column of its phase. */
+ALWAYS_INLINE void finish_factors(ls_conv2d_plane plane, float *line) {
+#if LS_PAIRS
+    if (plane.channel_pairs) return;
+    for (int64_t phase = 0; phase < plane.phases; phase++, line += LANES) {
+        sixteen x = load16(line);
+        for (int64_t i = 1; i < plane.columns; i++, line += LANES) {
+            const sixteen next = load16(line + LANES);
+            store16(line, join16(x, next));
+            x = next;
+        }
+        store16(line, first_factor16(x));
+    }
+#else
+    (void)plane, (void)line;
+#endif
+}
+
 /* --- prologues --------------------------------------------------------------------------------- */
 
 typedef struct affine {
@@ -81,8 +118,9 @@ ALWAYS_INLINE void load_group(const ls_prologue *p, ls_conv2d_plane plane, int64
                 r += p->channels;
             }
             if (relu) z = where_positive16(z, z);
-            store16(line + w.at, z);
+            store_factors(plane, line + w.at, z);
         }
+        finish_factors(plane, line);
     }
 }
 
@@ -93,25 +131,26 @@ static bool computed_here(const ls_prologue *p) {
 void LS_NAME(ls_conv2d_load)(const ls_prologue *p, const ls_conv2d_plane *plane, float *plain, float *to) {
     ls_prologue done = {.pixels = p->pixels, .channels = p->channels, .x = plain};
     if (!computed_here(p)) {
-        LS_NAME(ls_prologue_rows)(p, 0, 1, plain);
+        LS_TIER_NAME(ls_prologue_rows)(p, 0, 1, plain);
         p = &done;
     }
     const bool norm = p->norm.mean, residual = p->residual, relu = p->act == LS_ACT_RELU;
-    for (int64_t at = 0; at < p->channels; at += LANES, to += ls_conv2d_plane_group(plane)) {
+    for (int64_t at = 0; at < p->channels; at += LANES) {
         const int64_t n = smaller(LANES, p->channels - at);
+        float *group = group_at(to, plane, at);
         if (n == LANES && norm && relu && !residual)
-            load_group(p, *plane, at, LANES, true, false, true, to);
+            load_group(p, *plane, at, LANES, true, false, true, group);
         else if (n == LANES && !norm && relu && !residual)
-            load_group(p, *plane, at, LANES, false, false, true, to);
+            load_group(p, *plane, at, LANES, false, false, true, group);
         else
-            load_group(p, *plane, at, n, norm, residual, relu, to);
+            load_group(p, *plane, at, n, norm, residual, relu, group);
     }
 }
 
 ALWAYS_INLINE void load_gradient_group(const ls_grad_prologue *p, ls_conv2d_plane plane, int64_t at,
-                                       int64_t n, bool norm, float *to) {
+                                       int64_t n, bool norm, float *to, float *pixel_pairs, float *bias) {
     const float *dz = (const float *)p->dz + at, *y = norm ? (const float *)p->y + at : NULL;
-    sixteen mean = zero16(), a = mean, b = mean, c = mean;
+    sixteen mean = zero16(), a = mean, b = mean, c = mean, sum = bias ? load16(bias) : mean;
     if (norm) {
         mean = load_lanes((const float *)p->mean + at, n);
         a = load_lanes((const float *)p->a + at, n);
@@ -121,6 +160,11 @@ ALWAYS_INLINE void load_gradient_group(const ls_grad_prologue *p, ls_conv2d_plan
     for (int64_t h = 0; h < plane.height; h++) {
         float *line = to + (plane.top + h) * ls_conv2d_plane_line(&plane);
         walk w = walk_from(plane);
+#if LS_PAIRS
+        sixteen_bf16 before = round16(zero16());
+#else
+        (void)pixel_pairs;
+#endif
         for (int64_t i = 0; i < plane.width; i++, dz += p->channels, w = next_pixel(w)) {
             sixteen d = load_lanes(dz, n);
             if (norm) {
@@ -128,18 +172,34 @@ ALWAYS_INLINE void load_gradient_group(const ls_grad_prologue *p, ls_conv2d_plan
                 d = add16(add16(multiply16(a, d), multiply16(b, deviation)), c);
                 y += p->channels;
             }
-            store16(line + w.at, d);
+            sum = add16(sum, d);
+#if LS_PAIRS
+            const sixteen_bf16 rounded = round16(d);
+            store16_neighbours(line + w.at, rounded);
+            if (i % 2 != 0) store16(pixel_pairs, pair16(before, rounded)), pixel_pairs += LANES;
+            before = rounded;
+#else
+            store_factors(plane, line + w.at, d);
+#endif
         }
+#if LS_PAIRS
+        if (plane.width % 2 != 0)
+            store16(pixel_pairs, pair16(before, round16(zero16()))), pixel_pairs += LANES;
+#endif
     }
+    if (bias) store16(bias, sum);
 }
 
-void LS_NAME(ls_conv2d_load_gradient)(const ls_grad_prologue *p, const ls_conv2d_plane *plane, float *to) {
-    for (int64_t at = 0; at < p->channels; at += LANES, to += ls_conv2d_plane_group(plane)) {
+void LS_NAME(ls_conv2d_load_gradient)(const ls_grad_prologue *p, const ls_conv2d_plane *plane, float *to,
+                                      float *pixel_pairs, float *bias) {
+    for (int64_t at = 0; at < p->channels; at += LANES) {
         const int64_t n = smaller(LANES, p->channels - at);
+        float *group = group_at(to, plane, at),
+              *pairs = pixel_pairs ? pixel_pairs + at * plane->height * ((plane->width + 1) / 2) : NULL;
         if (n == LANES && p->a)
-            load_gradient_group(p, *plane, at, LANES, true, to);
+            load_gradient_group(p, *plane, at, LANES, true, group, pairs, bias ? bias + at : NULL);
         else
-            load_gradient_group(p, *plane, at, n, p->a, to);
+            load_gradient_group(p, *plane, at, n, p->a, group, pairs, bias ? bias + at : NULL);
     }
 }
 
@@ -256,7 +316,7 @@ ALWAYS_INLINE void back_group(way_back b, int64_t at, int64_t n, bool relu, bool
         walk w = walk_from(b.plane);
         for (int64_t j = 0; j < b.plane.width; j++, i += channels, dx += b.pitch, w = next_pixel(w)) {
             sixteen g = load16(dx);
-            if (relu) g = where_positive16(load16(t + w.at), g);
+            if (relu) g = where_positive16(first_factor16(load16(t + w.at)), g);
             const sixteen v = store_gradient(offset(b.e.dz, i), accumulate, g, n);
             if (summed) add_to_sums(&s, v, subtract16(load_lanes((const float *)p.x + i, n), mean));
             if (!residual) continue;
@@ -280,7 +340,7 @@ void LS_NAME(ls_conv2d_finish_gradient)(const ls_prologue *p, const ls_grad_epil
     if (!LS_NAME(ls_conv2d_back_by_lines)(p)) {
         for (int64_t i = 0; i < p->pixels; i++)
             memmove(dx + i * p->channels, dx + i * pitch, (size_t)p->channels * sizeof(float));
-        LS_NAME(ls_grad_epilogue_rows)(p, e, shard, 0, 1, dx);
+        LS_TIER_NAME(ls_grad_epilogue_rows)(p, e, shard, 0, 1, dx);
         return;
     }
     const bool relu = p->act == LS_ACT_RELU, residual = e->dresidual || e->residual_sums;

@@ -3,8 +3,10 @@
  * layers/fusion_ref.h.
  *
  * A plane holds an image [groups][lines][phases][columns][16], with zeros around it and behind its last
- * channel. Column w of the image stands in phase (w + left) % phases: with as many phases as the convolution
- * has strides the pixels that a tap meets, one for each output, are neighbours. */
+ * channel: factors of products, in floats or, with LS_PAIRS (core/real.h), in words of two, which are
+ * neighbouring channels of a pixel or a channel of neighbouring columns of a phase. Column w of the image
+ * stands in phase (w + left) % phases: with as many phases as the convolution has strides the pixels that a
+ * tap meets, one for each output, are neighbours. */
 #ifndef LOCKSTEP_LAYERS_CONV2D_PASSES_H
 #define LOCKSTEP_LAYERS_CONV2D_PASSES_H
 
@@ -15,13 +17,18 @@ typedef struct ls_conv2d_plane {
     int64_t height, width, channels; /* of the image */
     int64_t top, left; /* zeros above and to the left; lines and columns hold those after it too */
     int64_t lines, columns, phases;
+    bool channel_pairs; /* words of two channels */
 } ls_conv2d_plane;
+
+static inline int64_t ls_conv2d_plane_words(const ls_conv2d_plane *p) {
+    return p->channel_pairs ? (p->channels + 1) / 2 : p->channels;
+}
 
 static inline int64_t ls_conv2d_groups(int64_t channels) {
     return (channels + 15) / 16;
 }
 
-/* Floats in a line, in a group of channels, in the plane. */
+/* Floats, or words, in a line, in a group of channels, in the plane. */
 static inline int64_t ls_conv2d_plane_line(const ls_conv2d_plane *p) {
     return p->phases * p->columns * 16;
 }
@@ -29,15 +36,18 @@ static inline int64_t ls_conv2d_plane_group(const ls_conv2d_plane *p) {
     return p->lines * ls_conv2d_plane_line(p);
 }
 static inline int64_t ls_conv2d_plane_size(const ls_conv2d_plane *p) {
-    return ls_conv2d_groups(p->channels) * ls_conv2d_plane_group(p);
+    return ls_conv2d_groups(ls_conv2d_plane_words(p)) * ls_conv2d_plane_group(p);
 }
 
 /* x' of row 0 of p into the plane, and into p->stored where it is set. Whatever lies around the image stays.
  * plain: room for the image, in which prologues with dropout, tanh or a stored x' are computed. */
 void LS_NAME(ls_conv2d_load)(const ls_prologue *p, const ls_conv2d_plane *plane, float *plain, float *to);
 
-/* dy of row 0 of p into the plane. */
-void LS_NAME(ls_conv2d_load_gradient)(const ls_grad_prologue *p, const ls_conv2d_plane *plane, float *to);
+/* dy of row 0 of p into the plane and, with LS_PAIRS, as pairs of pixels [groups][height][(width + 1) /
+ * 2][16] into pixel_pairs, behind an odd width (last, 0). bias: sums [groups][16] of dy, to which it is
+ * added, or NULL. */
+void LS_NAME(ls_conv2d_load_gradient)(const ls_grad_prologue *p, const ls_conv2d_plane *plane, float *to,
+                                      float *pixel_pairs, float *bias);
 
 /* As ls_epilogue_rows. */
 void LS_NAME(ls_conv2d_finish)(const ls_epilogue *e, int64_t channels, int shard, int64_t count, float *y);
@@ -46,7 +56,7 @@ void LS_NAME(ls_conv2d_finish)(const ls_epilogue *e, int64_t channels, int shard
 bool LS_NAME(ls_conv2d_back_by_lines)(const ls_prologue *p);
 
 /* As ls_grad_epilogue_rows, for row 0 and, if it goes by lines, lines [first, last), else all. x: the plane
- * with x'; dx: dx' of these lines, [pixels][groups][16]; written over. */
+ * with x', without pairs of channels; dx: dx' of these lines, [pixels][groups][16]; written over. */
 void LS_NAME(ls_conv2d_finish_gradient)(const ls_prologue *p, const ls_grad_epilogue *e, int shard,
                                         const ls_conv2d_plane *plane, const float *x, int64_t first,
                                         int64_t last, float *dx);

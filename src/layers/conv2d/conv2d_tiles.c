@@ -191,12 +191,14 @@ enum { CHANNELS = 6 };
 #define TILE_CHANNELS(taps) (6 / (taps))
 #endif
 
+enum { NEXT = LS_PAIRS ? 2 : 1 }; /* pixels of x' to those of a step */
+
 /* The products of the pixel at j for taps [first, last). */
 ALWAYS_INLINE void add_pixel(sixteen (*sum)[CHANNELS], int first, int last, int channels,
                              const float *const *from, const float *dy, int64_t j) {
     const sixteen d = load16(dy + j);
     UNROLL
-    for (int t = first; t < last; t++) multiply_add16(sum[t], channels, from[t] + j, 1, d);
+    for (int t = first; t < last; t++) multiply_add16(sum[t], channels, from[t] + j * NEXT, 1, d);
 }
 
 ALWAYS_INLINE void add_pixels(const ls_conv2d_gradient *g, int taps, int channels) {

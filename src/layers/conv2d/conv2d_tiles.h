@@ -1,6 +1,8 @@
 /* The products of the vector kernels of the convolution: tiles of sums that stay in registers, sixteen
  * columns wide. What they read was laid out for them (conv2d_vector.c): pixels of sixteen channels side by
- * side in lines, each group of sixteen channels by itself. All distances are in floats. */
+ * side in lines, each group of sixteen channels by itself. All distances are in floats. With
+ * LS_PAIRS (core/real.h) from, weights and dy hold words of two factors instead, and terms and pixels are
+ * counted in them. */
 #ifndef LOCKSTEP_LAYERS_CONV2D_TILES_H
 #define LOCKSTEP_LAYERS_CONV2D_TILES_H
 
@@ -61,7 +63,8 @@ static inline int64_t ls_conv2d_lines_together(int64_t pixels) {
 void LS_NAME(ls_conv2d_multiply)(const ls_conv2d_product *p, int64_t lines, int64_t pixels);
 
 /* sums[tap][channel][column] += sum over images, lines, pixels of
- *     from[tap][image, line, pixel 16 + channel] dy[image, line, pixel 16 + column] */
+ *     from[tap][image, line, pixel 16 + channel] dy[image, line, pixel 16 + column]
+ * With LS_PAIRS a pixel of dy is a pair of them, and from's word for the first of them counts. */
 typedef struct ls_conv2d_gradient {
     const float *from[LS_CONV2D_TILE_TAPS], *dy;
     int taps;

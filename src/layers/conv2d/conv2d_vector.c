@@ -11,6 +11,7 @@
  * that rounds once; it does not depend on the tier. x' is computed again where it is needed, so that nobody
  * has to store it. */
 #include "layers/conv2d/conv2d_layout.h"
+#include "layers/conv2d/conv2d_pack.h"
 #include "layers/conv2d/conv2d_tiles.h"
 #include "layers/conv2d/conv2d_weights.h"
 
@@ -19,23 +20,6 @@
 enum { MAX_IMAGES = 8 }; /* whose products are added to the weight gradient together */
 
 /* --- scratch ----------------------------------------------------------------------------------- */
-
-/* The weights as [panels][taps][terms][16], zeros behind the last column: columns are outputs and terms
- * inputs, or the other way round. */
-static void pack_weights(const ls_conv2d_args *a, bool transposed, float *to) {
-    const float *weight = a->weight;
-    const int64_t columns = transposed ? a->inputs : a->outputs, terms = transposed ? a->outputs : a->inputs;
-    const int64_t by_column = transposed ? a->outputs : 1, by_term = transposed ? 1 : a->outputs;
-    for (int64_t column = 0; column < columns; column += LANES)
-        for (int64_t tap = 0; tap < taps(a); tap++) {
-            const float *w = weight + tap * a->inputs * a->outputs + column * by_column;
-            const int64_t n = smaller(LANES, columns - column);
-            for (int64_t t = 0; t < terms; t++, to += LANES) {
-                for (int64_t j = 0; j < n; j++) to[j] = w[t * by_term + j * by_column];
-                for (int64_t j = n; j < LANES; j++) to[j] = 0;
-            }
-        }
-}
 
 /* What a tap leaves out whose first and last line (or pixel) of a tile meet these of an image of that size.
  */
@@ -55,16 +39,16 @@ static int skipped_pixels(int64_t first, int64_t last, int64_t width) {
 /* The steps of one tap, group of channels by group; `from` for the first group. */
 static ls_conv2d_step *add_steps(ls_conv2d_step *step, const ls_conv2d_plane *plane, int64_t tap,
                                  int64_t from, int skip) {
-    for (int64_t c = 0; c < plane->channels; c += LANES, from += ls_conv2d_plane_group(plane))
-        *step++ = (ls_conv2d_step){skip, from, (tap * plane->channels + c) * LANES,
-                                   smaller(LANES, plane->channels - c)};
+    const int64_t count = ls_conv2d_plane_words(plane);
+    for (int64_t c = 0; c < count; c += LANES, from += ls_conv2d_plane_group(plane))
+        *step++ = (ls_conv2d_step){skip, from, (tap * count + c) * LANES, smaller(LANES, count - c)};
     return step;
 }
 
 /* What a call works in: a thread's scratch. */
 typedef struct room {
     ls_conv2d_step *step;
-    float *packed, *x, *dy, *image, *plain;
+    float *packed, *x, *dy, *dy_pixels, *image, *plain; /* dy_pixels: dy, where there are no pairs */
 } room;
 
 static size_t take(size_t *used, int64_t count, size_t size) {
@@ -81,7 +65,7 @@ static int64_t images_together(const ls_conv2d_args *a) {
 
 /* Lays scratch out for both directions; NULL: only says how many bytes. */
 static size_t lay_out(const ls_conv2d_args *a, void *scratch, room *r) {
-    const ls_conv2d_plane x = plane_of_x(a), dy = plane_of_dy(a);
+    const ls_conv2d_plane x = plane_of_x(a), dy = plane_of_dy(a), dy_pixels = pixels_of_dy(a);
     const int64_t pixels = a->height * a->width, groups = ls_conv2d_groups(a->inputs);
     size_t used = 0;
     const size_t step =
@@ -89,12 +73,15 @@ static size_t lay_out(const ls_conv2d_args *a, void *scratch, room *r) {
     const size_t packed = take(&used, larger(packed_size(a, false), packed_size(a, true)), sizeof(float));
     const size_t x_at = take(&used, images_together(a) * ls_conv2d_plane_size(&x), sizeof(float));
     const size_t dy_at = take(&used, images_together(a) * ls_conv2d_plane_size(&dy), sizeof(float));
+    const size_t dy_pixels_at =
+        LS_PAIRS ? take(&used, images_together(a) * ls_conv2d_plane_size(&dy_pixels), sizeof(float)) : dy_at;
     const size_t image = take(&used, pixels * groups * LANES, sizeof(float));
     const size_t plain = take(&used, pixels * a->inputs, sizeof(float));
     char *base = scratch;
     if (base)
-        *r = (room){(ls_conv2d_step *)(base + step), (float *)(base + packed), (float *)(base + x_at),
-                    (float *)(base + dy_at),         (float *)(base + image),  (float *)(base + plain)};
+        *r = (room){(ls_conv2d_step *)(base + step), (float *)(base + packed),       (float *)(base + x_at),
+                    (float *)(base + dy_at),         (float *)(base + dy_pixels_at), (float *)(base + image),
+                    (float *)(base + plain)};
     return used;
 }
 
@@ -187,15 +174,15 @@ static void forward_image(const ls_conv2d_args *a, const ls_conv2d_plane *plane,
 }
 
 static void forward(const ls_conv2d_args *a, const ls_shards *shards, int first, int last, void *scratch) {
-    const ls_conv2d_plane plane = plane_of_x(a);
+    const ls_conv2d_plane plane = channels_of_x(a);
     room r;
     lay_out(a, scratch, &r);
-    pack_weights(a, false, r.packed);
+    LS_NAME(ls_conv2d_pack_weights)(a, false, r.packed);
     const int64_t x_count = a->height * a->width * a->inputs,
                   y_count = a->out_height * a->out_width * a->outputs;
     const int64_t counts[LS_CONV2D_RANGES] = {x_count, x_count, 0, y_count};
     const int64_t bands = divide_up(a->out_height, ls_conv2d_lines_together(a->out_width));
-    const int64_t steps = bands * ls_conv2d_groups(a->outputs) * taps(a) * ls_conv2d_groups(a->inputs);
+    const int64_t steps = bands * ls_conv2d_groups(a->outputs) * taps(a) * ls_conv2d_groups(words(a->inputs));
     clear(r.x, ls_conv2d_plane_size(&plane));
     for (int i = 0; i < last - first; i++) {
         const int s = shard_at(a, first, last, i);
@@ -300,15 +287,15 @@ static void backward_image(const ls_conv2d_args *a, const ls_conv2d_plane *x_pla
 /* --- both gradients ---------------------------------------------------------------------------- */
 
 static void backward_shard(const ls_conv2d_args *a, const ls_shards *shards, int s, const room *r) {
-    const ls_conv2d_plane x = plane_of_x(a), dy = plane_of_dy(a);
+    const ls_conv2d_plane x = plane_of_x(a), dy = plane_of_dy(a), dy_pixels = pixels_of_dy(a);
     const int64_t together = images_together(a), x_size = ls_conv2d_plane_size(&x),
-                  dy_size = ls_conv2d_plane_size(&dy);
+                  dy_size = ls_conv2d_plane_size(&dy), dy_pixels_size = ls_conv2d_plane_size(&dy_pixels);
     const bool goes_back = a->dx.dz || a->dx.dresidual;
     const int64_t y_count = a->out_height * a->out_width * a->outputs;
     const int64_t x_count = a->height * a->width * a->inputs;
     const int64_t counts[LS_CONV2D_RANGES] = {x_count, y_count, y_count, x_count};
     const int64_t steps = divide_up(a->height, backward_together(a)) * ls_conv2d_groups(a->inputs) * taps(a) *
-                          ls_conv2d_groups(a->outputs);
+                          ls_conv2d_groups(words(a->outputs));
     float *sums = a->shard_gradients ? (float *)a->shard_gradients + s * shard_elements(a) : NULL;
     ls_prologue stored = {.pixels = a->in.pixels, .channels = a->in.channels, .x = a->in.stored};
     const ls_prologue *in = a->in.stored ? &stored : &a->in;
@@ -318,8 +305,9 @@ static void backward_shard(const ls_conv2d_args *a, const ls_shards *shards, int
             const ls_prologue row = LS_NAME(ls_conv2d_prologue_from)(in, n + m);
             const ls_grad_prologue dy_row = LS_NAME(ls_conv2d_grad_prologue_from)(&a->dy, n + m);
             LS_NAME(ls_conv2d_load)(&row, &x, r->plain, r->x + m * x_size);
-            LS_NAME(ls_conv2d_load_gradient)(&dy_row, &dy, r->dy + m * dy_size);
-            if (sums && a->dbias) LS_NAME(ls_conv2d_add_bias_gradient)(a, r->dy + m * dy_size, sums);
+            LS_NAME(ls_conv2d_load_gradient)
+            (&dy_row, &dy, r->dy + m * dy_size, r->dy_pixels + m * dy_pixels_size,
+             sums && a->dbias ? sums + weight_elements(a) : NULL);
             if (!goes_back) continue;
             ls_conv2d_ahead next = {0};
             if (n + m + 1 < shards->start[s + 1])
@@ -330,7 +318,7 @@ static void backward_shard(const ls_conv2d_args *a, const ls_shards *shards, int
                     counts, steps);
             backward_image(a, &x, &dy, r, s, n + m, &next, r->x + m * x_size, r->dy + m * dy_size);
         }
-        if (sums) LS_NAME(ls_conv2d_add_weight_gradient)(a, r->x, r->dy, images, sums);
+        if (sums) LS_NAME(ls_conv2d_add_weight_gradient)(a, r->x, r->dy_pixels, images, sums);
     }
 }
 
@@ -338,7 +326,7 @@ static void backward(const ls_conv2d_args *a, const ls_shards *shards, int first
     const ls_conv2d_plane x = plane_of_x(a), dy = plane_of_dy(a);
     room r;
     lay_out(a, scratch, &r);
-    if (a->dx.dz || a->dx.dresidual) pack_weights(a, true, r.packed);
+    if (a->dx.dz || a->dx.dresidual) LS_NAME(ls_conv2d_pack_weights)(a, true, r.packed);
     clear(r.x, images_together(a) * ls_conv2d_plane_size(&x));
     clear(r.dy, images_together(a) * ls_conv2d_plane_size(&dy));
     for (int i = 0; i < last - first; i++) {

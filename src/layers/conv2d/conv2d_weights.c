@@ -3,7 +3,6 @@
 #include <string.h>
 
 #include "layers/conv2d/conv2d_tiles.h"
-#include "layers/conv2d/sixteen.h"
 
 enum { SUM_CHUNK = 1024 }; /* elements of a part of the sum over shards */
 
@@ -16,8 +15,8 @@ static void add_taps(const ls_conv2d_args *a, const ls_conv2d_plane *plane, ls_c
     for (int64_t left = divide_up(a->kernel_w, LS_CONV2D_TILE_TAPS), v = 0; left > 0; left--, v += g->taps) {
         g->taps = (int)divide_up(a->kernel_w - v, left);
         const int64_t end = (a->out_width - 1) * a->stride + 2 - a->pad; /* that the third tap meets last */
-        g->skip_first = v == 0 && a->pad == 1 && a->out_width > 1;
-        g->skip_last = v == 0 && end >= a->width && end - 1 < a->width && a->out_width > 1;
+        g->skip_first = !LS_PAIRS && v == 0 && a->pad == 1 && a->out_width > 1;
+        g->skip_last = !LS_PAIRS && v == 0 && end >= a->width && end - 1 < a->width && a->out_width > 1;
         for (int t = 0; t < g->taps; t++)
             g->from[t] = from + ((v + t) % a->stride * plane->columns + (v + t) / a->stride) * LANES;
         g->sums = sums + v * a->inputs * LANES;
@@ -27,11 +26,11 @@ static void add_taps(const ls_conv2d_args *a, const ls_conv2d_plane *plane, ls_c
 
 void LS_NAME(ls_conv2d_add_weight_gradient)(const ls_conv2d_args *a, const float *x, const float *dy,
                                             int64_t images, float *sums) {
-    const ls_conv2d_plane from = plane_of_x(a), by = plane_of_dy(a);
+    const ls_conv2d_plane from = plane_of_x(a), by = pixels_of_dy(a);
     const int64_t together = larger(1, LS_CONV2D_GRADIENT_PIXELS / a->out_width),
                   x_line = ls_conv2d_plane_line(&from);
     ls_conv2d_gradient g = {.images = images,
-                            .pixels = a->out_width,
+                            .pixels = words(a->out_width),
                             .from_image = ls_conv2d_plane_size(&from),
                             .from_line = a->stride * x_line,
                             .dy_image = ls_conv2d_plane_size(&by),
@@ -57,20 +56,6 @@ void LS_NAME(ls_conv2d_add_weight_gradient)(const ls_conv2d_args *a, const float
                 }
             }
         }
-}
-
-void LS_NAME(ls_conv2d_add_bias_gradient)(const ls_conv2d_args *a, const float *dy, float *sums) {
-    const ls_conv2d_plane plane = plane_of_dy(a);
-    sums += weight_elements(a);
-    for (int64_t k = 0; k < ls_conv2d_groups(a->outputs); k++, sums += LANES) {
-        sixteen sum = load16(sums);
-        for (int64_t i = 0; i < a->out_height; i++) {
-            const float *line = dy + k * ls_conv2d_plane_group(&plane) +
-                                (plane.top + i) * ls_conv2d_plane_line(&plane) + plane.left * LANES;
-            for (int64_t j = 0; j < a->out_width; j++) sum = add16(sum, load16(line + j * LANES));
-        }
-        store16(sums, sum);
-    }
 }
 
 /* --- over the shards --------------------------------------------------------------------------- */

@@ -8,12 +8,10 @@
 /* Pixels whose products are added while the sums of a tile are in registers. */
 enum { LS_CONV2D_GRADIENT_PIXELS = 200 };
 
-/* Adds the products of x' and dy of so many images, planes side by side, to the sums of a shard
- * (conv2d_layout.h). */
+/* Adds the products of x' (plane_of_x) and dy (pixels_of_dy) of so many images, planes side by side, to the
+ * sums of a shard (conv2d_layout.h). */
 void LS_NAME(ls_conv2d_add_weight_gradient)(const ls_conv2d_args *a, const float *x, const float *dy,
                                             int64_t images, float *sums);
-/* Adds dy of an image to those of the bias. */
-void LS_NAME(ls_conv2d_add_bias_gradient)(const ls_conv2d_args *a, const float *dy, float *sums);
 
 /* As ls_conv2d_kernels has them. */
 int64_t LS_NAME(ls_conv2d_weight_grad_parts)(const ls_conv2d_args *a);

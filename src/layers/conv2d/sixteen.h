@@ -7,6 +7,8 @@
 #include <immintrin.h>
 #include <stdint.h>
 
+#include "core/real.h"
+
 /* Functions that have to vanish into their callers, so that what they hold stays in registers. */
 #define ALWAYS_INLINE static inline __attribute__((always_inline))
 
@@ -84,16 +86,69 @@ ALWAYS_INLINE sixteen_doubles add_product16(sixteen_doubles sum, sixteen_doubles
     return sum;
 }
 
-/* sum[r] += scalar[r step] * x, for r = 0 .. n-1, fused. Whatever n is must be a constant after inlining. The
- * compiler makes an operand of few of so many broadcasts, and runs out of registers for the others; hence the
- * instruction itself, except where a sanitizer should see the load. */
+#if LS_PAIRS
+
+/* Sixteen numbers rounded to bf16. */
+typedef struct sixteen_bf16 {
+    __m256i v;
+} sixteen_bf16;
+
+ALWAYS_INLINE sixteen_bf16 round16(sixteen x) {
+    return (sixteen_bf16){(__m256i)_mm512_cvtneps_pbh(x.v)};
+}
+/* Words of (first, second), lane by lane. */
+ALWAYS_INLINE sixteen pair16(sixteen_bf16 first, sixteen_bf16 second) {
+    return (sixteen){_mm512_castsi512_ps(_mm512_or_si512(
+        _mm512_slli_epi32(_mm512_cvtepu16_epi32(first.v), 16), _mm512_cvtepu16_epi32(second.v)))};
+}
+/* Eight words of neighbours: (x[0], x[1]), (x[2], x[3]), .. */
+ALWAYS_INLINE void store16_neighbours(float *p, sixteen_bf16 x) {
+    _mm256_storeu_ps(p, _mm256_castsi256_ps(_mm256_ror_epi32(x.v, 16)));
+}
+/* Of words (a, 0) or anything for 0, and (b, 0): (a, b). */
+ALWAYS_INLINE sixteen join16(sixteen a, sixteen b) {
+    const __m512i first = _mm512_set1_epi32((int)0xffff0000u);
+    return (sixteen){_mm512_castsi512_ps(_mm512_or_si512(_mm512_and_si512(_mm512_castps_si512(a.v), first),
+                                                         _mm512_srli_epi32(_mm512_castps_si512(b.v), 16)))};
+}
+/* The first factors of words, as floats. */
+ALWAYS_INLINE sixteen first_factor16(sixteen x) {
+    return (sixteen){
+        _mm512_castsi512_ps(_mm512_and_si512(_mm512_castps_si512(x.v), _mm512_set1_epi32((int)0xffff0000u)))};
+}
+/* As words whose second factor is 0. */
+ALWAYS_INLINE sixteen factor16(sixteen x) {
+    return pair16(round16(x), (sixteen_bf16){_mm256_setzero_si256()});
+}
+
+#define MULTIPLY_ADD            "vdpbf16ps"
+#define multiply_add(a, x, sum) _mm512_dpbf16_ps(sum, (__m512bh)(x), (__m512bh)(a))
+
+#else
+
+ALWAYS_INLINE sixteen factor16(sixteen x) {
+    return x;
+}
+ALWAYS_INLINE sixteen first_factor16(sixteen x) {
+    return x;
+}
+
+#define MULTIPLY_ADD            "vfmadd231ps"
+#define multiply_add(a, x, sum) _mm512_fmadd_ps(a, x, sum)
+
+#endif
+
+/* sum[r] += scalar[r step] * x, for r = 0 .. n-1, fused. Whatever n is must be a constant after inlining.
+ * With LS_PAIRS both are words, and their two products are added. The compiler makes an operand of few of so
+ * many broadcasts, and runs out of registers for the others; hence the instruction itself, except where a
+ * sanitizer should see the load. */
 ALWAYS_INLINE void multiply_add16(sixteen *sum, int n, const float *scalar, int64_t step, sixteen x) {
     UNROLL
     for (int r = 0; r < n; r++) {
 #ifdef __SANITIZE_ADDRESS__
-        sum[r].v = _mm512_fmadd_ps(_mm512_set1_ps(scalar[r * step]), x.v, sum[r].v);
+        sum[r].v = multiply_add(_mm512_set1_ps(scalar[r * step]), x.v, sum[r].v);
 #else
-        __asm__("vfmadd231ps %2%{1to16%}, %1, %0" : "+v"(sum[r].v) : "v"(x.v), "m"(scalar[r * step]));
+        __asm__(MULTIPLY_ADD " %2%{1to16%}, %1, %0" : "+v"(sum[r].v) : "v"(x.v), "m"(scalar[r * step]));
 #endif
     }
 }
@@ -167,6 +222,26 @@ ALWAYS_INLINE sixteen_doubles add_widened16(sixteen_doubles sum, sixteen_doubles
 ALWAYS_INLINE sixteen_doubles add_product16(sixteen_doubles sum, sixteen_doubles x, sixteen_doubles y) {
     for (int i = 0; i < 4; i++) sum.v[i] = _mm256_fmadd_pd(x.v[i], y.v[i], sum.v[i]);
     return sum;
+}
+
+/* What stands for x as a factor of products: with LS_BF16 the nearest bf16 number, ties to even. */
+ALWAYS_INLINE sixteen factor16(sixteen x) {
+#ifdef LS_BF16
+    for (int i = 0; i < 2; i++) {
+        const __m256i b = _mm256_castps_si256(x.v[i]),
+                      odd = _mm256_and_si256(_mm256_srli_epi32(b, 16), _mm256_set1_epi32(1));
+        const __m256i rounded = _mm256_add_epi32(b, _mm256_add_epi32(odd, _mm256_set1_epi32(0x7fff)));
+        const __m256i quiet = _mm256_or_si256(b, _mm256_set1_epi32(0x400000));
+        const __m256 nan = _mm256_cmp_ps(x.v[i], x.v[i], _CMP_UNORD_Q);
+        x.v[i] =
+            _mm256_and_ps(_mm256_blendv_ps(_mm256_castsi256_ps(rounded), _mm256_castsi256_ps(quiet), nan),
+                          _mm256_castsi256_ps(_mm256_set1_epi32((int)0xffff0000u)));
+    }
+#endif
+    return x;
+}
+ALWAYS_INLINE sixteen first_factor16(sixteen x) {
+    return x;
 }
 
 /* sum[r] += scalar[r step] * x, for r = 0 .. n-1, fused. Whatever n is must be a constant after inlining. */
