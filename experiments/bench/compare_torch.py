@@ -258,6 +258,7 @@ def main():
     results = []
     with tempfile.TemporaryDirectory(prefix="compare_torch-") as folder:
         images, labels = read_data(args.data)
+        args.split = min(50000, len(images))  # as the configurations have it, where there are so many
         for network in args.networks:
             work = Path(folder, network)
             work.mkdir()

@@ -41,8 +41,8 @@ class Ours:
         self.args, self.work, self.ranks = args, work, ranks
         self.name = "lockstep" + (f", {ranks} x {threads}" if args.ranks * args.threads > 1 else "")
         self.config = CONFIGS[network]
-        self.settings = [*SAME, f"data={args.data}", f"batch={args.batch}", f"threads={threads}",
-                         f"precision={args.precision}"]
+        self.settings = [*SAME, f"data={args.data}", f"split={args.split}", f"batch={args.batch}",
+                         f"threads={threads}", f"precision={args.precision}"]
         self.one_batch = [*SAME, *NO_DROPOUT[network], f"data={work / 'one'}", f"batch={args.batch}",
                           f"split={args.batch}"]
         self.report = None
