@@ -7,7 +7,7 @@
 
 Needs lockstep (--lockstep), MNIST (--data), and to be run by a Python that has what it imports:
 
-    python3 -m venv torch-venv && torch-venv/bin/pip install torch numpy h5py pyyaml
+    python3 -m venv ~/torch-venv && ~/torch-venv/bin/pip install torch numpy h5py pyyaml
 
 R is the residual network of table 2, M the dense one of table 1, row 6, without augmentation, with Adam as torch.optim has
 it, global batch 256. First the loss curves: every fp32 mode of one process takes some steps on one batch, without dropout,
@@ -30,6 +30,7 @@ from statistics import median, quantiles
 sys.dont_write_bytecode = True
 from contenders import CONFIGS, NO_DROPOUT, TOP, Failure, Ours, Theirs, is_reduced  # noqa: E402
 from tables import facts_of, section  # noqa: E402
+from torch_peer import WORDS  # noqa: E402
 
 # The modes that may be the best; --modes asks for others.
 MODES = {
@@ -107,9 +108,11 @@ def compare_curves(args, ours, peers):
     if args.precision != "fp32":
         theirs[f"lockstep, {args.precision}"] = ours.curve(args.curve_steps, args.precision)
     full = [other for name, other in theirs.items() if not is_reduced(name)]
+    if not full:
+        raise Failure("of the modes that run here none is fp32 in one process: nothing vouches for the losses")
     found = {"steps": len(curve), "first": curve[0], "last": curve[-1], "tolerance": [FIRST_TOLERANCE, CURVE_TOLERANCE],
              "deviation": {name: deviation(curve, other) for name, other in theirs.items()},
-             "among_pytorch": max((deviation(a, b)["most"] for a in full for b in full), default=0)}
+             "among_pytorch": max(deviation(a, b)["most"] for a in full for b in full)}
     wrong = [name for name, error in found["deviation"].items() if not is_reduced(name) and not is_same(error)]
     for name, error in found["deviation"].items():
         print(f"  losses of {len(curve)} steps, {curve[0]:.4f} .. {curve[-1]:.4f}: {name} differs by {error['first']:.1e} in the "
@@ -166,12 +169,9 @@ def start_peers(args, network, spec, work):
         for ranks, threads in shapes:
             try:
                 peers.append(Theirs(args, mode, spec, work, ranks, threads))
-                peers[-1].measure(1)
             except Failure as failure:
                 absent.append(f"{mode} on {ranks} x {threads}")
                 print(f"  left out: {failure}", file=sys.stderr)
-                if peers and peers[-1].mode == mode and peers[-1].ranks == ranks:
-                    peers.pop().close()
     return peers, absent
 
 
@@ -184,13 +184,12 @@ def compare(args, network, work):
         if not peers:
             raise Failure(f"{network}: PyTorch runs in none of the modes")
         result = {"network": network, "config": CONFIGS[network], "precision": args.precision, "absent": absent,
-                  "curves": compare_curves(args, ours, peers)}
+                  "pytorch": peers[0].facts, "curves": compare_curves(args, ours, peers)}
         if result["curves"]["good"] and args.rounds > 0:
             alone = [Ours(args, network, work, 1, 1)] if args.ranks * args.threads > 1 else []
             result["rows"] = run_rounds(args, [ours, *alone, *peers])
             result["command"] = ours.shown()
             result["lockstep"] = {key: value for key, value in ours.report.items() if key not in ("losses", "layers")}
-            result["pytorch"] = peers[0].facts
             result["best"] = min(result["rows"][1 + len(alone):], key=lambda row: row["ms"]["median"])["contender"]
         return result
     finally:
@@ -209,8 +208,8 @@ def self_check(args, network, work):
     same, other = (deviation(curve, peer.curve(args.curve_steps, factor)) for factor in (1, 1.5))
     times = [contender.measure(2)[0] for contender in (ours, peer)]
     peer.close()
-    print(f"{network}: losses of {len(curve)} steps differ by {same['first']:.1e} in the first, {same['most']:.1e} at most; at 1.5 "
-          f"times the learning rate {other['most']:.1e}; ms a step: {times[0]:.1f}, PyTorch {times[1]:.1f}")
+    print(f"{network}: losses of {len(curve)} steps differ by {same['first']:.1e} in the first, {same['most']:.1e} at most; at "
+          f"1.5 times the learning rate {other['most']:.1e}; ms a step: {times[0]:.1f}, PyTorch {times[1]:.1f}")
     return is_same(same) and not is_same(other) and min(times) > 0
 
 
@@ -237,10 +236,13 @@ def parse():
     parser.add_argument("--mpirun", default="mpirun", help="what starts ranks, without -n")
     parser.add_argument("--json", action="store_true", help="one object on standard output instead of tables")
     parser.add_argument("--markdown", metavar="FILE", help="append the tables to FILE, such as experiments/bench/RESULTS.md")
-    parser.add_argument("--self-check", action="store_true", help="the curves of small batches alone; no timing")
+    parser.add_argument("--self-check", action="store_true", help="do the curves agree, and is a wrong one seen? no comparison")
     args = parser.parse_args()
-    if not set(args.networks) <= set(CONFIGS) or not (args.networks or args.self_check):
+    if not set(args.networks) <= set(CONFIGS) or not args.networks:
         parser.error("which network: R, M, or both")
+    unknown = {word for mode in (args.modes or "eager").split(",") for word in mode.split("+")} - WORDS
+    if unknown:
+        parser.error(f"no words of a mode: {', '.join(sorted(unknown))}; there are {', '.join(sorted(WORDS))}")
     if args.clock == "cpu" and args.ranks * args.threads > 1:
         parser.error("--clock cpu: ranks that wait for each other use processor time too; it means nothing there")
     args.rounds = args.rounds if args.rounds is not None else 3 if args.quick else 7

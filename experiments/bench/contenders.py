@@ -1,4 +1,5 @@
 """What compare_torch.py compares: lockstep, and PyTorch in its modes. Both take the same number of steps when told to."""
+import contextlib
 import json
 import os
 import shlex
@@ -57,8 +58,11 @@ class Ours:
         return [*launch, self.args.lockstep, "bench", "step", self.config, *self.settings, "--json"]
 
     def _run(self, command):
-        done = subprocess.run(command, cwd=TOP, stdin=subprocess.DEVNULL, capture_output=True, text=True,
-                              env=mpi_environment(), preexec_fn=lambda: os.sched_setaffinity(0, self.args.cores))
+        try:
+            done = subprocess.run(command, cwd=TOP, stdin=subprocess.DEVNULL, capture_output=True, text=True,
+                                  env=mpi_environment(), preexec_fn=lambda: os.sched_setaffinity(0, self.args.cores))
+        except OSError as error:
+            raise Failure(f"{command[0]}: {error.strerror}; build it, or name it with --lockstep") from error
         if done.returncode != 0:
             raise Failure(f"{shlex.join(command)}: exit code {done.returncode}: {done.stderr.strip()[-600:]}")
         return done.stdout
@@ -90,7 +94,8 @@ class Ours:
 
 
 class Theirs:
-    """PyTorch in one mode: a process, or one for each rank, that stays and waits for commands; .facts is what it is."""
+    """PyTorch in one mode: a process, or one for each rank, that stays and waits for commands; .facts is what it is. Fails
+    where that mode cannot train here."""
 
     def __init__(self, args, mode, spec, work, ranks, threads):
         self.args, self.mode, self.ranks, self.threads = args, mode, ranks, threads
@@ -106,7 +111,12 @@ class Theirs:
             path.write_text(json.dumps({**spec, "mode": mode, "rank": rank, "ranks": ranks, "threads": threads,
                                         "port": port}))
             self.processes.append(self._start(path))
-        self.facts = self._ask(None)[0]
+        try:
+            self.facts = self._ask(None)[0]
+            self.measure(1)
+        except Failure:
+            self.close()
+            raise
 
     def _start(self, path):
         environment = {**os.environ, "OMP_NUM_THREADS": str(self.threads), "GLOO_SOCKET_IFNAME": "lo"}
@@ -119,15 +129,13 @@ class Theirs:
 
     def _ask(self, command):
         """Each process's answer to the command; to None, what it says first."""
-        try:
-            for process in self.processes if command else []:
+        for process in self.processes if command else []:
+            with contextlib.suppress(BrokenPipeError):  # it has no answer either
                 print(json.dumps(command), file=process.stdin)
-        except BrokenPipeError:
-            pass
         answers = [process.stdout.readline() for process in self.processes]
         if not all(answers):
-            said = self.log.read_text(encoding="utf-8").strip()
-            raise Failure(f"PyTorch, {self.name}, {command or 'start'}: {said[-400:]}")
+            said = self.log.read_text(encoding="utf-8").strip().splitlines() or ["nothing"]
+            raise Failure(f"PyTorch, {self.name}, {command or 'start'}: {said[-1][:400]}")
         return [json.loads(answer) for answer in answers]
 
     def curve(self, steps, factor=1):
@@ -142,10 +150,11 @@ class Theirs:
 
     def close(self):
         for process in self.processes:
-            process.stdin.close()
+            with contextlib.suppress(BrokenPipeError):
+                process.stdin.close()
         for process in self.processes:
             try:
-                process.wait(30)
-            except subprocess.TimeoutExpired:
+                process.wait(10)
+            except subprocess.TimeoutExpired:  # it waits for a rank that is no more
                 process.kill()
                 process.wait()

@@ -65,17 +65,17 @@ def ceilings(result, clock):
 
 
 def curves(result):
+    """A sentence on what compare_curves() found."""
     found = result["curves"]
     first, most = found["tolerance"]
-    lines = [f"{plural(found['steps'], 'step')} on one batch, losses {found['first']:.4f} .. {found['last']:.4f}; differences in "
-             "the first step and at most, relative to the first loss:"]
-    for reduced, what in (False, f"fp32, {first:g} and {most:g} allowed"), (True, "less than fp32, not judged"):
+    line = (f"{plural(found['steps'], 'step')} on one batch, losses {found['first']:.4f} .. {found['last']:.4f}; differences in "
+            "the first step and at most, relative to the first loss.")
+    for reduced, what in (False, f"In fp32, {first:g} and {most:g} allowed"), (True, "In less than fp32, not judged"):
         modes = [f"{name} {error['first']:.1e}, {error['most']:.1e}" for name, error in found["deviation"].items()
                  if is_reduced(name) == reduced]
         if modes:
-            lines[0] += f" {what}: {'; '.join(modes)}."
-    lines[0] += f" PyTorch's fp32 modes among themselves: {found['among_pytorch']:.1e}."
-    return lines
+            line += f" {what}: {'; '.join(modes)}."
+    return f"{line} PyTorch's fp32 modes among themselves: {found['among_pytorch']:.1e}."
 
 
 def quiet(result, facts):
@@ -89,15 +89,15 @@ def quiet(result, facts):
 
 def section(facts, results):
     """Markdown of all networks of one call."""
-    torch = next((result["pytorch"] for result in results if "pytorch" in result), {})
+    torch = results[0]["pytorch"]
     lines = [f"### {plural(facts['ranks'], 'rank')} of {plural(facts['threads'], 'thread')}, {facts['precision']}: "
              f"{facts['processor']}, {facts['date']}", "", f"    {facts['command']}", "",
              f"{plural(facts['cores'], 'core')} ({', '.join(facts['flags'])}), used: "
-             f"{', '.join(map(str, facts['cores_used']))}; {facts['lockstep']}, PyTorch {torch.get('torch')} "
-             f"({torch.get('instruction_set')}); {plural(facts['rounds'], 'round')} of {facts['seconds']:g} s, "
+             f"{', '.join(map(str, facts['cores_used']))}; {facts['lockstep']}, PyTorch {torch['torch']} "
+             f"({torch['instruction_set']}); {plural(facts['rounds'], 'round')} of {facts['seconds']:g} s, "
              f"{'processor' if facts['clock'] == 'cpu' else 'wall'} time.", ""]
     for result in results:
-        notes = curves(result)
+        notes = [curves(result)]
         if "rows" in result:
             lines += [*table(result, facts["clock"]), ""]
             notes = [*quiet(result, facts), ceilings(result, facts["clock"]),

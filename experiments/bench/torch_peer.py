@@ -14,6 +14,7 @@ Commands come as lines of JSON, and each is answered by one: {"curve": steps, "f
 steps on the first batch, lr times f; {"time": steps} with {"ms": [..], "cpu_ms": [..]}, wall and processor time of as many
 steps over all batches.
 """
+import datetime
 import json
 import os
 import sys
@@ -24,6 +25,9 @@ from pathlib import Path
 # it keeps them, in huge pages: what an allocator such as jemalloc is recommended for.
 ALLOCATOR = {"GLIBC_TUNABLES": "glibc.malloc.hugetlb=1:glibc.malloc.mmap_threshold=4294967296:"
                                "glibc.malloc.trim_threshold=17179869184"}
+
+
+WORDS = {"eager", "compile", "maxauto", "channels_last", "fused", "foreach", "autocast", "bf16math", "malloc"}
 
 
 class Peer:
@@ -41,7 +45,7 @@ class Peer:
         self.batches = self._batches()
         if spec["ranks"] > 1:
             torch.distributed.init_process_group("gloo", f"tcp://127.0.0.1:{spec['port']}", rank=spec["rank"],
-                                                 world_size=spec["ranks"])
+                                                 world_size=spec["ranks"], timeout=datetime.timedelta(minutes=10))
         self.step = None
         self.steps = 0
 
