@@ -64,13 +64,23 @@ static const ls_backend *tier(int i) {
     return backend;
 }
 #else
+#ifdef LS_BF16
+#define PRECISION LS_PRECISION_BF16
+#else
+#define PRECISION LS_PRECISION_FP32
+#endif
 static int tiers(void) { return (int)ls_instruction_set_supported() + 1; }
 static const ls_backend *tier(int i) {
     const ls_backend *backend;
-    assert_int_equal(ls_backend_find_for("cpu", LS_PRECISION_FP32, (ls_instruction_set)i, &backend), LS_OK);
+    assert_int_equal(ls_backend_find_for("cpu", PRECISION, (ls_instruction_set)i, &backend), LS_OK);
     return backend;
 }
 #endif
+
+/* bf16 has vector kernels for its highest tier alone. */
+static bool is_fused(const ls_backend *backend) {
+    return backend->instruction_set >= (backend->precision == LS_PRECISION_BF16 ? LS_AVX512_BF16 : LS_AVX2);
+}
 
 typedef struct cut {
     int total, rank, size;
@@ -95,7 +105,7 @@ static void check_pixels(int64_t pixels, int64_t channels, int64_t outputs, batc
             f.term[c * outputs + k] = (term){(int32_t)c, (int32_t)(c * outputs + k), (int32_t)k};
     for (int i = 0; i < tiers(); i++) {
         kernels = ls_dense_kernels_for(tier(i));
-        ops.fused = tier(i)->instruction_set != LS_PORTABLE;
+        ops.fused = is_fused(tier(i));
         check_layer(&f, features, &ops);
     }
     free(f.term);

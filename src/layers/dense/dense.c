@@ -5,8 +5,12 @@
 /* --- the op ------------------------------------------------------------------------------------------------------- */
 
 const ls_dense_kernels *ls_dense_kernels_for(const ls_backend *backend) {
-    if (backend->precision == LS_PRECISION_BF16) return &ls_dense_ref_bf16_f32;
+    const bool bf16 = backend->precision == LS_PRECISION_BF16;
     if (backend->dtype == LS_FP64) return &ls_dense_ref_f64;
+#ifdef __x86_64__
+    if (bf16 && backend->instruction_set >= LS_AVX512_BF16) return &ls_dense_vector_bf16_avx512;
+#endif
+    if (bf16) return &ls_dense_ref_bf16_f32;
 #ifdef __x86_64__
     if (backend->instruction_set >= LS_AVX512) return &ls_dense_vector_avx512;
     if (backend->instruction_set == LS_AVX2) return &ls_dense_vector_avx2;

@@ -6,7 +6,8 @@
  *   y, dx'  : over c (over k) in increasing order, one accumulator an element, bias added last;
  *   dw, db  : inside a shard over its rows in increasing order, starting from 0; over shards by the tree.
  * The vector tiers take each step of a sum of products as one fused multiply-add, and add 0 to the sum of y before the
- * bias, which makes a -0 of it positive. */
+ * bias, which makes a -0 of it positive. In bf16 each factor is rounded first; the order and the fused multiply-add stay,
+ * except that denormal factors, products and sums count as 0 where AVX512_BF16 is used. */
 #ifndef LOCKSTEP_LAYERS_DENSE_H
 #define LOCKSTEP_LAYERS_DENSE_H
 
@@ -45,6 +46,7 @@ typedef struct ls_dense_kernels {
 extern const ls_dense_kernels ls_dense_ref_f32, ls_dense_ref_f64, ls_dense_ref_bf16_f32;
 #ifdef __x86_64__
 extern const ls_dense_kernels ls_dense_vector_avx2, ls_dense_vector_avx512;
+extern const ls_dense_kernels ls_dense_vector_bf16_avx512; /* needs LS_AVX512_BF16 */
 #endif
 const ls_dense_kernels *ls_dense_kernels_for(const ls_backend *backend);
 

@@ -125,8 +125,43 @@ enum { BLOCK_TILES = (LS_DENSE_BLOCK + ROWS - 1) / ROWS };
 
 typedef tile pending_tiles[LS_MAX_TREE_DEPTH][BLOCK_TILES];
 
-void LS_NAME(ls_dense_pack_inputs)(const float *x, int64_t rows, int64_t x_row, const int32_t *input,
-                                   int64_t inputs, float *packed) {
+#if LS_PAIRS
+
+/* Words of two rows, or of one and 0, at these inputs. */
+ALWAYS_INLINE void pack_pair(const float *first, const float *second, const int32_t *input, int64_t height,
+                             float *packed) {
+    const lanes some = first_lanes(smaller(LANES, height));
+    float a[LANES] = {0}, b[LANES] = {0};
+    if (input[height - 1] - input[0] == height - 1) { /* side by side */
+        const vec x = second ? load_lanes(second + input[0], some) : broadcast(0);
+        store_lanes(packed, some, pair(load_lanes(first + input[0], some), x));
+        return;
+    }
+    for (int64_t r = 0; r < height; r++) a[r] = first[input[r]];
+    for (int64_t r = 0; second && r < height; r++) b[r] = second[input[r]];
+    store_lanes(packed, some, pair(load(a), load(b)));
+}
+
+void LS_NAME(ls_dense_pack_inputs)(const ls_shards *shards, const float *x, int64_t x_row,
+                                   const int32_t *input, int64_t inputs, float *packed) {
+    const int64_t tiles = tiles_of(inputs), all_rows = ls_shards_rows(shards);
+    for (int64_t i = 0; i < tiles; i++) {
+        const int64_t begin = tile_start(i, tiles, inputs), height = tile_start(i + 1, tiles, inputs) - begin;
+        for (int s = 0; s < shards->count; s++) {
+            const int64_t start = shards->start[s], n = shards->start[s + 1] - start;
+            const float *row = x + start * x_row;
+            float *to = packed + begin * all_rows + start * height;
+            for (int64_t r = 0; r < n; r += 2, row += 2 * x_row, to += height)
+                pack_pair(row, r + 1 < n ? row + x_row : NULL, input + begin, height, to);
+        }
+    }
+}
+
+#else
+
+void LS_NAME(ls_dense_pack_inputs)(const ls_shards *shards, const float *x, int64_t x_row,
+                                   const int32_t *input, int64_t inputs, float *packed) {
+    const int64_t rows = ls_shards_rows(shards);
     const int64_t tiles = tiles_of(inputs);
     for (int64_t i = 0; i < tiles; i++) {
         const int64_t begin = tile_start(i, tiles, inputs), height = tile_start(i + 1, tiles, inputs) - begin;
@@ -141,6 +176,8 @@ void LS_NAME(ls_dense_pack_inputs)(const float *x, int64_t rows, int64_t x_row, 
             for (int64_t r = 0; r < height; r++) packed[r] = x[row * x_row + input[begin + r]];
     }
 }
+
+#endif
 
 /* A shard's sum for one tile, merged down with what is pending above it. */
 typedef struct leaf {
@@ -221,7 +258,7 @@ void LS_NAME(ls_dense_outer_products)(const ls_dense_outer *o) {
                 const int64_t height = tile_start(i + 1, tiles, o->inputs) - begin;
                 const leaf l = {.x = o->x + begin * all_rows + start[0] * height,
                                 .dy = o->dy + start[0] * o->outputs + column,
-                                .n = start[1] - start[0],
+                                .n = LS_PAIRS ? (start[1] - start[0] + 1) / 2 : start[1] - start[0],
                                 .dy_row = o->outputs,
                                 .some = first_lanes(smaller(LANES, p.columns)),
                                 .to = &pending[depth][i],

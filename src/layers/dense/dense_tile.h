@@ -8,6 +8,8 @@
 #include <stdbool.h>
 #include <stdint.h>
 
+#include "core/real.h"
+
 #define ALWAYS_INLINE static inline __attribute__((always_inline))
 /* Loops over a tile are unrolled before gcc decides what lives in registers. */
 #define UNROLL _Pragma("GCC unroll 16")
@@ -34,9 +36,22 @@ ALWAYS_INLINE void store_lanes(float *p, lanes m, vec v) {
 ALWAYS_INLINE vec broadcast(float x) {
     return _mm512_set1_ps(x);
 }
+/* With LS_PAIRS a and b are words of two factors each. */
 ALWAYS_INLINE vec multiply_add(vec a, vec b, vec sum) {
+#if LS_PAIRS
+    return _mm512_dpbf16_ps(sum, (__m512bh)a, (__m512bh)b);
+#else
     return _mm512_fmadd_ps(a, b, sum);
+#endif
 }
+#if LS_PAIRS
+/* Words of (first, second), lane by lane. */
+ALWAYS_INLINE vec pair(vec first, vec second) {
+    const __m512i upper = _mm512_slli_epi32(_mm512_cvtepu16_epi32((__m256i)_mm512_cvtneps_pbh(first)), 16);
+    return _mm512_castsi512_ps(
+        _mm512_or_si512(upper, _mm512_cvtepu16_epi32((__m256i)_mm512_cvtneps_pbh(second))));
+}
+#endif
 ALWAYS_INLINE vec add(vec a, vec b) {
     return _mm512_add_ps(a, b);
 }

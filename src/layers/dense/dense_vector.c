@@ -11,6 +11,7 @@
 
 #include "layers/dense/dense.h"
 #include "layers/dense/dense_vector.h"
+#include "layers/dense/dense_words.h"
 #include "layers/fusion_ref.h"
 
 enum {
@@ -24,6 +25,10 @@ static inline int64_t smaller_of(int64_t a, int64_t b) {
     return a < b ? a : b;
 }
 
+static inline int64_t larger_of(int64_t a, int64_t b) {
+    return a > b ? a : b;
+}
+
 /* --- scratch ------------------------------------------------------------------------------------------- */
 
 typedef struct scratch_parts {
@@ -32,15 +37,26 @@ typedef struct scratch_parts {
     float *packed;  /* [local rows][LS_DENSE_BLOCK] */
     int32_t *terms; /* [inputs + DEPTH] */
     uint32_t *bits; /* [inputs] */
+    float *words;   /* with LS_PAIRS: [BLOCK_ROWS][inputs or outputs], [local rows][outputs] */
+    float *turned;  /* with LS_PAIRS: [WIDTH][DEPTH] */
 } scratch_parts;
 
 /* All parts begin at multiples of 64 bytes; returns the bytes they take. */
 static size_t split_scratch(const ls_dense_args *args, int64_t rows, void *scratch, scratch_parts *parts) {
     const int64_t inputs = (args->inputs + 15) / 16 * 16;
-    int64_t end = 0, at[5];
-    const int64_t sizes[5] = {BLOCK_ROWS * inputs, DEPTH * WIDTH, (rows + 15) / 16 * 16 * LS_DENSE_BLOCK,
-                              inputs + DEPTH, inputs};
-    for (int i = 0; i < 5; i++) {
+    int64_t end = 0, at[7], words = 0;
+#if LS_PAIRS
+    const int64_t block = BLOCK_ROWS * ls_dense_words_row(larger_of(inputs, args->outputs));
+    words = larger_of(block, rows * args->outputs + 15) / 16 * 16;
+#endif
+    const int64_t sizes[7] = {BLOCK_ROWS * inputs,
+                              DEPTH * WIDTH,
+                              (rows + 15) / 16 * 16 * LS_DENSE_BLOCK,
+                              inputs + DEPTH,
+                              inputs,
+                              words,
+                              LS_PAIRS ? WIDTH * DEPTH : 0};
+    for (int i = 0; i < 7; i++) {
         at[i] = end;
         end += sizes[i];
     }
@@ -50,7 +66,9 @@ static size_t split_scratch(const ls_dense_args *args, int64_t rows, void *scrat
                                  .panel = f + at[1],
                                  .packed = f + at[2],
                                  .terms = (int32_t *)(void *)(f + at[3]),
-                                 .bits = (uint32_t *)(void *)(f + at[4])};
+                                 .bits = (uint32_t *)(void *)(f + at[4]),
+                                 .words = f + at[5],
+                                 .turned = f + at[6]};
     }
     return (size_t)end * sizeof(float);
 }
@@ -82,6 +100,60 @@ static void nonzero_inputs(const float *x, int64_t rows, int64_t inputs, uint32_
 
 /* --- forward ------------------------------------------------------------------------------------------- */
 
+#if LS_PAIRS
+
+/* y = x' w of these rows, with the first terms of the list in parts */
+static void multiply_terms(const ls_dense_args *args, const float *x, int64_t row, int64_t rows,
+                           int64_t terms, const scratch_parts *parts) {
+    const int64_t words = ls_dense_words(terms);
+    int32_t step[DEPTH];
+    for (int32_t t = 0; t < DEPTH; t++) step[t] = t;
+    LS_NAME(ls_dense_pair_terms)
+    (x, rows, args->inputs, args->inputs, parts->terms, terms, parts->bits, parts->words);
+    ls_dense_product p = {.rows = rows,
+                          .a_row = ls_dense_words_row(args->inputs),
+                          .b = parts->panel,
+                          .b_term = WIDTH,
+                          .term = step,
+                          .out_row = args->outputs};
+    for (int64_t column = 0; column < args->outputs; column += WIDTH) {
+        int64_t t = 0;
+        p.columns = smaller_of(WIDTH, args->outputs - column);
+        p.out = (float *)args->y + row * args->outputs + column;
+        do {
+            p.terms = smaller_of(DEPTH, words - t);
+            LS_NAME(ls_dense_pair_rows)
+            ((const float *)args->weight + column, args->outputs, parts->terms + 2 * t,
+             smaller_of(2 * DEPTH, terms - 2 * t), p.columns, parts->panel, WIDTH);
+            p.a = parts->words + t;
+            p.continued = t > 0;
+            t += p.terms;
+            p.last = t == words;
+            LS_NAME(ls_dense_multiply)(&p);
+        } while (t < words);
+    }
+}
+
+#else
+
+static void multiply_terms(const ls_dense_args *args, const float *x, int64_t row, int64_t rows,
+                           int64_t terms, const scratch_parts *parts) {
+    LS_NAME(ls_dense_multiply)
+    (&(ls_dense_product){.a = x,
+                         .rows = rows,
+                         .a_row = args->inputs,
+                         .b = args->weight,
+                         .b_term = args->outputs,
+                         .term = parts->terms,
+                         .terms = terms,
+                         .out = (float *)args->y + row * args->outputs,
+                         .columns = args->outputs,
+                         .out_row = args->outputs,
+                         .last = true});
+}
+
+#endif
+
 /* y = x' w of these rows */
 static void multiply_rows(const ls_dense_args *args, const float *x, int64_t row, int64_t rows,
                           const scratch_parts *parts) {
@@ -91,18 +163,7 @@ static void multiply_rows(const ls_dense_args *args, const float *x, int64_t row
     for (int64_t c = 0; c < args->inputs; c++)
         if (parts->bits[c] || !all_finite(weight + c * args->outputs, args->outputs))
             parts->terms[terms++] = (int32_t)c;
-    LS_NAME(ls_dense_multiply)
-    (&(ls_dense_product){.a = x,
-                         .rows = rows,
-                         .a_row = args->inputs,
-                         .b = weight,
-                         .b_term = args->outputs,
-                         .term = parts->terms,
-                         .terms = terms,
-                         .out = (float *)args->y + row * args->outputs,
-                         .columns = args->outputs,
-                         .out_row = args->outputs,
-                         .last = true});
+    multiply_terms(args, x, row, rows, terms, parts);
 }
 
 static void clear_sums(double *sums, int64_t channels, int first, int last) {
@@ -120,13 +181,13 @@ static void forward(const ls_dense_args *args, const ls_shards *shards, int firs
         const float *x = (const float *)args->in.x + row * args->inputs;
         if (args->in.stored || through_scratch) {
             float *to = through_scratch ? parts.rows : (float *)args->in.stored + row * args->inputs;
-            LS_NAME(ls_prologue_rows)(&args->in, row, rows, to);
+            LS_TIER_NAME(ls_prologue_rows)(&args->in, row, rows, to);
             x = to;
         }
         multiply_rows(args, x, row, rows, &parts);
     }
     clear_sums(args->out.sums, args->outputs, first, last);
-    for (int s = first; s < last; s++) LS_NAME(ls_epilogue_rows)
+    for (int s = first; s < last; s++) LS_TIER_NAME(ls_epilogue_rows)
     (&args->out, args->outputs, s, shards->start[s + 1] - shards->start[s],
      (float *)args->y + shards->start[s] * args->outputs);
 }
@@ -171,30 +232,49 @@ static void transpose(const float *w, int64_t w_row, int64_t terms, int64_t colu
         for (int64_t k = 0; k < terms; k++) panel[k * WIDTH + c] = w[c * w_row + k];
 }
 
+/* The panel of w^T for outputs from k by inputs from `column`, in steps: terms or, with LS_PAIRS, words of
+ * two. Returns how many there are, of `outputs`. */
+static int64_t load_panel(const ls_dense_args *args, int64_t k, int64_t outputs, int64_t column,
+                          int64_t columns, const scratch_parts *parts) {
+    const float *w = (const float *)args->weight + column * args->outputs + k;
+#if LS_PAIRS
+    LS_NAME(ls_dense_pair_neighbours)(w, columns, args->outputs, outputs, parts->turned, DEPTH);
+    transpose(parts->turned, DEPTH, ls_dense_words(outputs), columns, parts->panel);
+    return ls_dense_words(outputs);
+#else
+    transpose(w, args->outputs, outputs, columns, parts->panel);
+    return outputs;
+#endif
+}
+
 /* dx [rows][inputs] = dy w^T */
 static void multiply_transposed(const ls_dense_args *args, const float *dy, int64_t rows, float *dx,
                                 const scratch_parts *parts) {
+    enum { TERMS = LS_PAIRS ? 2 : 1 }; /* in a step */
+    ls_dense_product p = {.rows = rows,
+                          .a = dy,
+                          .a_row = args->outputs,
+                          .b = parts->panel,
+                          .b_term = WIDTH,
+                          .term = parts->terms,
+                          .out_row = args->inputs};
     for (int32_t t = 0; t < DEPTH; t++) parts->terms[t] = t;
-    for (int64_t column = 0; column < args->inputs; column += WIDTH) {
-        const int64_t columns = smaller_of(WIDTH, args->inputs - column);
-        for (int64_t k = 0; k < args->outputs; k += DEPTH) {
-            const int64_t terms = smaller_of(DEPTH, args->outputs - k);
-            transpose((const float *)args->weight + column * args->outputs + k, args->outputs, terms, columns,
-                      parts->panel);
-            LS_NAME(ls_dense_multiply)
-            (&(ls_dense_product){.a = dy + k,
-                                 .rows = rows,
-                                 .a_row = args->outputs,
-                                 .b = parts->panel,
-                                 .b_term = WIDTH,
-                                 .term = parts->terms,
-                                 .terms = terms,
-                                 .out = dx + column,
-                                 .columns = columns,
-                                 .out_row = args->inputs,
-                                 .continued = k > 0});
+#if LS_PAIRS
+    p.a = parts->words;
+    p.a_row = ls_dense_words_row(args->outputs);
+    LS_NAME(ls_dense_pair_neighbours)(dy, rows, args->outputs, args->outputs, parts->words, p.a_row);
+#endif
+    const float *a = p.a;
+    for (int64_t column = 0; column < args->inputs; column += WIDTH)
+        for (int64_t k = 0; k < args->outputs; k += TERMS * DEPTH) {
+            p.columns = smaller_of(WIDTH, args->inputs - column);
+            p.terms =
+                load_panel(args, k, smaller_of(TERMS * DEPTH, args->outputs - k), column, p.columns, parts);
+            p.a = a + k / TERMS;
+            p.out = dx + column;
+            p.continued = k > 0;
+            LS_NAME(ls_dense_multiply)(&p);
         }
-    }
 }
 
 /* dx' of rows [row, row + rows) back through the prologue, shard by shard. */
@@ -203,14 +283,14 @@ static void finish_dx(const ls_dense_args *args, const ls_shards *shards, int fi
     for (int s = first; s < last; s++) {
         const int64_t begin = row > shards->start[s] ? row : shards->start[s];
         const int64_t end = smaller_of(row + rows, shards->start[s + 1]);
-        if (begin < end) LS_NAME(ls_grad_epilogue_rows)
+        if (begin < end) LS_TIER_NAME(ls_grad_epilogue_rows)
         (&args->in, &args->dx, s, begin, end - begin, dx + (begin - row) * args->inputs);
     }
 }
 
 static void backward(const ls_dense_args *args, const ls_shards *shards, int first, int last, void *scratch) {
     const int64_t begin = shards->start[first], end = shards->start[last];
-    if (args->dy.stored) LS_NAME(ls_grad_prologue_rows)
+    if (args->dy.stored) LS_TIER_NAME(ls_grad_prologue_rows)
     (&args->dy, begin, end - begin, (float *)args->dy.stored + begin * args->outputs);
     if (!args->dx.dz && !args->dx.dresidual) return;
     clear_sums(args->dx.sums, args->in.channels, first, last); /* a flattened x has several pixels */
@@ -265,7 +345,7 @@ static void clear_rows(const ls_dense_args *args, const ls_shards *shards, int64
 
 /* Inputs input[0 .. inputs) of dw of every node, in blocks, since dy has to be read anew for each of them. */
 static void multiply_inputs(const ls_dense_args *args, const ls_shards *shards, const float *x,
-                            const int32_t *input, int64_t inputs, float *packed) {
+                            const float *dy, const int32_t *input, int64_t inputs, float *packed) {
     const int64_t blocks = (inputs + LS_DENSE_BLOCK - 1) / LS_DENSE_BLOCK;
     for (int64_t i = 0; i < blocks; i++) {
         const int64_t block = smaller_of(LS_DENSE_BLOCK, inputs - i * LS_DENSE_BLOCK);
@@ -273,10 +353,10 @@ static void multiply_inputs(const ls_dense_args *args, const ls_shards *shards, 
                                 .x = packed,
                                 .input = input + i * LS_DENSE_BLOCK,
                                 .inputs = block,
-                                .dy = gradient_of_y(args),
+                                .dy = dy,
                                 .outputs = args->outputs};
         LS_NAME(ls_dense_pack_inputs)
-        (x, ls_shards_rows(shards), args->inputs, outer.input, block, packed);
+        (shards, x, args->inputs, outer.input, block, packed);
         for (int n = 0; n < shards->node_count; n++) {
             outer.node = &shards->node[n];
             outer.dw = (float *)args->dweight + n * args->node_stride;
@@ -306,7 +386,12 @@ static void weight_grad(const ls_dense_args *args, const ls_shards *shards, int6
     int64_t from = begin > 0 ? s.terms[begin - 1] + 1 : 0; /* the first input not yet written */
     for (int64_t i = begin; i < end; from = s.terms[i++] + 1) clear_rows(args, shards, from, s.terms[i]);
     if (last == parts) clear_rows(args, shards, from, args->inputs);
-    multiply_inputs(args, shards, x, s.terms + begin, end - begin, s.packed);
+    const float *factors = dy;
+#if LS_PAIRS
+    LS_NAME(ls_dense_pair_shards)(shards, dy, args->outputs, s.words);
+    factors = s.words;
+#endif
+    multiply_inputs(args, shards, x, factors, s.terms + begin, end - begin, s.packed);
     for (int n = 0; first == 0 && args->dbias && n < shards->node_count; n++)
         bias_gradient(shards, &shards->node[n], dy, args->outputs,
                       (float *)args->dbias + n * args->node_stride);
