@@ -77,11 +77,6 @@ static const ls_backend *tier(int i) {
 }
 #endif
 
-/* bf16 has vector kernels for its highest tier alone. */
-static bool is_fused(const ls_backend *backend) {
-    return backend->instruction_set >= (backend->precision == LS_PRECISION_BF16 ? LS_AVX512_BF16 : LS_AVX2);
-}
-
 typedef struct cut {
     int total, rank, size;
     int64_t batch;
@@ -105,7 +100,7 @@ static void check_pixels(int64_t pixels, int64_t channels, int64_t outputs, batc
             f.term[c * outputs + k] = (term){(int32_t)c, (int32_t)(c * outputs + k), (int32_t)k};
     for (int i = 0; i < tiers(); i++) {
         kernels = ls_dense_kernels_for(tier(i));
-        ops.fused = is_fused(tier(i));
+        ops.fused = tier(i)->instruction_set != LS_PORTABLE;
         check_layer(&f, features, &ops);
     }
     free(f.term);

@@ -9,13 +9,11 @@ const ls_dense_kernels *ls_dense_kernels_for(const ls_backend *backend) {
     if (backend->dtype == LS_FP64) return &ls_dense_ref_f64;
 #ifdef __x86_64__
     if (bf16 && backend->instruction_set >= LS_AVX512_BF16) return &ls_dense_vector_bf16_avx512;
-#endif
-    if (bf16) return &ls_dense_ref_bf16_f32;
-#ifdef __x86_64__
+    if (bf16 && backend->instruction_set >= LS_AVX2) return &ls_dense_vector_bf16_avx2;
     if (backend->instruction_set >= LS_AVX512) return &ls_dense_vector_avx512;
     if (backend->instruction_set == LS_AVX2) return &ls_dense_vector_avx2;
 #endif
-    return &ls_dense_ref_f32;
+    return bf16 ? &ls_dense_ref_bf16_f32 : &ls_dense_ref_f32;
 }
 
 static const ls_dense_kernels *kernels_for(const ls_op *op) { return ls_dense_kernels_for(ls_graph_backend(op->graph)); }

@@ -46,7 +46,7 @@ typedef struct ls_dense_kernels {
 extern const ls_dense_kernels ls_dense_ref_f32, ls_dense_ref_f64, ls_dense_ref_bf16_f32;
 #ifdef __x86_64__
 extern const ls_dense_kernels ls_dense_vector_avx2, ls_dense_vector_avx512;
-extern const ls_dense_kernels ls_dense_vector_bf16_avx512; /* needs LS_AVX512_BF16 */
+extern const ls_dense_kernels ls_dense_vector_bf16_avx2, ls_dense_vector_bf16_avx512; /* the second needs LS_AVX512_BF16 */
 #endif
 const ls_dense_kernels *ls_dense_kernels_for(const ls_backend *backend);
 

@@ -10,6 +10,7 @@
 #include "layers/dense/dense_vector.h"
 
 #include "layers/dense/dense_tile.h"
+#include "layers/dense/dense_words.h"
 
 enum {
     DEPTH = 4096 / COLUMNS,
@@ -125,21 +126,21 @@ enum { BLOCK_TILES = (LS_DENSE_BLOCK + ROWS - 1) / ROWS };
 
 typedef tile pending_tiles[LS_MAX_TREE_DEPTH][BLOCK_TILES];
 
-#if LS_PAIRS
+#ifdef LS_BF16
 
 /* Words of two rows, or of one and 0, at these inputs. */
-ALWAYS_INLINE void pack_pair(const float *first, const float *second, const int32_t *input, int64_t height,
-                             float *packed) {
+ALWAYS_INLINE void pack_words(const float *first, const float *second, const int32_t *input, int64_t height,
+                              float *packed) {
     const lanes some = first_lanes(smaller(LANES, height));
-    float a[LANES] = {0}, b[LANES] = {0};
+    float a[LANES] = {0}, b[LANES] = {0};             /* ROWS of them count */
     if (input[height - 1] - input[0] == height - 1) { /* side by side */
         const vec x = second ? load_lanes(second + input[0], some) : broadcast(0);
-        store_lanes(packed, some, pair(load_lanes(first + input[0], some), x));
+        store_lanes(packed, some, word(load_lanes(first + input[0], some), x));
         return;
     }
     for (int64_t r = 0; r < height; r++) a[r] = first[input[r]];
     for (int64_t r = 0; second && r < height; r++) b[r] = second[input[r]];
-    store_lanes(packed, some, pair(load(a), load(b)));
+    store_lanes(packed, some, word(load(a), load(b)));
 }
 
 void LS_NAME(ls_dense_pack_inputs)(const ls_shards *shards, const float *x, int64_t x_row,
@@ -151,8 +152,8 @@ void LS_NAME(ls_dense_pack_inputs)(const ls_shards *shards, const float *x, int6
             const int64_t start = shards->start[s], n = shards->start[s + 1] - start;
             const float *row = x + start * x_row;
             float *to = packed + begin * all_rows + start * height;
-            for (int64_t r = 0; r < n; r += 2, row += 2 * x_row, to += height)
-                pack_pair(row, r + 1 < n ? row + x_row : NULL, input + begin, height, to);
+            for (int64_t r = 0; r < n; r += LS_DENSE_WORD, row += LS_DENSE_WORD * x_row, to += height)
+                pack_words(row, r + 1 < n ? row + x_row : NULL, input + begin, height, to);
         }
     }
 }
@@ -242,6 +243,15 @@ static void store_block(const ls_dense_outer *o, const panel *p, const tile *sum
     }
 }
 
+/* How many words hold so many rows. */
+static int64_t words_of(int64_t rows) {
+#ifdef LS_BF16
+    return ls_dense_words(rows);
+#else
+    return rows;
+#endif
+}
+
 void LS_NAME(ls_dense_outer_products)(const ls_dense_outer *o) {
     const int64_t tiles = tiles_of(o->inputs), all_rows = ls_shards_rows(o->shards);
     pending_tiles pending;
@@ -258,7 +268,7 @@ void LS_NAME(ls_dense_outer_products)(const ls_dense_outer *o) {
                 const int64_t height = tile_start(i + 1, tiles, o->inputs) - begin;
                 const leaf l = {.x = o->x + begin * all_rows + start[0] * height,
                                 .dy = o->dy + start[0] * o->outputs + column,
-                                .n = LS_PAIRS ? (start[1] - start[0] + 1) / 2 : start[1] - start[0],
+                                .n = words_of(start[1] - start[0]),
                                 .dy_row = o->outputs,
                                 .some = first_lanes(smaller(LANES, p.columns)),
                                 .to = &pending[depth][i],

@@ -45,8 +45,8 @@ ALWAYS_INLINE vec multiply_add(vec a, vec b, vec sum) {
 #endif
 }
 #if LS_PAIRS
-/* Words of (first, second), lane by lane. */
-ALWAYS_INLINE vec pair(vec first, vec second) {
+/* Words of (first, second), lane by lane, rounded to bf16. */
+ALWAYS_INLINE vec word(vec first, vec second) {
     const __m512i upper = _mm512_slli_epi32(_mm512_cvtepu16_epi32((__m256i)_mm512_cvtneps_pbh(first)), 16);
     return _mm512_castsi512_ps(
         _mm512_or_si512(upper, _mm512_cvtepu16_epi32((__m256i)_mm512_cvtneps_pbh(second))));
@@ -88,6 +88,19 @@ ALWAYS_INLINE vec multiply_add(vec a, vec b, vec sum) {
 ALWAYS_INLINE vec add(vec a, vec b) {
     return _mm256_add_ps(a, b);
 }
+#ifdef LS_BF16
+/* The nearest bf16 numbers, ties to even; there are no pairs. */
+ALWAYS_INLINE vec word(vec x, vec second) {
+    const __m256i bits = _mm256_castps_si256(x);
+    const __m256i odd = _mm256_and_si256(_mm256_srli_epi32(bits, 16), _mm256_set1_epi32(1));
+    const __m256i up = _mm256_add_epi32(bits, _mm256_add_epi32(odd, _mm256_set1_epi32(0x7fff)));
+    const __m256i quiet = _mm256_or_si256(bits, _mm256_set1_epi32(0x400000));
+    const vec rounded = _mm256_blendv_ps(_mm256_castsi256_ps(up), _mm256_castsi256_ps(quiet),
+                                         _mm256_cmp_ps(x, x, _CMP_UNORD_Q));
+    (void)second;
+    return _mm256_and_ps(rounded, _mm256_castsi256_ps(_mm256_set1_epi32((int)0xffff0000u)));
+}
+#endif
 ALWAYS_INLINE lanes first_lanes(int64_t n) {
     return _mm256_cmpgt_epi32(_mm256_set1_epi32((int)n), _mm256_setr_epi32(0, 1, 2, 3, 4, 5, 6, 7));
 }

@@ -37,16 +37,17 @@ typedef struct scratch_parts {
     float *packed;  /* [local rows][LS_DENSE_BLOCK] */
     int32_t *terms; /* [inputs + DEPTH] */
     uint32_t *bits; /* [inputs] */
-    float *words;   /* with LS_PAIRS: [BLOCK_ROWS][inputs or outputs], [local rows][outputs] */
-    float *turned;  /* with LS_PAIRS: [WIDTH][DEPTH] */
+    float *words;   /* with LS_BF16: [BLOCK_ROWS][inputs or outputs], [local rows][outputs] */
+    float *turned;  /* with LS_BF16: [WIDTH][DEPTH] */
 } scratch_parts;
 
 /* All parts begin at multiples of 64 bytes; returns the bytes they take. */
 static size_t split_scratch(const ls_dense_args *args, int64_t rows, void *scratch, scratch_parts *parts) {
     const int64_t inputs = (args->inputs + 15) / 16 * 16;
-    int64_t end = 0, at[7], words = 0;
-#if LS_PAIRS
+    int64_t end = 0, at[7], words = 0, turned = 0;
+#ifdef LS_BF16
     const int64_t block = BLOCK_ROWS * ls_dense_words_row(larger_of(inputs, args->outputs));
+    turned = WIDTH * DEPTH;
     words = larger_of(block, rows * args->outputs + 15) / 16 * 16;
 #endif
     const int64_t sizes[7] = {BLOCK_ROWS * inputs,
@@ -55,7 +56,7 @@ static size_t split_scratch(const ls_dense_args *args, int64_t rows, void *scrat
                               inputs + DEPTH,
                               inputs,
                               words,
-                              LS_PAIRS ? WIDTH * DEPTH : 0};
+                              turned};
     for (int i = 0; i < 7; i++) {
         at[i] = end;
         end += sizes[i];
@@ -100,7 +101,7 @@ static void nonzero_inputs(const float *x, int64_t rows, int64_t inputs, uint32_
 
 /* --- forward ------------------------------------------------------------------------------------------- */
 
-#if LS_PAIRS
+#ifdef LS_BF16
 
 /* y = x' w of these rows, with the first terms of the list in parts */
 static void multiply_terms(const ls_dense_args *args, const float *x, int64_t row, int64_t rows,
@@ -108,7 +109,7 @@ static void multiply_terms(const ls_dense_args *args, const float *x, int64_t ro
     const int64_t words = ls_dense_words(terms);
     int32_t step[DEPTH];
     for (int32_t t = 0; t < DEPTH; t++) step[t] = t;
-    LS_NAME(ls_dense_pair_terms)
+    LS_NAME(ls_dense_round_terms)
     (x, rows, args->inputs, args->inputs, parts->terms, terms, parts->bits, parts->words);
     ls_dense_product p = {.rows = rows,
                           .a_row = ls_dense_words_row(args->inputs),
@@ -122,9 +123,9 @@ static void multiply_terms(const ls_dense_args *args, const float *x, int64_t ro
         p.out = (float *)args->y + row * args->outputs + column;
         do {
             p.terms = smaller_of(DEPTH, words - t);
-            LS_NAME(ls_dense_pair_rows)
-            ((const float *)args->weight + column, args->outputs, parts->terms + 2 * t,
-             smaller_of(2 * DEPTH, terms - 2 * t), p.columns, parts->panel, WIDTH);
+            LS_NAME(ls_dense_round_chosen)
+            ((const float *)args->weight + column, args->outputs, parts->terms + LS_DENSE_WORD * t,
+             smaller_of(LS_DENSE_WORD * DEPTH, terms - LS_DENSE_WORD * t), p.columns, parts->panel, WIDTH);
             p.a = parts->words + t;
             p.continued = t > 0;
             t += p.terms;
@@ -232,13 +233,13 @@ static void transpose(const float *w, int64_t w_row, int64_t terms, int64_t colu
         for (int64_t k = 0; k < terms; k++) panel[k * WIDTH + c] = w[c * w_row + k];
 }
 
-/* The panel of w^T for outputs from k by inputs from `column`, in steps: terms or, with LS_PAIRS, words of
+/* The panel of w^T for outputs from k by inputs from `column`, in steps: terms or, with LS_BF16, words of
  * two. Returns how many there are, of `outputs`. */
 static int64_t load_panel(const ls_dense_args *args, int64_t k, int64_t outputs, int64_t column,
                           int64_t columns, const scratch_parts *parts) {
     const float *w = (const float *)args->weight + column * args->outputs + k;
-#if LS_PAIRS
-    LS_NAME(ls_dense_pair_neighbours)(w, columns, args->outputs, outputs, parts->turned, DEPTH);
+#ifdef LS_BF16
+    LS_NAME(ls_dense_round_rows)(w, columns, args->outputs, outputs, parts->turned, DEPTH);
     transpose(parts->turned, DEPTH, ls_dense_words(outputs), columns, parts->panel);
     return ls_dense_words(outputs);
 #else
@@ -259,10 +260,10 @@ static void multiply_transposed(const ls_dense_args *args, const float *dy, int6
                           .term = parts->terms,
                           .out_row = args->inputs};
     for (int32_t t = 0; t < DEPTH; t++) parts->terms[t] = t;
-#if LS_PAIRS
+#ifdef LS_BF16
     p.a = parts->words;
     p.a_row = ls_dense_words_row(args->outputs);
-    LS_NAME(ls_dense_pair_neighbours)(dy, rows, args->outputs, args->outputs, parts->words, p.a_row);
+    LS_NAME(ls_dense_round_rows)(dy, rows, args->outputs, args->outputs, parts->words, p.a_row);
 #endif
     const float *a = p.a;
     for (int64_t column = 0; column < args->inputs; column += WIDTH)
@@ -387,8 +388,8 @@ static void weight_grad(const ls_dense_args *args, const ls_shards *shards, int6
     for (int64_t i = begin; i < end; from = s.terms[i++] + 1) clear_rows(args, shards, from, s.terms[i]);
     if (last == parts) clear_rows(args, shards, from, args->inputs);
     const float *factors = dy;
-#if LS_PAIRS
-    LS_NAME(ls_dense_pair_shards)(shards, dy, args->outputs, s.words);
+#ifdef LS_BF16
+    LS_NAME(ls_dense_round_shards)(shards, dy, args->outputs, s.words);
     factors = s.words;
 #endif
     multiply_inputs(args, shards, x, factors, s.terms + begin, end - begin, s.packed);

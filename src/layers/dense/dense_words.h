@@ -1,35 +1,39 @@
-/* Words of two bf16 factors for the dot product of pairs (LS_PAIRS, core/real.h): the first factor of a pair
- * in the upper half; behind an odd number of terms a 0. */
+/* Factors rounded to bf16, with LS_BF16: as floats or, with LS_PAIRS (core/real.h), as words of two, the
+ * first of a pair in the upper half, and behind an odd number of terms a 0. A float counts as a word here. */
 #ifndef LOCKSTEP_LAYERS_DENSE_WORDS_H
 #define LOCKSTEP_LAYERS_DENSE_WORDS_H
 
 #include "core/real.h"
 #include "core/shards.h"
 
-#if LS_PAIRS
+#ifdef LS_BF16
+
+enum { LS_DENSE_WORD = LS_PAIRS ? 2 : 1 }; /* terms in a word */
 
 static inline int64_t ls_dense_words(int64_t terms) {
-    return (terms + 1) / 2;
+    return (terms + LS_DENSE_WORD - 1) / LS_DENSE_WORD;
 }
 
-/* Elements between rows of words that are made of so many terms. */
+/* Words between rows that are made of so many terms. */
 static inline int64_t ls_dense_words_row(int64_t terms) {
     return (terms + 31) / 32 * 32;
 }
 
-/* x [rows][x_row] -> to [rows][ls_dense_words_row(inputs)], pairs of neighbours among the inputs of the list
- * `term` (increasing). mask: room for inputs / 16 + 1. */
-void LS_NAME(ls_dense_pair_terms)(const float *x, int64_t rows, int64_t x_row, int64_t inputs,
-                                  const int32_t *term, int64_t terms, uint32_t *mask, float *to);
-/* x [rows][x_row], n of each row -> to [rows][to_row], to_row at least ls_dense_words(n). */
-void LS_NAME(ls_dense_pair_neighbours)(const float *x, int64_t rows, int64_t x_row, int64_t n, float *to,
-                                       int64_t to_row);
-/* Rows term[0], term[1], .. of w, columns [0, columns) -> to [ls_dense_words(terms)][to_row]. */
-void LS_NAME(ls_dense_pair_rows)(const float *w, int64_t w_row, const int32_t *term, int64_t terms,
-                                 int64_t columns, float *to, int64_t to_row);
-/* x [rows][columns] of all local rows: to [rows][columns], the pairs of a shard's rows from its first row on.
- */
-void LS_NAME(ls_dense_pair_shards)(const ls_shards *shards, const float *x, int64_t columns, float *to);
+/* x [rows][x_row] -> to [rows][ls_dense_words_row(inputs)], the inputs of the list `term` (increasing), in
+ * words of neighbours. mask: room for inputs / 16 + 1. */
+void LS_NAME(ls_dense_round_terms)(const float *x, int64_t rows, int64_t x_row, int64_t inputs,
+                                   const int32_t *term, int64_t terms, uint32_t *mask, float *to);
+/* x [rows][x_row], n of each row -> to [rows][to_row], in words of neighbours; to_row at least
+ * ls_dense_words(n). */
+void LS_NAME(ls_dense_round_rows)(const float *x, int64_t rows, int64_t x_row, int64_t n, float *to,
+                                  int64_t to_row);
+/* Rows term[0], term[1], .. of w, columns [0, columns) -> to [ls_dense_words(terms)][to_row], in words of two
+ * rows. */
+void LS_NAME(ls_dense_round_chosen)(const float *w, int64_t w_row, const int32_t *term, int64_t terms,
+                                    int64_t columns, float *to, int64_t to_row);
+/* x [rows][columns] of all local rows -> to [rows][columns], in words of two rows of a shard, which begin at
+ * its first row. */
+void LS_NAME(ls_dense_round_shards)(const ls_shards *shards, const float *x, int64_t columns, float *to);
 
 #endif
 #endif
