@@ -48,37 +48,23 @@ static real factor(real x) {
 
 /* --- the same in double, and how large the terms were --- */
 
-/* |got - sum of terms| <= terms * epsilon * sum of |terms|, as for any order of summation */
-static void expect_close(const char *what, const real *got, const double *exact, const double *size,
-                         int64_t n, double terms) {
+static void expect_close(const char *what, const real *got, const double *exact, const double *bound,
+                         int64_t n) {
     for (int64_t i = 0; i < n; i++)
-        if (!(fabs((double)got[i] - exact[i]) <= terms * epsilon * size[i]))
-            fail_msg("%s[%lld]: %.17g, in double %.17g", what, (long long)i, (double)got[i], exact[i]);
+        if (!(fabs((double)got[i] - exact[i]) <= bound[i]))
+            fail_msg("%s[%lld]: %.17g, in double %.17g, which may differ by %.3g", what, (long long)i,
+                     (double)got[i], exact[i], bound[i]);
 }
 
-/* to[to] += a[a] b[b] of all terms of a row, in double, compared with what was computed */
-static void check_in_double(const fixture *f, const expected *e, int64_t row, real *y, real *dx) {
-    const int64_t n = x_size(f) > y_size(f) ? x_size(f) : y_size(f);
-    double *exact = calloc((size_t)(4 * n), sizeof *exact), *size = exact + n, *exact_dx = size + n,
-           *size_dx = exact_dx + n;
-    assert_non_null(exact);
-    const real *x = e->x + row * x_size(f), *dy = e->dy + row * y_size(f);
-    for (int64_t i = 0; i < f->terms; i++) {
-        const term t = f->term[i];
-        const double w = (double)factor(f->weight[t.w]);
-        const double product = (double)factor(x[t.x]) * w;
-        const double back = (double)factor(dy[t.y]) * w;
-        exact[t.y] += product, size[t.y] += fabs(product);
-        exact_dx[t.x] += back, size_dx[t.x] += fabs(back);
-    }
-    expect_close("y", y, exact, size, y_size(f), (double)f->terms);
-    expect_close("dx'", dx, exact_dx, size_dx, x_size(f), (double)f->terms);
-    free(exact);
+/* bound: sums of |terms|, becomes |got - sum of terms| <= terms * epsilon * that, as for any order */
+static void bound_of_sums(const fixture *f, double *bound, int64_t n) {
+    for (int64_t i = 0; i < n; i++) bound[i] *= (double)f->terms * epsilon;
 }
 
 /* --- slow and obvious --- */
 
-static bool fused; /* of the kernels under test */
+static bool fused; /* the kernels under test: is a multiply-add rounded once? */
+static const layer_products *products;
 
 static real multiply_add(real a, real b, real sum) {
     a = factor(a), b = factor(b);
@@ -89,6 +75,42 @@ static real multiply_add(real a, real b, real sum) {
 #endif
 }
 
+/* y of a row, checked in double. */
+static void forward_row(const fixture *f, const real *x, real *y) {
+    const int64_t n = y_size(f);
+    double *exact = calloc((size_t)(2 * n), sizeof *exact), *bound = exact + n;
+    assert_non_null(exact);
+    for (int64_t i = 0; i < n; i++) y[i] = 0;
+    for (int64_t i = 0; i < f->terms; i++) {
+        const term t = f->term[i];
+        const double product = (double)factor(x[t.x]) * (double)factor(f->weight[t.w]);
+        exact[t.y] += product, bound[t.y] += fabs(product);
+        y[t.y] = multiply_add(x[t.x], f->weight[t.w], y[t.y]);
+    }
+    bound_of_sums(f, bound, n);
+    if (products) products->forward(f, x, y, bound);
+    expect_close("y", y, exact, bound, n);
+    free(exact);
+}
+
+/* The same for dx'. */
+static void backward_row(const fixture *f, const real *dy, real *dx) {
+    const int64_t n = x_size(f);
+    double *exact = calloc((size_t)(2 * n), sizeof *exact), *bound = exact + n;
+    assert_non_null(exact);
+    for (int64_t i = 0; i < n; i++) dx[i] = 0;
+    for (int64_t i = 0; i < f->terms; i++) {
+        const term t = f->term[i];
+        const double product = (double)factor(dy[t.y]) * (double)factor(f->weight[t.w]);
+        exact[t.x] += product, bound[t.x] += fabs(product);
+        dx[t.x] = multiply_add(dy[t.y], f->weight[t.w], dx[t.x]);
+    }
+    bound_of_sums(f, bound, n);
+    if (products) products->backward(f, dy, dx, bound);
+    expect_close("dx'", dx, exact, bound, n);
+    free(exact);
+}
+
 static void expect_forward(const fixture *f, expected *e) {
     const int64_t k = f->y_channels;
     e->x = fixture_reals(f->rows * x_size(f), 1);
@@ -96,14 +118,8 @@ static void expect_forward(const fixture *f, expected *e) {
     e->sums = fixture_memory((size_t)(f->shards.count * 2 * k) * sizeof(double));
     for (int64_t row = 0; row < f->rows; row++)
         for (int64_t i = 0; i < x_size(f); i++) e->x[row * x_size(f) + i] = naive_prologue(&f->in, row, i);
-    for (int64_t row = 0; row < f->rows; row++) {
-        real *y = e->y + row * y_size(f);
-        for (int64_t i = 0; i < y_size(f); i++) y[i] = 0;
-        for (int64_t i = 0; i < f->terms; i++) {
-            const term t = f->term[i];
-            y[t.y] = multiply_add(e->x[row * x_size(f) + t.x], f->weight[t.w], y[t.y]);
-        }
-    }
+    for (int64_t row = 0; row < f->rows; row++)
+        forward_row(f, e->x + row * x_size(f), e->y + row * y_size(f));
 }
 
 static void expect_epilogue(const fixture *f, expected *e) {
@@ -124,12 +140,7 @@ static void expect_backward(const fixture *f, expected *e) {
     for (int64_t row = 0; row < f->rows; row++) {
         for (int64_t i = 0; i < y_size(f); i++)
             e->dy[row * y_size(f) + i] = naive_grad_prologue(&f->dy, row, i);
-        for (int64_t i = 0; i < f->terms; i++) {
-            const term t = f->term[i];
-            real *to = dx + row * x_size(f) + t.x;
-            *to = multiply_add(e->dy[row * y_size(f) + t.y], f->weight[t.w], *to);
-        }
-        check_in_double(f, e, row, e->y + row * y_size(f), dx + row * x_size(f));
+        backward_row(f, e->dy + row * y_size(f), dx + row * x_size(f));
     }
     e->dx = f->dx;
     e->dx.dz = copy(f->dx.dz, bytes);
@@ -151,15 +162,26 @@ static void naive_gradient(const fixture *f, const expected *e, int s, int count
         free(right);
         return;
     }
+    const int64_t first = f->shards.start[s], last = f->shards.start[s + 1];
+    double *exact = calloc((size_t)(2 * f->weights), sizeof *exact), *bound = exact + f->weights;
+    assert_non_null(exact);
     for (int64_t i = 0; i < n; i++) sum[i] = 0;
-    for (int64_t row = f->shards.start[s]; row < f->shards.start[s + 1]; row++) {
+    for (int64_t row = first; row < last; row++) {
         const real *x = e->x + row * x_size(f), *dy = e->dy + row * y_size(f);
         for (int64_t i = 0; i < f->terms; i++) {
             const term t = f->term[i];
+            const double product = (double)factor(x[t.x]) * (double)factor(dy[t.y]);
+            exact[t.w] += product, bound[t.w] += fabs(product);
             sum[t.w] = multiply_add(x[t.x], dy[t.y], sum[t.w]);
         }
         for (int64_t i = 0; i < y_size(f); i++) sum[f->weights + i % f->y_channels] += dy[i];
     }
+    bound_of_sums(f, bound, f->weights);
+    for (int64_t i = 0; i < f->weights; i++) bound[i] *= (double)(last - first);
+    if (products)
+        products->gradient(f, last - first, e->x + first * x_size(f), e->dy + first * y_size(f), sum, bound);
+    expect_close("dw of a shard", sum, exact, bound, f->weights);
+    free(exact);
 }
 
 static void expect_weight_grad(const fixture *f, expected *e) {
@@ -243,6 +265,7 @@ static void compare(const fixture *f, const expected *e, const layer_ops *ops) {
 void check_layer(fixture *f, unsigned features, const layer_ops *ops) {
     expected e = {0};
     fused = ops->fused || ops->shard_gradient_elements;
+    products = ops->products;
     for (enum split split = AT_ONCE; split < SPLITS; split++) {
         fixture_fill(f, features); /* all operands anew: some are written over */
         if (split == AT_ONCE) {

@@ -57,6 +57,15 @@ typedef struct fixture {
     term *term;
 } fixture;
 
+/* How kernels get at their sums that do not add up the list of terms: of a row, or of so many rows; bound:
+ * how far each may be from the sum of its terms. */
+typedef struct layer_products {
+    void (*forward)(const fixture *f, const real *x, real *y, double *bound);
+    void (*backward)(const fixture *f, const real *dy, real *dx, double *bound);
+    void (*gradient)(const fixture *f, int64_t rows, const real *x, const real *dy, real *dweight,
+                     double *bound);
+} layer_products;
+
 /* The layer: its terms, and how to call its kernels with a fixture's operands. */
 typedef struct layer_ops {
     size_t (*scratch_bytes)(const fixture *f);
@@ -64,10 +73,12 @@ typedef struct layer_ops {
     void (*backward)(const fixture *f, int first, int last, void *scratch);
     int64_t (*parts)(const fixture *f);
     void (*weight_grad)(const fixture *f, int64_t first, int64_t last, void *scratch);
-    /* Vector kernels: products are added by a multiply-add that rounds once, and the backward pass takes the weight
-     * gradient of every shard into that many elements; x' and dy need not be stored for it. NULL: neither. */
+    /* Vector kernels: products are added by a multiply-add that rounds once, and the backward pass takes the
+     * weight gradient of every shard into that many elements; x' and dy need not be stored for it. NULL:
+     * neither. */
     int64_t (*shard_gradient_elements)(const fixture *f);
-    bool fused; /* vector kernels without that: the multiply-add alone */
+    bool fused;                     /* vector kernels without that: the multiply-add alone */
+    const layer_products *products; /* or NULL: the sums are those of the terms, one after the other */
 } layer_ops;
 
 /* Memory of a fixture or a test; fixture_free() releases all of it. n reals of (-1, 1) from a generator of

@@ -9,7 +9,9 @@
 #include <cmocka.h>
 
 #include "layers/conv2d/conv2d.h"
+#include "layers/conv2d/conv2d_layout.h"
 #include "layers/fixture.h"
+#include "layers/naive_winograd.h"
 
 static const ls_conv2d_kernels *kernels = &LS_PRODUCT_NAME(ls_conv2d_ref);
 static bool downward; /* every other call */
@@ -79,7 +81,31 @@ static int64_t shard_gradient_elements(const fixture *f) {
     return kernels->shard_gradient_elements(&args);
 }
 
-static layer_ops ops = {scratch_bytes, forward, backward, parts, weight_grad, NULL, false};
+static layer_ops ops = {scratch_bytes, forward, backward, parts, weight_grad, NULL, false, NULL};
+
+/* --- Winograd's algorithm ---------------------------------------------------------------------- */
+
+static winograd_shape shape_of(const fixture *f) {
+    const ls_conv2d_args a = args_of(f);
+    return (winograd_shape){a.height, a.width, a.inputs, a.out_height, a.out_width, a.outputs, a.pad};
+}
+
+static void winograd_forward(const fixture *f, const real *x, real *y, double *bound) {
+    naive_winograd(shape_of(f), false, f->weight, x, y, bound);
+}
+
+static void winograd_backward(const fixture *f, const real *dy, real *dx, double *bound) {
+    naive_winograd(shape_of(f), true, f->weight, dy, dx, bound);
+}
+
+static void winograd_gradient(const fixture *f, int64_t rows, const real *x, const real *dy, real *dweight,
+                              double *bound) {
+    naive_winograd_gradient(shape_of(f), rows, x, dy, dweight, bound);
+}
+
+static const layer_products winograd = {winograd_forward, winograd_backward, winograd_gradient};
+
+/* --- terms ------------------------------------------------------------------------------------- */
 
 /* The terms of tap (u, v), in the order of pixels, inputs, outputs; returns how many. */
 static int64_t tap_terms(shape s, int64_t u, int64_t v, term *to) {
@@ -111,6 +137,8 @@ static void check(shape s, batch_cut cut, unsigned features) {
                  .y_channels = s.outputs,
                  .weights = s.kernel_h * s.kernel_w * s.inputs * s.outputs};
     current = s;
+    const ls_conv2d_args args = args_of(&f);
+    ops.products = kernels->shard_gradient_elements && is_winograd(&args) ? &winograd : NULL;
     assert_int_equal(ls_shards_create(&f.shards, cut.total, cut.rank, cut.size, cut.batch), LS_OK);
     f.term = malloc((size_t)(out * f.weights) * sizeof *f.term);
     assert_non_null(f.term);
@@ -170,6 +198,34 @@ static void sizes(void **state) {
     check((shape){9, 7, 2, 2, 5, 5, 1, 4}, few, all);
     check((shape){1, 7, 2, 2, 3, 3, 1, 1}, few, all);
 }
+
+#ifndef LS_BF16 /* where all is computed directly */
+/* By Winograd's algorithm: tiles that hang over, runs of several lengths over several lines of them, channels
+ * that fill no vector, every padding; and shapes beside it that are computed directly. */
+static void tiles(void **state) {
+    (void)state;
+    const shape list[] = {
+        {4, 4, 16, 16, 3, 3, 1, 1},  {5, 5, 16, 16, 3, 3, 1, 1},   {6, 3, 16, 16, 3, 3, 1, 1},
+        {7, 7, 64, 64, 3, 3, 1, 1},  {14, 14, 32, 32, 3, 3, 1, 1}, {28, 28, 16, 16, 3, 3, 1, 1},
+        {7, 6, 17, 40, 3, 3, 1, 0},  {6, 9, 33, 18, 3, 3, 1, 2},   {5, 8, 16, 19, 3, 3, 1, 3},
+        {8, 43, 16, 16, 3, 3, 1, 1}, {4, 58, 20, 16, 3, 3, 1, 1},  {1, 40, 16, 16, 3, 3, 1, 1},
+        {3, 3, 16, 16, 3, 3, 1, 1},  {2, 2, 16, 16, 3, 3, 1, 1},   {9, 5, 16, 16, 3, 3, 1, 5}};
+    int by_tiles = 0;
+    for (size_t i = 0; i < sizeof list / sizeof *list; i++) {
+        check(list[i], few, i % 2 ? all & ~(unsigned)DROPOUT : all);
+        by_tiles += ops.products == &winograd;
+    }
+    assert_true(by_tiles >= (kernels->shard_gradient_elements ? 8 : 0));
+    const shape s = {7, 6, 16, 16, 3, 3, 1, 1};
+    const batch_cut cuts[] = {{1, 0, 1, 9}, {4, 0, 1, 30}, {16, 1, 3, 40}, {8, 0, 1, 1}};
+    for (size_t i = 0; i < sizeof cuts / sizeof *cuts; i++) {
+        check(s, cuts[i], all & ~(unsigned)(DROPOUT | STORED));
+        check(s, cuts[i], (all | TANH | ACCUMULATE) & ~(unsigned)(RELU | STORED));
+    }
+    check(s, few, NORM | RESIDUAL | RESIDUAL_NORM | RELU | DY_NORM | DX_SUMS | DRESIDUAL | RESIDUAL_SUMS);
+    check(s, few, NO_DX);
+}
+#endif
 
 static void every_kernel(void **state) {
     (void)state;
@@ -249,10 +305,13 @@ static void no_weight_grad(void **state) {
 }
 
 static int run_all(const char *name, const ls_conv2d_kernels *under_test) {
-    const struct CMUnitTest tests[] = {cmocka_unit_test(channels),  cmocka_unit_test(shapes),
-                                       cmocka_unit_test(sizes),     cmocka_unit_test(every_kernel),
-                                       cmocka_unit_test(batches),   cmocka_unit_test(prologues),
-                                       cmocka_unit_test(epilogues), cmocka_unit_test(no_weight_grad)};
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(channels),     cmocka_unit_test(shapes),        cmocka_unit_test(sizes),
+#ifndef LS_BF16
+        cmocka_unit_test(tiles),
+#endif
+        cmocka_unit_test(every_kernel), cmocka_unit_test(batches),       cmocka_unit_test(prologues),
+        cmocka_unit_test(epilogues),    cmocka_unit_test(no_weight_grad)};
     kernels = under_test;
     ops.shard_gradient_elements = kernels->shard_gradient_elements ? shard_gradient_elements : NULL;
     return cmocka_run_group_tests_name(name, tests, NULL, NULL);

@@ -54,7 +54,7 @@ static void weight_grad(const fixture *f, int64_t first, int64_t last, void *scr
     kernels->weight_grad(&args, &f->shards, first, last, scratch);
 }
 
-static layer_ops ops = {scratch_bytes, forward, backward, parts, weight_grad, NULL, false};
+static layer_ops ops = {scratch_bytes, forward, backward, parts, weight_grad, NULL, false, NULL};
 
 #ifdef LS_F64
 static int tiers(void) { return 1; }

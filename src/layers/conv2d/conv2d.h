@@ -7,8 +7,17 @@
  *   y       : over u, v, c in increasing order, taps outside the image left out, bias added last;
  *   dx'     : over u, v, k in increasing order;
  *   dw, db  : inside a shard over rows, then i, j in increasing order, starting from 0; over shards by the tree.
- * The vector kernels (conv2d_vector.c) keep it with a multiply-add that rounds once, and to the same bits in every tier.
- * In bf16 each factor is rounded first, the order stays the same, and so do the bits, except where AVX512_BF16 is used: there
+ * The vector kernels (conv2d_vector.c) keep it with a multiply-add that rounds once, and to the same bits in every tier,
+ * but for kernels of 3x3 with stride 1 and enough channels (is_winograd() of conv2d_layout.h, by shape alone). Those are
+ * computed by Winograd's F(2x2, 3x3), as fixed and as independent of tiers, ranks, threads and calls, over tiles of 2x2
+ * pixels of y or dx', zeros behind the last (matrices: conv2d_winograd.h):
+ *   (B^T x' B), (G w G^T), (A dy A^T): the matrix at the left first; sums as (d1 + d2), ((w0 + w2) + w1) / 2;
+ *   products of each of the 16 positions, from 0, with a multiply-add that rounds once:
+ *     y, dx' : over c, or over k, in increasing order, then A from the right, A^T from the left, as (m0 + m1) + m2;
+ *     dw     : inside a shard over rows, then tiles line by line, then G^T from the left, G from the right, as
+ *              (m1 + m2) / 2 + m0; over shards by the tree.
+ * A value that is not finite spreads over its tile. Errors are bounded in tests/layers/naive_winograd.h.
+ * In bf16 all is computed directly: each factor is rounded first, the order stays the same, and so do the bits, except where AVX512_BF16 is used: there
  * factors, products and sums that are denormal count as 0, and x' of a factor that does is not positive to its relu. */
 #ifndef LOCKSTEP_LAYERS_CONV2D_H
 #define LOCKSTEP_LAYERS_CONV2D_H

@@ -9,6 +9,9 @@
 
 enum { LANES = 16 };
 
+/* Fewer inputs or outputs than that: the transforms cost more than they save. */
+enum { LS_CONV2D_WINOGRAD_CHANNELS = 16 };
+
 static inline int64_t smaller(int64_t a, int64_t b) {
     return a < b ? a : b;
 }
@@ -29,9 +32,30 @@ static inline int64_t taps(const ls_conv2d_args *a) {
     return a->kernel_h * a->kernel_w;
 }
 
+/* Is this convolution computed by Winograd's algorithm (conv2d_winograd.h)? Only where its products, of tiles
+ * that may hang over, and transforms are fewer than those of the direct one. */
+static inline bool is_winograd(const ls_conv2d_args *a) {
+#ifdef LS_BF16 /* whose factors must be rounded as they are, not their sums */
+    return false;
+#endif
+    if (a->kernel_h != 3 || a->kernel_w != 3 || a->stride != 1) return false;
+    if (a->inputs < LS_CONV2D_WINOGRAD_CHANNELS || a->outputs < LS_CONV2D_WINOGRAD_CHANNELS) return false;
+    const int64_t y_tiles = divide_up(a->out_height, 2) * divide_up(a->out_width, 2);
+    const int64_t x_tiles = divide_up(a->height, 2) * divide_up(a->width, 2);
+    return 6 * (y_tiles + x_tiles) <= 2 * (a->out_height * a->out_width + a->height * a->width);
+}
+
+/* Lines (or pixels) of a plane that tiles of `size` lines read, from the first that they read. */
+static inline int64_t winograd_reach(int64_t size) {
+    return divide_up(size, 2) * 2 + 2;
+}
+
 static inline ls_conv2d_plane plane_of_x(const ls_conv2d_args *a) {
-    const int64_t lines = (a->out_height - 1) * a->stride + a->kernel_h;
-    const int64_t columns = (a->out_width - 1) * a->stride + a->kernel_w;
+    const bool tiles = is_winograd(a);
+    const int64_t lines =
+        tiles ? winograd_reach(a->out_height) : (a->out_height - 1) * a->stride + a->kernel_h;
+    const int64_t columns =
+        tiles ? winograd_reach(a->out_width) : (a->out_width - 1) * a->stride + a->kernel_w;
     return (ls_conv2d_plane){.height = a->height,
                              .width = a->width,
                              .channels = a->inputs,
@@ -53,7 +77,7 @@ static inline ls_conv2d_plane channels_of_x(const ls_conv2d_args *a) {
 static inline ls_conv2d_plane plane_of_dy(const ls_conv2d_args *a) {
     const int64_t top = larger(0, -divide_down(a->pad - a->kernel_h + 1, a->stride));
     const int64_t left = larger(0, -divide_down(a->pad - a->kernel_w + 1, a->stride));
-    return (ls_conv2d_plane){.height = a->out_height,
+    ls_conv2d_plane plane = {.height = a->out_height,
                              .width = a->out_width,
                              .channels = a->outputs,
                              .top = top,
@@ -62,6 +86,11 @@ static inline ls_conv2d_plane plane_of_dy(const ls_conv2d_args *a) {
                              .columns = left + larger(a->out_width, (a->width - 1 + a->pad) / a->stride + 1),
                              .phases = 1,
                              .channel_pairs = LS_PAIRS};
+    if (!is_winograd(a)) return plane;
+    /* tiles of dx' from line top + pad - 2 on, and whole tiles of dy for the weight gradient */
+    plane.lines = top + larger(a->pad - 2 + winograd_reach(a->height), divide_up(a->out_height, 2) * 2);
+    plane.columns = left + larger(a->pad - 2 + winograd_reach(a->width), divide_up(a->out_width, 2) * 2);
+    return plane;
 }
 
 /* What the weight gradient reads of dy: the same, or the pairs of pixels. */

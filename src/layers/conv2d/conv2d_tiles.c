@@ -23,19 +23,6 @@ typedef struct tile {
     int64_t from[RUNS], to[RUNS]; /* where the runs begin */
 } tile;
 
-static inline void fetch(ls_conv2d_ahead *a) {
-    enum { LINE = 64 };
-    int64_t lines = a->lines;
-    for (int i = 0; i < LS_CONV2D_RANGES && lines > 0; i++)
-        for (; lines > 0 && a->range[i].bytes > 0;
-             lines--, a->range[i].from += LINE, a->range[i].bytes -= LINE)
-            if (i == LS_CONV2D_WRITTEN)
-                __asm__ volatile("prefetchw %0" : : "m"(*a->range[i].from));
-            else
-                __builtin_prefetch(a->range[i].from, 0, 2);
-    if (lines == a->lines) a->lines = 0;
-}
-
 /* The terms of a step for runs [first, last), of each pixels [left, right). */
 ALWAYS_INLINE void add_terms(sixteen (*sum)[RUN], const float *const *from, const float *w, int64_t count,
                              int first, int last, int left, int right) {
@@ -58,7 +45,7 @@ ALWAYS_INLINE void compute(const tile *t, int runs, int run, bool skipping) {
     }
     for (const ls_conv2d_step *step = p->step; step < p->step + p->steps; step++) {
         const float *w = p->weights + step->weights, *from[RUNS];
-        fetch(p->ahead);
+        ls_conv2d_fetch(p->ahead);
         UNROLL
         for (int i = 0; i < runs; i++) from[i] = p->from + step->from + t->from[i];
         const int pixels_only = LS_CONV2D_SKIP_FIRST_PIXEL | LS_CONV2D_SKIP_LAST_PIXEL; /* of a single line */

@@ -39,6 +39,20 @@ typedef struct ls_conv2d_ahead {
     int64_t lines; /* of the cache, at each step */
 } ls_conv2d_ahead;
 
+/* One step's. */
+static inline void ls_conv2d_fetch(ls_conv2d_ahead *a) {
+    enum { LINE = 64 };
+    int64_t lines = a->lines;
+    for (int i = 0; i < LS_CONV2D_RANGES && lines > 0; i++)
+        for (; lines > 0 && a->range[i].bytes > 0;
+             lines--, a->range[i].from += LINE, a->range[i].bytes -= LINE)
+            if (i == LS_CONV2D_WRITTEN)
+                __asm__ volatile("prefetchw %0" : : "m"(*a->range[i].from));
+            else
+                __builtin_prefetch(a->range[i].from, 0, 2);
+    if (lines == a->lines) a->lines = 0;
+}
+
 /* to[line][pixel][column] = sum over steps, then t = 0 .. count-1, of
  *     from[line from_line + pixel 16 + step.from + t] weights[step.weights + t 16 + column] */
 typedef struct ls_conv2d_product {

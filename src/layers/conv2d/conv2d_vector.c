@@ -14,12 +14,20 @@
 #include "layers/conv2d/conv2d_pack.h"
 #include "layers/conv2d/conv2d_tiles.h"
 #include "layers/conv2d/conv2d_weights.h"
+#include "layers/conv2d/conv2d_winograd.h"
 
 #include <string.h>
 
 enum { MAX_IMAGES = 8 }; /* whose products are added to the weight gradient together */
 
 /* --- scratch ----------------------------------------------------------------------------------- */
+
+static void pack_weights(const ls_conv2d_args *a, bool transposed, float *to) {
+    if (is_winograd(a))
+        LS_NAME(ls_conv2d_winograd_weights)(a, transposed, to);
+    else
+        LS_NAME(ls_conv2d_pack_weights)(a, transposed, to);
+}
 
 /* What a tap leaves out whose first and last line (or pixel) of a tile meet these of an image of that size.
  */
@@ -49,6 +57,7 @@ static ls_conv2d_step *add_steps(ls_conv2d_step *step, const ls_conv2d_plane *pl
 typedef struct room {
     ls_conv2d_step *step;
     float *packed, *x, *dy, *dy_pixels, *image, *plain; /* dy_pixels: dy, where there are no pairs */
+    float *tiles, *sums;                                /* of Winograd's algorithm */
 } room;
 
 static size_t take(size_t *used, int64_t count, size_t size) {
@@ -63,6 +72,18 @@ static int64_t images_together(const ls_conv2d_args *a) {
     return images < 1 ? 1 : smaller(images, MAX_IMAGES);
 }
 
+/* Floats of the packed weights of both directions. */
+static int64_t room_for_weights(const ls_conv2d_args *a) {
+    if (is_winograd(a)) return ls_conv2d_winograd_weights_size(a);
+    return larger(packed_size(a, false), packed_size(a, true));
+}
+
+/* Floats of transformed tiles. */
+static int64_t room_for_tiles(const ls_conv2d_args *a) {
+    if (!is_winograd(a)) return 0;
+    return larger(LS_NAME(ls_conv2d_winograd_room)(a), LS_NAME(ls_conv2d_winograd_gradient_room)(a));
+}
+
 /* Lays scratch out for both directions; NULL: only says how many bytes. */
 static size_t lay_out(const ls_conv2d_args *a, void *scratch, room *r) {
     const ls_conv2d_plane x = plane_of_x(a), dy = plane_of_dy(a), dy_pixels = pixels_of_dy(a);
@@ -70,18 +91,20 @@ static size_t lay_out(const ls_conv2d_args *a, void *scratch, room *r) {
     size_t used = 0;
     const size_t step =
         take(&used, taps(a) * larger(groups, ls_conv2d_groups(a->outputs)), sizeof(ls_conv2d_step));
-    const size_t packed = take(&used, larger(packed_size(a, false), packed_size(a, true)), sizeof(float));
+    const size_t packed = take(&used, room_for_weights(a), sizeof(float));
     const size_t x_at = take(&used, images_together(a) * ls_conv2d_plane_size(&x), sizeof(float));
     const size_t dy_at = take(&used, images_together(a) * ls_conv2d_plane_size(&dy), sizeof(float));
     const size_t dy_pixels_at =
         LS_PAIRS ? take(&used, images_together(a) * ls_conv2d_plane_size(&dy_pixels), sizeof(float)) : dy_at;
     const size_t image = take(&used, pixels * groups * LANES, sizeof(float));
     const size_t plain = take(&used, pixels * a->inputs, sizeof(float));
+    const size_t tiles = take(&used, room_for_tiles(a), sizeof(float));
+    const size_t sums = take(&used, is_winograd(a) ? ls_conv2d_winograd_sums_size(a) : 0, sizeof(float));
     char *base = scratch;
     if (base)
         *r = (room){(ls_conv2d_step *)(base + step), (float *)(base + packed),       (float *)(base + x_at),
                     (float *)(base + dy_at),         (float *)(base + dy_pixels_at), (float *)(base + image),
-                    (float *)(base + plain)};
+                    (float *)(base + plain),         (float *)(base + tiles),        (float *)(base + sums)};
     return used;
 }
 
@@ -143,10 +166,35 @@ static bool all_inside(const ls_conv2d_args *a, int64_t i, int64_t n) {
     return i * a->stride >= a->pad && (i + n - 1) * a->stride + a->kernel_h - a->pad <= a->height;
 }
 
+/* Lines of y that are computed together. */
+static int64_t forward_together(const ls_conv2d_args *a) {
+    return is_winograd(a) ? ls_conv2d_winograd_lines(a->out_width) : ls_conv2d_lines_together(a->out_width);
+}
+
+/* In how many steps an image's y moves on what is fetched ahead. */
+static int64_t forward_all_steps(const ls_conv2d_args *a) {
+    if (is_winograd(a)) return LS_NAME(ls_conv2d_winograd_steps)(a, false);
+    return divide_up(a->out_height, forward_together(a)) * ls_conv2d_groups(a->outputs) * taps(a) *
+           ls_conv2d_groups(words(a->inputs));
+}
+
+/* n lines of y from i, where y begins, directly. */
+static void forward_lines(const ls_conv2d_args *a, ls_conv2d_product *p, const room *r, int64_t i, int64_t n,
+                          float *y) {
+    p->from = r->x + i * p->from_line;
+    p->weights = r->packed;
+    for (int64_t k = 0; k < a->outputs; k += LANES, p->weights += packed_panel(a, false)) {
+        p->to = y + k;
+        p->columns = smaller(LANES, a->outputs - k);
+        LS_NAME(ls_conv2d_multiply)(p, n, a->out_width);
+    }
+}
+
 /* y of one image from the plane r->x. */
 static void forward_image(const ls_conv2d_args *a, const ls_conv2d_plane *plane, const room *r, int shard,
                           ls_conv2d_ahead *next, float *y) {
-    const int64_t together = ls_conv2d_lines_together(a->out_width);
+    const int64_t together = forward_together(a);
+    const ls_conv2d_winograd tiles = {r->x, r->packed, r->tiles, y, next};
     ls_conv2d_product p = {.from_line = a->stride * ls_conv2d_plane_line(plane),
                            .step = r->step,
                            .to_line = a->out_width * a->outputs,
@@ -156,14 +204,12 @@ static void forward_image(const ls_conv2d_args *a, const ls_conv2d_plane *plane,
     bool inside = false; /* are the steps those of the middle of the image? */
     for (int64_t i = 0, n; i < a->out_height; i += n, y += n * p.to_line) {
         n = smaller(together, a->out_height - i);
-        if (!inside || !all_inside(a, i, n)) p.steps = forward_steps(a, plane, i, n, r->step);
-        inside = all_inside(a, i, n);
-        p.from = r->x + i * p.from_line;
-        p.weights = r->packed;
-        for (int64_t k = 0; k < a->outputs; k += LANES, p.weights += packed_panel(a, false)) {
-            p.to = y + k;
-            p.columns = smaller(LANES, a->outputs - k);
-            LS_NAME(ls_conv2d_multiply)(&p, n, a->out_width);
+        if (is_winograd(a)) {
+            LS_NAME(ls_conv2d_winograd_multiply)(a, false, &tiles, i, i + n);
+        } else {
+            if (!inside || !all_inside(a, i, n)) p.steps = forward_steps(a, plane, i, n, r->step);
+            inside = all_inside(a, i, n);
+            forward_lines(a, &p, r, i, n, y);
         }
         /* One band late: while the processor still multiplies for this one. */
         LS_NAME(ls_conv2d_finish)
@@ -177,12 +223,11 @@ static void forward(const ls_conv2d_args *a, const ls_shards *shards, int first,
     const ls_conv2d_plane plane = channels_of_x(a);
     room r;
     lay_out(a, scratch, &r);
-    LS_NAME(ls_conv2d_pack_weights)(a, false, r.packed);
+    pack_weights(a, false, r.packed);
     const int64_t x_count = a->height * a->width * a->inputs,
                   y_count = a->out_height * a->out_width * a->outputs;
     const int64_t counts[LS_CONV2D_RANGES] = {x_count, x_count, 0, y_count};
-    const int64_t bands = divide_up(a->out_height, ls_conv2d_lines_together(a->out_width));
-    const int64_t steps = bands * ls_conv2d_groups(a->outputs) * taps(a) * ls_conv2d_groups(words(a->inputs));
+    const int64_t steps = forward_all_steps(a);
     clear(r.x, ls_conv2d_plane_size(&plane));
     for (int i = 0; i < last - first; i++) {
         const int s = shard_at(a, first, last, i);
@@ -227,7 +272,15 @@ static int64_t backward_steps(const ls_conv2d_args *a, const ls_conv2d_plane *pl
 
 /* Lines of dx' that are computed together: so many of every phase. */
 static int64_t backward_together(const ls_conv2d_args *a) {
+    if (is_winograd(a)) return ls_conv2d_winograd_lines(a->width);
     return a->stride * ls_conv2d_lines_together(divide_up(a->width, a->stride));
+}
+
+/* In how many steps an image's dx' moves on what is fetched ahead. */
+static int64_t backward_all_steps(const ls_conv2d_args *a) {
+    if (is_winograd(a)) return LS_NAME(ls_conv2d_winograd_steps)(a, true);
+    return divide_up(a->height, backward_together(a)) * ls_conv2d_groups(a->inputs) * taps(a) *
+           ls_conv2d_groups(words(a->outputs));
 }
 
 /* Do all taps of these lines of dx' meet lines of dy, with stride 1? */
@@ -264,6 +317,7 @@ static void backward_image(const ls_conv2d_args *a, const ls_conv2d_plane *x_pla
     const ls_grad_epilogue out = LS_NAME(ls_conv2d_grad_epilogue_from)(&a->dx, &a->in, n);
     const bool by_lines = LS_NAME(ls_conv2d_back_by_lines)(&in);
     const int64_t together = backward_together(a), line = a->width * ls_conv2d_groups(a->inputs) * LANES;
+    const ls_conv2d_winograd tiles = {dy, r->packed, r->tiles, r->image, next};
     int64_t done = 0, steps = 0;
     bool inside = false; /* are the steps those of the middle of an image without phases? */
     for (int64_t h = 0, last; h < a->height; h = last) {
@@ -271,7 +325,8 @@ static void backward_image(const ls_conv2d_args *a, const ls_conv2d_plane *x_pla
         float *image = r->image + h * line;
         const bool known = inside && backward_inside(a, h, last);
         inside = a->stride == 1 && backward_inside(a, h, last);
-        for (int64_t down = 0; down < smaller(a->stride, last - h); down++)
+        if (is_winograd(a)) LS_NAME(ls_conv2d_winograd_multiply)(a, true, &tiles, h, last);
+        for (int64_t down = 0; down < smaller(a->stride, last - h) && !is_winograd(a); down++)
             for (int64_t w = 0; w < smaller(a->stride, a->width); w++) {
                 const int64_t lines = divide_up(last - h - down, a->stride);
                 if (!known) steps = backward_steps(a, dy_plane, h + down, lines, w, r->step);
@@ -294,9 +349,10 @@ static void backward_shard(const ls_conv2d_args *a, const ls_shards *shards, int
     const int64_t y_count = a->out_height * a->out_width * a->outputs;
     const int64_t x_count = a->height * a->width * a->inputs;
     const int64_t counts[LS_CONV2D_RANGES] = {x_count, y_count, y_count, x_count};
-    const int64_t steps = divide_up(a->height, backward_together(a)) * ls_conv2d_groups(a->inputs) * taps(a) *
-                          ls_conv2d_groups(words(a->outputs));
+    const int64_t steps = backward_all_steps(a);
     float *sums = a->shard_gradients ? (float *)a->shard_gradients + s * shard_elements(a) : NULL;
+    const bool tiles = is_winograd(a);
+    if (sums && tiles) clear(r->sums, ls_conv2d_winograd_sums_size(a));
     ls_prologue stored = {.pixels = a->in.pixels, .channels = a->in.channels, .x = a->in.stored};
     const ls_prologue *in = a->in.stored ? &stored : &a->in;
     for (int64_t n = shards->start[s], images; n < shards->start[s + 1]; n += images) {
@@ -318,15 +374,19 @@ static void backward_shard(const ls_conv2d_args *a, const ls_shards *shards, int
                     counts, steps);
             backward_image(a, &x, &dy, r, s, n + m, &next, r->x + m * x_size, r->dy + m * dy_size);
         }
-        if (sums) LS_NAME(ls_conv2d_add_weight_gradient)(a, r->x, r->dy_pixels, images, sums);
+        if (sums && tiles)
+            LS_NAME(ls_conv2d_winograd_add_gradient)(a, r->x, r->dy, images, r->tiles, r->sums);
+        else if (sums)
+            LS_NAME(ls_conv2d_add_weight_gradient)(a, r->x, r->dy_pixels, images, sums);
     }
+    if (sums && tiles) LS_NAME(ls_conv2d_winograd_finish_gradient)(a, r->sums, sums);
 }
 
 static void backward(const ls_conv2d_args *a, const ls_shards *shards, int first, int last, void *scratch) {
     const ls_conv2d_plane x = plane_of_x(a), dy = plane_of_dy(a);
     room r;
     lay_out(a, scratch, &r);
-    if (a->dx.dz || a->dx.dresidual) LS_NAME(ls_conv2d_pack_weights)(a, true, r.packed);
+    if (a->dx.dz || a->dx.dresidual) pack_weights(a, true, r.packed);
     clear(r.x, images_together(a) * ls_conv2d_plane_size(&x));
     clear(r.dy, images_together(a) * ls_conv2d_plane_size(&dy));
     for (int i = 0; i < last - first; i++) {

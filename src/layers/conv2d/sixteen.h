@@ -51,6 +51,9 @@ ALWAYS_INLINE void store16_first(float *p, sixteen x, int64_t n) {
 ALWAYS_INLINE sixteen zero16(void) {
     return (sixteen){_mm512_setzero_ps()};
 }
+ALWAYS_INLINE sixteen broadcast16(float x) {
+    return (sixteen){_mm512_set1_ps(x)};
+}
 ALWAYS_INLINE sixteen add16(sixteen a, sixteen b) {
     return (sixteen){a.v + b.v};
 }
@@ -185,6 +188,9 @@ ALWAYS_INLINE void store16_first(float *p, sixteen x, int64_t n) {
 }
 ALWAYS_INLINE sixteen zero16(void) {
     return (sixteen){{_mm256_setzero_ps(), _mm256_setzero_ps()}};
+}
+ALWAYS_INLINE sixteen broadcast16(float x) {
+    return (sixteen){{_mm256_set1_ps(x), _mm256_set1_ps(x)}};
 }
 ALWAYS_INLINE sixteen add16(sixteen a, sixteen b) {
     return (sixteen){{a.v[0] + b.v[0], a.v[1] + b.v[1]}};

@@ -1,0 +1,222 @@
+#include "layers/conv2d/conv2d_winograd.h"
+
+#include "layers/conv2d/winograd_tile.h"
+
+enum { PIXEL = SIDE * LANES };
+
+/* Tiles that are computed together, and positions whose sums are in registers at a time. With AVX-512 28 sums
+ * and a register of weights; with AVX2 6 sums of two registers, two of weights and one to broadcast into. */
+#ifdef LS_FOR_AVX512
+enum { RUN = 7, AT_A_TIME = 4 };
+#else
+enum { RUN = 6, AT_A_TIME = 1 };
+#endif
+
+/* --- weights ----------------------------------------------------------------------------------- */
+
+/* G g for three vectors. */
+ALWAYS_INLINE void spread(sixteen a, sixteen b, sixteen c, sixteen to[SIDE]) {
+    const sixteen half = broadcast16(0.5f), ends = add16(a, c);
+    to[0] = a;
+    to[1] = multiply16(add16(ends, b), half);
+    to[2] = multiply16(subtract16(ends, b), half);
+    to[3] = c;
+}
+
+static void transform_weights(float (*w)[LANES], float *to, int64_t to_line) {
+    sixteen lines[3][SIDE];
+    for (int v = 0; v < 3; v++) spread(load16(w[v]), load16(w[3 + v]), load16(w[6 + v]), lines[v]);
+    for (int r = 0; r < SIDE; r++) {
+        sixteen line[SIDE];
+        spread(lines[0][r], lines[1][r], lines[2][r], line);
+        for (int q = 0; q < SIDE; q++) store16(to + r * to_line + q * LANES, line[q]);
+    }
+}
+
+void LS_NAME(ls_conv2d_winograd_weights)(const ls_conv2d_args *a, bool transposed, float *to) {
+    const float *weight = a->weight;
+    const int64_t columns = transposed ? a->inputs : a->outputs, terms = transposed ? a->outputs : a->inputs;
+    const int64_t by_column = transposed ? a->outputs : 1, by_term = transposed ? 1 : a->outputs;
+    const int64_t by_tap = a->inputs * a->outputs;
+    for (int64_t column = 0; column < columns; column += LANES, to += terms * POSITIONS * LANES)
+        for (int64_t t = 0; t < terms; t++) {
+            const int64_t n = smaller(LANES, columns - column);
+            float w[9][LANES] = {{0}};
+            for (int tap = 0; tap < 9; tap++)
+                for (int64_t j = 0; j < n; j++)
+                    w[transposed ? 8 - tap : tap][j] =
+                        weight[tap * by_tap + t * by_term + (column + j) * by_column];
+            transform_weights(w, to + t * PIXEL, terms * PIXEL);
+        }
+}
+
+/* --- tiles ------------------------------------------------------------------------------------- */
+
+/* An image that is computed from a plane: pixel (i, j) from the 3x3 at from + i from_line + j 16. All
+ * distances are in floats. */
+typedef struct product {
+    const float *from;
+    int64_t from_line, from_group, terms;
+    const float *weights;
+    float *to;
+    int64_t height, width, columns; /* pixels, and floats of each */
+    ls_conv2d_ahead *ahead;
+} product;
+
+/* Where the tiles of a run are. */
+typedef struct run {
+    const product *product;
+    int64_t line[RUN], pixel[RUN];
+    float *v; /* [groups][lines of positions][RUN][positions of the line][16] */
+    float *m; /* [lines of positions][RUN][2][16]: one panel's products, with A from the right */
+} run;
+
+static void transform_run(const run *t, int64_t n) {
+    const product *p = t->product;
+    float *to = t->v;
+    const float *from = p->from;
+    for (int64_t c = 0; c < p->terms; c += LANES, from += p->from_group, to += SIDE * RUN * PIXEL)
+        for (int64_t i = 0; i < n; i++)
+            transform_pixels(from + t->line[i] * p->from_line + t->pixel[i] * LANES, p->from_line,
+                             to + i * PIXEL, RUN * PIXEL, LANES);
+}
+
+/* A^T m for four vectors. */
+ALWAYS_INLINE void gather(sixteen a, sixteen b, sixteen c, sixteen d, sixteen to[2]) {
+    to[0] = add16(add16(a, b), c);
+    to[1] = add16(subtract16(b, c), d);
+}
+
+/* The products of a line of positions of n tiles: weights [terms][positions of the line][16]. */
+ALWAYS_INLINE void multiply_line(const run *t, int n, const float *weights, const float *v, float *to) {
+    const product *p = t->product;
+    sixteen sum[SIDE][RUN];
+    UNROLL
+    for (int first = 0; first < SIDE; first += AT_A_TIME) {
+        UNROLL
+        for (int q = first; q < first + AT_A_TIME; q++) {
+            UNROLL
+            for (int i = 0; i < n; i++) sum[q][i] = zero16();
+        }
+        const float *w = weights, *from = v;
+        int64_t left = p->terms;
+        do {
+            ls_conv2d_fetch(p->ahead);
+            const float *const end = w + smaller(LANES, left) * PIXEL;
+            const float *scalar = from;
+            do {
+                UNROLL
+                for (int q = first; q < first + AT_A_TIME; q++)
+                    multiply_add16(sum[q], n, scalar + q * LANES, PIXEL, load16(w + q * LANES));
+                w += PIXEL, scalar++;
+            } while (w < end);
+            left -= LANES, from += SIDE * RUN * PIXEL;
+        } while (left > 0);
+    }
+    UNROLL
+    for (int i = 0; i < n; i++) {
+        sixteen pair[2];
+        gather(sum[0][i], sum[1][i], sum[2][i], sum[3][i], pair);
+        store16(to + 2 * i * LANES, pair[0]);
+        store16(to + (2 * i + 1) * LANES, pair[1]);
+    }
+}
+
+ALWAYS_INLINE void multiply_run(const run *t, int n, const float *weights) {
+    const int64_t line = t->product->terms * PIXEL;
+    for (int r = 0; r < SIDE; r++)
+        multiply_line(t, n, weights + r * line, t->v + r * RUN * PIXEL, t->m + r * RUN * 2 * LANES);
+}
+
+/* The four pixels of a tile from the products, as far as they are in the image. */
+static void store_tile(const run *t, int64_t i, int64_t k) {
+    const product *p = t->product;
+    const float *m = t->m + 2 * i * LANES;
+    float *to = p->to + (t->line[i] * p->width + t->pixel[i]) * p->columns + k;
+    const int64_t next_line = p->width * p->columns;
+    const int64_t n = smaller(LANES, p->columns - k);
+    const bool second_line = t->line[i] + 1 < p->height;
+    for (int j = 0; j < 2 && t->pixel[i] + j < p->width; j++, m += LANES, to += p->columns) {
+        sixteen y[2];
+        gather(load16(m), load16(m + 2 * RUN * LANES), load16(m + 4 * RUN * LANES),
+               load16(m + 6 * RUN * LANES), y);
+        if (n == LANES) {
+            store16(to, y[0]);
+            if (second_line) store16(to + next_line, y[1]);
+        } else {
+            store16_first(to, y[0], n);
+            if (second_line) store16_first(to + next_line, y[1], n);
+        }
+    }
+}
+
+#define RUNS_6(X) X(1) X(2) X(3) X(4) X(5) X(6)
+#ifdef LS_FOR_AVX512
+#define RUNS(X) RUNS_6(X) X(7)
+#else
+#define RUNS(X) RUNS_6(X)
+#endif
+#define MULTIPLY(n)                                                                                          \
+    static void multiply_##n(const run *t, const float *weights) {                                           \
+        multiply_run(t, n, weights);                                                                         \
+    }
+#define NAME(n) multiply_##n,
+RUNS(MULTIPLY)
+static void (*const multiply[RUN])(const run *t, const float *weights) = {RUNS(NAME)};
+
+/* Tile lines of lines [first, last) of the image; v and m as in `run`. */
+static void multiply_lines(const product *p, int64_t first, int64_t last, float *v, float *m) {
+    run t = {.product = p, .v = v, .m = m};
+    int64_t line = first, pixel = 0;
+    int64_t tiles = divide_up(last - first, 2) * divide_up(p->width, 2);
+    for (int64_t left = divide_up(tiles, RUN), n; left > 0; left--, tiles -= n) {
+        n = divide_up(tiles, left);
+        for (int64_t i = 0; i < n; i++) {
+            t.line[i] = line, t.pixel[i] = pixel;
+            pixel += 2;
+            if (pixel >= p->width) pixel = 0, line += 2;
+        }
+        transform_run(&t, n);
+        const float *weights = p->weights;
+        for (int64_t k = 0; k < p->columns; k += LANES, weights += p->terms * POSITIONS * LANES) {
+            multiply[n - 1](&t, weights);
+            for (int64_t i = 0; i < n; i++) store_tile(&t, i, k);
+        }
+    }
+}
+
+/* --- images ------------------------------------------------------------------------------------ */
+
+static int64_t room_for_pixels(const ls_conv2d_args *a) {
+    return ls_conv2d_groups(larger(a->inputs, a->outputs)) * RUN * POSITIONS * LANES;
+}
+
+int64_t LS_NAME(ls_conv2d_winograd_room)(const ls_conv2d_args *a) {
+    return room_for_pixels(a) + RUN * SIDE * 2 * LANES;
+}
+
+int64_t LS_NAME(ls_conv2d_winograd_steps)(const ls_conv2d_args *a, bool transposed) {
+    const int64_t width = transposed ? a->width : a->out_width,
+                  height = transposed ? a->height : a->out_height;
+    const int64_t lines = smaller(ls_conv2d_winograd_lines(width), divide_up(height, 2) * 2);
+    const int64_t runs = divide_up(height, lines) * divide_up(lines / 2 * divide_up(width, 2), RUN);
+    return runs * ls_conv2d_groups(a->inputs) * ls_conv2d_groups(a->outputs) * SIDE * (SIDE / AT_A_TIME);
+}
+
+void LS_NAME(ls_conv2d_winograd_multiply)(const ls_conv2d_args *a, bool transposed,
+                                          const ls_conv2d_winograd *p, int64_t first, int64_t last) {
+    const ls_conv2d_plane plane = transposed ? plane_of_dy(a) : plane_of_x(a);
+    const int64_t line = transposed ? plane.top + a->pad - 2 : 0,
+                  column = transposed ? plane.left + a->pad - 2 : 0;
+    const product image = {.from = p->from + line * ls_conv2d_plane_line(&plane) + column * LANES,
+                           .from_line = ls_conv2d_plane_line(&plane),
+                           .from_group = ls_conv2d_plane_group(&plane),
+                           .terms = plane.channels,
+                           .weights = p->weights,
+                           .to = p->to,
+                           .height = transposed ? a->height : a->out_height,
+                           .width = transposed ? a->width : a->out_width,
+                           .columns = transposed ? ls_conv2d_groups(a->inputs) * LANES : a->outputs,
+                           .ahead = p->ahead};
+    multiply_lines(&image, first, last, p->room, p->room + room_for_pixels(a));
+}
