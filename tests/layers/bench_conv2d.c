@@ -1,7 +1,8 @@
 /* How fast the convolutions of the ResNet are on one core, in every tier of instructions that this processor
- * has, in CPU time; beside them what a loop of multiply-adds of the same tier reaches in between. The
- * operations counted are the nominal ones, with the taps that meet padding. "fused" adds the prologues and
- * epilogues that stand around a convolution between two BatchNorms. Not a test: run it by hand.
+ * has (in the highest in bf16), in CPU time; beside them what a loop of multiply-adds of the same tier
+ * reaches in between. The operations counted are the nominal ones, with the taps that meet padding. "fused"
+ * adds the prologues and epilogues that stand around a convolution between two BatchNorms. Not a test: run it
+ * by hand.
  *
  *     bench_conv2d [seconds for each line [tier [part of the line's name]]] */
 #include <stdbool.h>
@@ -68,7 +69,18 @@ __attribute__((target("avx512f"))) static double avx512_loop(void) {
     for (int i = 0; i < SUMS; i++) __asm__ volatile("" : : "v"(s[i]));
     return 2.0 * 16 * SUMS * CEILING_STEPS;
 }
-static double (*const loops[])(void) = {portable_loop, avx2_loop, avx512_loop};
+/* On words of two numbers. */
+__attribute__((target("avx512f,avx512bf16"))) static double bf16_loop(void) {
+    __m512 s[SUMS], f = _mm512_set1_ps(0.5f);
+    for (int i = 0; i < SUMS; i++) s[i] = f;
+    for (int n = 0; n < CEILING_STEPS; n++) {
+        __asm__ volatile("" : "+v"(f));
+        for (int i = 0; i < SUMS; i++) s[i] = _mm512_dpbf16_ps(s[i], (__m512bh)f, (__m512bh)f);
+    }
+    for (int i = 0; i < SUMS; i++) __asm__ volatile("" : : "v"(s[i]));
+    return 4.0 * 16 * SUMS * CEILING_STEPS;
+}
+static double (*const loops[])(void) = {portable_loop, avx2_loop, avx512_loop, bf16_loop};
 #else
 static double (*const loops[])(void) = {portable_loop};
 #endif
@@ -131,7 +143,8 @@ static void bench(int64_t size, int64_t inputs, int64_t outputs, int64_t kernel,
     const int64_t weights = kernel * kernel * inputs * outputs;
     layer l = {0};
     if (ls_shards_create(&l.shards, SHARDS, 0, 1, BATCH) ||
-        ls_backend_find_for("cpu", LS_PRECISION_FP32, set, &backend))
+        ls_backend_find_for("cpu", set == LS_AVX512_BF16 ? LS_PRECISION_BF16 : LS_PRECISION_FP32, set,
+                            &backend))
         exit(70);
     l.kernels = ls_conv2d_kernels_for(backend);
     float *x = numbers(x_count), *y = numbers(y_count), *w = numbers(weights), *dw = numbers(weights);
@@ -185,8 +198,7 @@ int main(int argc, char **argv) {
                                         {14, 32, 64, 1, 2}, {7, 64, 64, 3, 1}};
     const double seconds = argc > 1 ? atof(argv[1]) : 0.5;
     if (argc > 3) wanted = argv[3];
-    for (ls_instruction_set set = LS_PORTABLE; set <= LS_AVX512 && set <= ls_instruction_set_supported();
-         set++) {
+    for (ls_instruction_set set = LS_PORTABLE; set <= ls_instruction_set_supported(); set++) {
         if (argc > 2 && strcmp(argv[2], ls_instruction_set_name(set)) != 0) continue;
         for (int fused = 0; fused < 2; fused++)
             for (size_t i = 0; i < sizeof layers / sizeof *layers; i++)

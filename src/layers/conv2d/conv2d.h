@@ -17,8 +17,9 @@
  *     dw     : inside a shard over rows, then tiles line by line, then G^T from the left, G from the right, as
  *              (m1 + m2) / 2 + m0; over shards by the tree.
  * A value that is not finite spreads over its tile. Errors are bounded in tests/layers/naive_winograd.h.
- * In bf16 all is computed directly: each factor is rounded first, the order stays the same, and so do the bits, except where AVX512_BF16 is used: there
- * factors, products and sums that are denormal count as 0, and x' of a factor that does is not positive to its relu. */
+ * In bf16 all is computed directly: each factor is rounded first, the order stays the same, and so do the bits, except
+ * where AVX512_BF16 is used: there factors, products and sums that are denormal count as 0, and x' of a factor that does is
+ * not positive to its relu. */
 #ifndef LOCKSTEP_LAYERS_CONV2D_H
 #define LOCKSTEP_LAYERS_CONV2D_H
 
