@@ -113,6 +113,22 @@ mpi_environment() {
   if ((EUID == 0)); then export OMPI_ALLOW_RUN_AS_ROOT=1 OMPI_ALLOW_RUN_AS_ROOT_CONFIRM=1; fi
 }
 
+# Open MPI 4.1's mpirun can lock itself out after a rank has died (in PMIx_server_finalize) and then never ends, although
+# all its ranks have. Ends such a launcher once nothing of it has run for 30 s; returns when it is gone.
+watch_launcher() { # PID
+  local quiet=0
+  command -v pgrep >/dev/null || return 0
+  while kill -0 "$1" 2>/dev/null; do
+    if pgrep -r D,R,S,T -P "$1" >/dev/null; then quiet=0; else quiet=$((quiet + 1)); fi
+    if ((quiet > 30)); then
+      echo "mpirun has not ended 30 s after the last of its ranks; it is killed" >&2
+      kill -KILL "$1" 2>/dev/null || true
+      return 0
+    fi
+    sleep 1
+  done
+}
+
 # ---- data
 
 IDX_FILES=(train-images-idx3-ubyte train-labels-idx1-ubyte t10k-images-idx3-ubyte t10k-labels-idx1-ubyte)

@@ -71,12 +71,15 @@ train() {
   # shellcheck disable=SC2086 # options are words
   setsid mpirun ${MPIRUN_OPTIONS:-} -n "$RANKS" "$LOCKSTEP" train "${WORDS[@]}" resume=auto </dev/null &
   MPIRUN=$!
+  watch_launcher "$MPIRUN" &
+  WATCH=$!
   if [[ -n $STOP_WANTED ]]; then kill -USR1 "$MPIRUN" 2>/dev/null || true; fi
   while :; do
     INTERRUPTED="" CODE=0
     wait "$MPIRUN" || CODE=$?
     if [[ -z $INTERRUPTED ]]; then break; fi # otherwise it was wait that a signal ended
   done
+  kill "$WATCH" 2>/dev/null || true
   MPIRUN=""
 }
 

@@ -14,6 +14,8 @@ done
 rm -rf "$WORK"
 mkdir -p "$WORK"
 SOURCES=$(dirname "${BASH_SOURCE[0]}")/../..
+# shellcheck source-path=SCRIPTDIR source=../../launch/environment.sh
+source "$SOURCES/launch/environment.sh"
 
 # Row 6 as published, with a network so small that a run is over in a moment. 17 steps an epoch.
 CONFIG=$WORK/small.yaml
@@ -60,14 +62,25 @@ start() { # FOLDER RANKS PROGRAM.. -- SETTINGS..
   shift
   mpirun "${LAUNCHER[@]}" -n "$ranks" "${program[@]}" train "${SETTINGS[@]}" "output=$folder" "$@" \
     >"$folder.out" 2>"$folder.err" </dev/null &
-  MPIRUN=$!
+  MPIRUN=$! LAUNCHED=yes
   STARTED=("$MPIRUN")
 }
 
-# Waits for a run and sets CODE to its exit code.
+# Waits for a run and sets CODE to its exit code. A launcher that does not end is ended, and LAUNCHERS_ENDED counts it: then
+# CODE is 137, and whether the ranks did right is seen all the same.
+LAUNCHERS_ENDED=0
 finish() {
+  local watch=""
+  if [[ -n $LAUNCHED ]]; then
+    watch_launcher "$MPIRUN" 2>"$WORK/launcher" &
+    watch=$!
+  fi
   CODE=0
   wait "$MPIRUN" 2>/dev/null || CODE=$?
+  if [[ -z $watch ]]; then return; fi
+  kill "$watch" 2>/dev/null || true
+  wait "$watch" 2>/dev/null || true
+  if [[ -s $WORK/launcher ]]; then LAUNCHERS_ENDED=$((LAUNCHERS_ENDED + 1)); fi
 }
 
 # Sets RANK_PIDS to the processes of the run, by rank, once all of them are there; they add to STARTED.
@@ -116,7 +129,7 @@ run_alone() { # FOLDER PROGRAM.. -- SETTINGS..
   while [[ $1 != -- ]]; do program+=("$1") && shift; done
   shift
   "${program[@]}" train "${SETTINGS[@]}" comm=self "output=$folder" "$@" >"$folder.out" 2>"$folder.err" </dev/null &
-  MPIRUN=$!
+  MPIRUN=$! LAUNCHED=""
   STARTED=("$MPIRUN")
   finish
 }

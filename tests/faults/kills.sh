@@ -75,6 +75,7 @@ while ((killed < KILLS)); do
   runs=$((runs + 1))
 done
 echo "$killed kills ($launcher of mpirun, $everyone of all ranks), $late after the first checkpoint, $torn beside a" \
-  "temporary file, $runs runs equal to the bit, $moved times on another number of ranks"
+  "temporary file, $runs runs equal to the bit, $moved times on another number of ranks," \
+  "$LAUNCHERS_ENDED launchers that had to be ended"
 ((late >= LATE)) || fail "only $late kills came after the first checkpoint; wanted $LATE"
 ((torn >= TORN)) || fail "only $torn kills left a temporary file; wanted $TORN"
