@@ -8,16 +8,16 @@ include(GNUInstallDirs)
 set(public_headers
   lockstep.h
   check/gradcheck.h check/probe.h
-  core/backend.h core/dataset.h core/elementary.h core/keys.h core/real.h core/rng.h core/shards.h core/status.h
-  core/team.h
+  core/backend.h core/dataset.h core/elementary.h core/instruction_set.h core/keys.h core/real.h core/rng.h core/shards.h
+  core/status.h core/team.h
   graph/fusion.h graph/graph.h graph/observer.h graph/parameters.h
   io/config.h
   model/builder.h model/network.h model/optimizer.h
   tensor/tensor.h)
-# layers: all but the insides of the reference kernels
+# layers: all but the insides of kernels
 file(GLOB layer_headers CONFIGURE_DEPENDS RELATIVE ${PROJECT_SOURCE_DIR}/src
      ${PROJECT_SOURCE_DIR}/src/layers/*.h ${PROJECT_SOURCE_DIR}/src/layers/*/*.h)
-list(FILTER layer_headers EXCLUDE REGEX "_ref\\.h$")
+list(FILTER layer_headers EXCLUDE REGEX "(_layout|_pack|_passes|_ref|_tile|_tiles|_vector|_weights|_winograd|_words|sixteen)\\.h$")
 list(APPEND public_headers ${layer_headers})
 
 foreach(header ${public_headers})

@@ -304,7 +304,8 @@ static void options(void **state) {
     static const char *const run[] = {"data",           "epochs",         "steps",   "output",
                                       "overwrite",      "threads",        "keep",    "check_interval",
                                       "trail_interval", "timeout",        "comm",    "fuse",
-                                      "progress",       "checkpoint_interval", "resume"};
+                                      "progress",       "checkpoint_interval", "resume",
+                                      "test_interval",  "window"};
     int run_count = 0;
     for (int i = 0; i < ls_option_keys.count; i++) run_count += ls_option_keys.keys[i].effect == LS_KEY_RUN;
     assert_int_equal(run_count, sizeof run / sizeof *run);
