@@ -5,16 +5,6 @@
 #include "io/json.h"
 #include "train/scores.h"
 
-static int64_t samples_of(const ls_saved_part *part, int64_t class) {
-    int64_t sum = 0;
-    for (int64_t k = 0; k < part->classes; k++) sum += part->confusion[class * part->classes + k];
-    return sum;
-}
-
-static int64_t correct_of(const ls_saved_part *part, int64_t class) {
-    return part->confusion[class * part->classes + class];
-}
-
 /* --- text
  * ---------------------------------------------------------------------------------------------------------
  */
@@ -24,7 +14,8 @@ static void print_part(const ls_saved_part *part, FILE *out) {
             part->loss, part->accuracy, part->uncertainty);
     fprintf(out, "    class  samples  accuracy      predicted as 0, 1, ..\n");
     for (int64_t c = 0; c < part->classes; c++) {
-        int64_t n = samples_of(part, c), correct = correct_of(part, c);
+        int64_t n = ls_confusion_samples(part->confusion, part->classes, c);
+        int64_t correct = part->confusion[c * part->classes + c];
         fprintf(out, "    %5" PRId64 "  %7" PRId64 "  ", c, n);
         if (n > 0) fprintf(out, "  %.4f", (double)correct / (double)n);
         fprintf(out, "%*s", n > 0 ? 6 : 14, "");
@@ -69,29 +60,6 @@ void ls_result_report_text(const ls_saved_result *r, FILE *out) {
 /* --- JSON: the keys are those of eval --json and attack --json
  * ---------------------------------------------------- */
 
-static void write_classes(const ls_saved_part *part, ls_json *json) {
-    ls_json_begin(json, "classes", '[');
-    for (int64_t c = 0; c < part->classes; c++) {
-        int64_t n = samples_of(part, c);
-        double correct = (double)correct_of(part, c);
-        ls_json_begin(json, NULL, '{');
-        ls_json_count(json, "class", (uint64_t)c);
-        ls_json_count(json, "samples", (uint64_t)n);
-        ls_json_real(json, "accuracy", correct / (double)n); /* null where n is 0 */
-        ls_json_real(json, "uncertainty", ls_accuracy_uncertainty(correct, n));
-        ls_json_end(json, '}');
-    }
-    ls_json_end(json, ']');
-    ls_json_begin(json, "confusion", '[');
-    for (int64_t c = 0; c < part->classes; c++) {
-        ls_json_begin(json, NULL, '[');
-        for (int64_t k = 0; k < part->classes; k++)
-            ls_json_count(json, NULL, (uint64_t)part->confusion[c * part->classes + k]);
-        ls_json_end(json, ']');
-    }
-    ls_json_end(json, ']');
-}
-
 static void write_part(const ls_saved_part *part, ls_json *json) {
     if (!part->there) {
         ls_json_null(json, part->name);
@@ -102,7 +70,7 @@ static void write_part(const ls_saved_part *part, ls_json *json) {
     ls_json_real(json, "loss", part->loss);
     ls_json_real(json, "accuracy", part->accuracy);
     ls_json_real(json, "uncertainty", part->uncertainty);
-    write_classes(part, json);
+    ls_confusion_json(json, part->confusion, part->classes);
     ls_json_begin(json, "worst_mistakes", '[');
     for (int64_t i = 0; i < part->worst; i++) {
         ls_json_begin(json, NULL, '{');

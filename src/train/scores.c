@@ -59,14 +59,10 @@ void ls_scores_destroy(ls_scores *s) {
     *s = (ls_scores){0};
 }
 
-int64_t ls_scores_samples_of(const ls_scores *s, int64_t class) {
+int64_t ls_confusion_samples(const int64_t *confusion, int64_t classes, int64_t class) {
     int64_t sum = 0;
-    for (int64_t k = 0; k < s->classes; k++) sum += s->confusion[class * s->classes + k];
+    for (int64_t k = 0; k < classes; k++) sum += confusion[class * classes + k];
     return sum;
-}
-
-int64_t ls_scores_correct_of(const ls_scores *s, int64_t class) {
-    return s->confusion[class * s->classes + class];
 }
 
 /* --- for people ----------------------------------------------------------------------------------------- */
@@ -88,8 +84,8 @@ static void print_classes(const ls_scores *s, FILE *out) {
     for (int64_t k = 0; k < columns; k++) fprintf(out, "%6lld", (long long)k);
     fprintf(out, "  samples  accuracy\n");
     for (int64_t class = 0; class < s->classes; class ++) {
-        int64_t n = ls_scores_samples_of(s, class);
-        double correct = (double)ls_scores_correct_of(s, class);
+        int64_t n = ls_confusion_samples(s->confusion, s->classes, class);
+        double correct = (double)s->confusion[class * s->classes + class];
         fprintf(out, "  %5lld", (long long)class);
         for (int64_t k = 0; k < columns; k++)
             fprintf(out, "%6lld", (long long)s->confusion[class * s->classes + k]);

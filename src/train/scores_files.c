@@ -5,13 +5,13 @@
 
 /* --- JSON ----------------------------------------------------------------------------------------------- */
 
-static void write_classes(const ls_scores *s, ls_json *json) {
+void ls_confusion_json(ls_json *json, const int64_t *confusion, int64_t classes) {
     ls_json_begin(json, "classes", '[');
-    for (int64_t class = 0; class < s->classes; class ++) {
-        int64_t n = ls_scores_samples_of(s, class);
-        double correct = (double)ls_scores_correct_of(s, class);
+    for (int64_t c = 0; c < classes; c++) {
+        int64_t n = ls_confusion_samples(confusion, classes, c);
+        double correct = (double)confusion[c * classes + c];
         ls_json_begin(json, NULL, '{');
-        ls_json_count(json, "class", (uint64_t) class);
+        ls_json_count(json, "class", (uint64_t)c);
         ls_json_count(json, "samples", (uint64_t)n);
         ls_json_real(json, "accuracy", correct / (double)n); /* null where n is 0 */
         ls_json_real(json, "uncertainty", ls_accuracy_uncertainty(correct, n));
@@ -19,10 +19,9 @@ static void write_classes(const ls_scores *s, ls_json *json) {
     }
     ls_json_end(json, ']');
     ls_json_begin(json, "confusion", '[');
-    for (int64_t class = 0; class < s->classes; class ++) {
+    for (int64_t c = 0; c < classes; c++) {
         ls_json_begin(json, NULL, '[');
-        for (int64_t k = 0; k < s->classes; k++)
-            ls_json_count(json, NULL, (uint64_t)s->confusion[class * s->classes + k]);
+        for (int64_t k = 0; k < classes; k++) ls_json_count(json, NULL, (uint64_t)confusion[c * classes + k]);
         ls_json_end(json, ']');
     }
     ls_json_end(json, ']');
@@ -55,7 +54,7 @@ void ls_scores_write_json(const ls_scores *s, ls_json *json) {
     ls_json_real(json, "loss", s->total.loss / n);
     ls_json_real(json, "accuracy", s->total.correct / n);
     ls_json_real(json, "uncertainty", ls_accuracy_uncertainty(s->total.correct, s->count));
-    write_classes(s, json);
+    ls_confusion_json(json, s->confusion, s->classes);
     write_worst(s, json);
     ls_json_end(json, '}');
 }
