@@ -1,10 +1,11 @@
 /* The register-blocked products of the dense layer, for AVX2 and AVX-512.
  *
- *     for each panel of columns j                  weights as they lie: outputs are side by side already, and
- * packing for each piece of DEPTH terms t          them would cost as much as multiplying a few rows. DEPTH x
- * COLUMNS for each tile of rows n              of b: 16 KB, stays in L1 for each t                       ROWS
- * x VECTORS sums in registers; per term VECTORS loads of b and all sums of the tile         ROWS broadcasts
- * of a, fewer than the load ports can do
+ *     for each panel of COLUMNS columns j    weights as they lie: outputs are side by side already, and
+ *                                            packing would cost as much as multiplying a few rows
+ *         for each piece of DEPTH terms t    DEPTH x COLUMNS of b: 16 KB, stays in L1
+ *             for each tile of ROWS rows n   ROWS x VECTORS sums in registers
+ *                 for each t                 VECTORS loads of b and, for all sums of the tile, ROWS
+ *                                            broadcasts of a: fewer than the load ports can do
  *
  * A tile of sums rests in out between two pieces: one accumulator for each sum. */
 #include "layers/dense/dense_vector.h"
