@@ -14,8 +14,8 @@ says how much is lost. Configuration, data and a loss that is not finite are no 
   --restarts N    give up after N restarts in a row that brought no new checkpoint; default 3
   KEY=VALUE       any key of the configuration but resume (lockstep --keys)
 
-SIGUSR1, SIGTERM and Ctrl-C stop the run after its step, with a checkpoint and exit code 75; a second Ctrl-C ends it at
-once. Otherwise the exit code is that of the last run (README, "Exit codes").
+SIGUSR1, SIGTERM and Ctrl-C stop the run after the batch at hand, be it of training or of an evaluation, with a checkpoint
+and exit code 75; a second Ctrl-C ends it at once. Otherwise the exit code is that of the last run (README, "Exit codes").
 
 Environment: LOCKSTEP=PROGRAM instead of build/release/lockstep; MPIRUN_OPTIONS, for example "--hostfile hosts".
 END

@@ -18,7 +18,7 @@
     X(LS_NOT_FINITE, 71, "the loss or a gradient is not finite")                                             \
     X(LS_BUSY, 73, "the run folder is in use or already holds a run")                                        \
     X(LS_OUTPUT, 74, "output cannot be written")                                                             \
-    X(LS_STOPPED, 75, "stopped on request, checkpoint written")                                              \
+    X(LS_STOPPED, 75, "stopped on request; training wrote a checkpoint")                                     \
     X(LS_STUCK, 76, "a rank is stuck")                                                                       \
     X(LS_BAD_DATA, 78, "bad data, or no usable checkpoint")                                                  \
     X(LS_REPLICAS_DIFFER, 79, "the replicas of the model differ")

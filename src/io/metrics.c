@@ -198,6 +198,10 @@ ls_status ls_metrics_add_epoch(ls_metrics *metrics, const ls_epoch_row *row) {
     return table_append_row(&metrics->tables[EPOCHS], row);
 }
 
+int64_t ls_metrics_epochs(const ls_metrics *metrics) {
+    return (int64_t)metrics->tables[EPOCHS].length;
+}
+
 ls_status ls_metrics_add_test(ls_metrics *metrics, const ls_test_row *row) {
     return table_append_row(&metrics->tables[TESTS], row);
 }

@@ -54,6 +54,8 @@ ls_status ls_metrics_add_epoch(ls_metrics *metrics, const ls_epoch_row *row);
 ls_status ls_metrics_add_test(ls_metrics *metrics, const ls_test_row *row);
 ls_status ls_metrics_add_trail(ls_metrics *metrics, uint64_t step, uint64_t fingerprint,
                                const uint64_t *tensors);
+/* Epochs that have a row. */
+int64_t ls_metrics_epochs(const ls_metrics *metrics);
 /* The result at the end. */
 void ls_metrics_set_test(ls_metrics *metrics, double loss, double accuracy);
 /* Forgets it: a run that had ended goes on. */

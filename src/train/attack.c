@@ -9,6 +9,7 @@
 
 #include "train/program.h"
 #include "train/result_file.h"
+#include "train/signals.h"
 
 typedef struct attack {
     ls_trainer *trainer;
@@ -177,6 +178,7 @@ ls_status ls_attack(ls_comm *comm, const ls_look *look) {
     ls_restored restored;
     const char **rest;
     int count;
+    LS_TRY(ls_comm_agree(comm, ls_signals_install()));
     LS_TRY(ls_comm_agree(comm,
                          ls_calloc(&rest, (size_t)look->override_count, sizeof *rest, "the command line")));
     ls_status status = ls_comm_agree(comm, ls_attack_options_read(look, &options, rest, &count));

@@ -201,5 +201,8 @@ ls_status ls_checkpoints_load(const ls_checkpoint *checkpoint, ls_trainer *t, co
     if (ls_state_fingerprint(&t->state, resumed->mark.step) != resumed->mark.fingerprint)
         return ls_fail(LS_BAD_DATA, "%s: the state does not have the fingerprint that was stored with it",
                        ls_checkpoint_path(checkpoint));
-    return ls_metrics_restore(metrics, checkpoint);
+    LS_TRY(ls_metrics_restore(metrics, checkpoint));
+    resumed->evaluation_due = resumed->mark.batch_in_epoch == 0 &&
+                              (uint64_t)ls_metrics_epochs(metrics) < resumed->mark.epoch;
+    return LS_OK;
 }

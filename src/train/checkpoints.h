@@ -22,6 +22,7 @@ typedef struct ls_resumed {
     ls_progress_mark mark;
     ls_score epoch_score;
     ls_best best;
+    bool evaluation_due; /* of the epoch that has ended: the run was stopped in it */
 } ls_resumed;
 
 /* Opens the checkpoint to resume from: `resume` is a file, or "auto" for the newest of FOLDER that verifies; why a newer

@@ -1,5 +1,6 @@
 /* The verbs that look at a checkpoint's model. Both are collective: any number of ranks prints and writes the
- * same.
+ * same. A signal (signals.h) stops them after the batch at hand with LS_STOPPED; then nothing is printed or
+ * written.
  *
  * eval --output, a file of kind "evaluation": groups /validation and /test with attributes samples, loss,
  * accuracy, uncertainty; confusion [true][predicted]; of each sample (index in its file) sample, class,

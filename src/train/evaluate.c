@@ -1,23 +1,26 @@
 /* Measuring a model on samples, each counted once, on all ranks. */
+#include <stdlib.h>
 #include <string.h>
 
 #include "layers/batchnorm/statistics.h"
-#include "layers/softmax_cross_entropy/softmax_cross_entropy.h"
 #include "train/outcomes.h"
 
 ls_status ls_run_batch(ls_trainer *t, ls_program *p, const ls_dataset *set, const uint32_t *samples, int64_t begin,
                        int64_t count, ls_score *score) {
-    double sums[LS_LOSS_SUMS];
+    double sums[LS_STEP_WORDS];
+    ls_score own;
     ls_shards_set_batch(&p->shards, count);
     memcpy(p->sample, samples + begin + p->shards.offset, (size_t)ls_shards_rows(&p->shards) * sizeof *p->sample);
     ls_run run = {.shards = &p->shards, .data = set, .sample = p->sample, .seed = (uint64_t)t->options.seed};
     LS_TRY(ls_plan_run(p->plan, &run, t->team));
     ls_reducer reducer = ls_tree_sum_reducer(t->sum);
-    LS_TRY(reducer.sum(reducer.self, &(ls_partial){p->loss->nodes, sums, LS_LOSS_SUMS}, 1));
-    score->loss += sums[LS_LOSS_SUM];
-    score->correct += sums[LS_CORRECT_SUM];
-    score->count += count;
-    return LS_OK;
+    ls_partial words = ls_trainer_words(t, p, sums);
+    LS_TRY(reducer.sum(reducer.self, &words, 1));
+    LS_TRY(ls_trainer_take_words(t, p, sums, &own));
+    score->loss += own.loss;
+    score->correct += own.correct;
+    score->count += own.count;
+    return t->stop_agreed ? ls_comm_everywhere(t->comm, ls_fail(LS_STOPPED, "stopped on request")) : LS_OK;
 }
 
 /* All samples, batch by batch; outcomes may be NULL. */
@@ -41,12 +44,32 @@ ls_status ls_evaluate(ls_trainer *t, const ls_dataset *set, const uint32_t *samp
     return ls_evaluate_each(t, set, samples, count, score, NULL);
 }
 
+static size_t doubles_of(const ls_statistics *s) { return (size_t)(1 + 3 * s->channels); }
+
+/* All statistics, one after the other: out of their places, or back. */
+static void copy_statistics(ls_parameters *p, double *all, bool back) {
+    for (int i = 0; i < p->statistics_count; i++) {
+        ls_statistics *s = &p->statistics[i];
+        memcpy(back ? s->values : all, back ? all : s->values, doubles_of(s) * sizeof *all);
+        all += doubles_of(s);
+    }
+}
+
 ls_status ls_collect_statistics(ls_trainer *t) {
     ls_parameters *p = &t->network->parameters;
     ls_score unused;
+    double *former;
+    size_t doubles = 0;
     if (!t->collecting.plan) return LS_OK;
+    for (int i = 0; i < p->statistics_count; i++) doubles += doubles_of(&p->statistics[i]);
+    LS_TRY(ls_comm_agree(t->comm, ls_calloc(&former, doubles, sizeof *former, "the former statistics")));
+    copy_statistics(p, former, false);
     for (int i = 0; i < p->statistics_count; i++)
         if (p->statistics[i].kind == LS_STATISTICS_DATASET) ls_statistics_reset(&p->statistics[i]);
     t->comm->phase = "collecting statistics";
-    return pass(t, &t->collecting, t->options.batch, &t->data.train, t->data.split, t->data.training, &unused, NULL);
+    ls_status status = pass(t, &t->collecting, t->options.batch, &t->data.train, t->data.split, t->data.training, &unused,
+                            NULL);
+    if (status == LS_STOPPED) copy_statistics(p, former, true);
+    free(former);
+    return status;
 }

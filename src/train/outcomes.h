@@ -12,7 +12,7 @@ typedef struct ls_outcome {
 } ls_outcome;
 
 /* Runs a program on samples[begin, begin + count) of a set and adds the batch's sums to *score; count is at
- * most the program's batch. */
+ * most the program's batch. LS_STOPPED, agreed: a signal came to some rank. */
 ls_status ls_run_batch(ls_trainer *trainer, ls_program *program, const ls_dataset *set,
                        const uint32_t *samples, int64_t begin, int64_t count, ls_score *score);
 

@@ -22,9 +22,9 @@ static bool on_terminal(void) {
     return strncmp(target, "/dev/pts/", 9) == 0 || strncmp(target, "/dev/tty", 8) == 0;
 }
 
-void ls_progress_begin(ls_progress *p, const ls_trainer *t) {
+void ls_progress_begin(ls_progress *p, const ls_trainer *t, int64_t resumed) {
     *p = (ls_progress){.kind = t->options.progress, .first_step = t->step, .waited = t->comm->wait_seconds,
-                       .resumed = t->batch_in_epoch > 0 ? t->epoch_score.count : 0};
+                       .resumed = resumed};
     if (p->kind == LS_PROGRESS_AUTO) p->kind = on_terminal() ? LS_PROGRESS_BAR : LS_PROGRESS_LINE;
     if (t->comm->rank != 0) p->kind = LS_PROGRESS_NONE;
     p->begin = p->epoch_begin = ls_clock();

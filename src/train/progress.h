@@ -13,7 +13,8 @@ typedef struct ls_progress {
     bool bar_shown;
 } ls_progress;
 
-void ls_progress_begin(ls_progress *progress, const ls_trainer *trainer);
+/* resumed: samples of the epoch at hand that an earlier process has done. */
+void ls_progress_begin(ls_progress *progress, const ls_trainer *trainer, int64_t resumed);
 void ls_progress_step(ls_progress *progress, const ls_trainer *trainer);
 /* Fills the row's seconds, images/s and share of communication, and prints it; with a test after the epoch (else NULL)
  * that too. */

@@ -6,7 +6,6 @@
 
 #include "core/elementary.h"
 #include "dist/replica.h"
-#include "layers/softmax_cross_entropy/softmax_cross_entropy.h"
 #include "train/trainer.h"
 
 static void observe(const ls_trainer *t, ls_work work, bool begin) { ls_observe(t->observer, 0, work, NULL, begin); }
@@ -19,15 +18,15 @@ int64_t ls_trainer_batches_per_epoch(const ls_trainer *t) {
     return (ls_trainer_epoch_samples(t) + t->options.batch - 1) / t->options.batch;
 }
 
-double ls_trainer_learning_rate(const ls_trainer *t) {
+double ls_trainer_learning_rate(const ls_trainer *t, int64_t step, int64_t epoch) {
     const ls_options *o = &t->options;
     uint64_t falls = 0;
     switch ((ls_schedule_kind)o->schedule) {
     case LS_CONSTANT: break;
     case LS_MULTISTEP:
-        for (int i = 0; i < o->milestones.count; i++) falls += t->step >= o->milestones.value[i];
+        for (int i = 0; i < o->milestones.count; i++) falls += step >= o->milestones.value[i];
         break;
-    case LS_EXPONENTIAL: falls = (uint64_t)t->epoch; break;
+    case LS_EXPONENTIAL: falls = (uint64_t)epoch; break;
     }
     return o->lr * ls_pow_int(o->gamma, falls);
 }
@@ -66,22 +65,11 @@ static ls_run select_batch(ls_trainer *t) {
 /* Adds the gradient over all nodes of all ranks, of which this rank is to update *slice. Loss, correct answers, and what
  * one rank knows and all must act on, ride along. */
 static ls_status sum_gradient(ls_trainer *t, ls_slice *slice) {
-    const double *loss = t->training.loss->nodes;
-    double sums[LS_STEP_WORDS], *words = t->words;
-    int nodes = t->training.shards.node_count;
-    memset(words, 0, (size_t)nodes * LS_STEP_WORDS * sizeof *words);
-    for (int n = 0; n < nodes; n++) {
-        words[n * LS_STEP_WORDS + LS_WORD_LOSS] = loss[n * LS_LOSS_SUMS + LS_LOSS_SUM];
-        words[n * LS_STEP_WORDS + LS_WORD_CORRECT] = loss[n * LS_LOSS_SUMS + LS_CORRECT_SUM];
-    }
-    words[LS_WORD_STOP] = t->stop_wanted;
-    words[LS_WORD_TROUBLE] = t->trouble != LS_OK;
+    double sums[LS_STEP_WORDS];
+    ls_partial words = ls_trainer_words(t, &t->training, sums);
     t->comm->phase = "adding gradients";
-    LS_TRY(ls_tree_sum_gradient(t->sum, t->network->parameters.gradient, &(ls_partial){words, sums, LS_STEP_WORDS},
-                                slice));
-    t->batch_score = (ls_score){sums[LS_WORD_LOSS], sums[LS_WORD_CORRECT], t->training.shards.batch};
-    t->stop_agreed = sums[LS_WORD_STOP] > 0;
-    return sums[LS_WORD_TROUBLE] > 0 ? ls_comm_agree(t->comm, t->trouble) : LS_OK;
+    LS_TRY(ls_tree_sum_gradient(t->sum, t->network->parameters.gradient, &words, slice));
+    return ls_trainer_take_words(t, &t->training, sums, &t->batch_score);
 }
 
 typedef struct update_job {
@@ -166,7 +154,7 @@ static ls_status check_gradient(ls_trainer *t, update_job *job) {
 /* Each rank updates its slice of the parameters, and has those of the others from them. */
 static ls_status update(ls_trainer *t, ls_slice slice) {
     update_job job = {.trainer = t, .slice = slice};
-    t->batch_rate = ls_trainer_learning_rate(t);
+    t->batch_rate = ls_trainer_learning_rate(t, t->step, t->epoch);
     if (!isfinite(t->batch_score.loss))
         return ls_comm_everywhere(t->comm, ls_fail(LS_NOT_FINITE, "step %lld: the loss is not finite (lr=%g)",
                                                    (long long)t->step + 1, t->batch_rate));

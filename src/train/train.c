@@ -20,7 +20,8 @@ typedef struct run {
     ls_progress progress;
     const char *trace; /* file for a timeline, or NULL */
     ls_timeline *timeline;
-    int traced; /* steps that are in it */
+    int traced;          /* steps that are in it */
+    bool evaluation_due; /* the run was stopped in the evaluation of the epoch that has ended */
 } run;
 
 enum { TRACED_STEPS = 10 };
@@ -67,7 +68,7 @@ static ls_status end_epoch(run *r) {
     ls_epoch_row row = {.epoch = (uint64_t)t->epoch,
                         .train_loss = ls_mean(t->epoch_score.loss, t->epoch_score.count),
                         .train_accuracy = ls_mean(t->epoch_score.correct, t->epoch_score.count),
-                        .learning_rate = t->batch_rate};
+                        .learning_rate = ls_trainer_learning_rate(t, t->step - 1, t->epoch - 1)};
     LS_TRY(ls_collect_statistics(t));
     LS_TRY(ls_evaluate(t, &t->data.train, t->data.split + t->data.training, t->data.validation, &validation));
     row.validation_loss = ls_mean(validation.loss, validation.count);
@@ -93,9 +94,11 @@ static ls_status save(run *r, bool last) {
     return LS_OK;
 }
 
-/* All ranks stop after the same step; the checkpoint makes it as if nothing had happened. */
+/* All ranks stop after the same batch. The checkpoint makes it as if nothing had happened: an evaluation that was given up
+ * has left nothing behind, and is begun anew. */
 static ls_status stop(run *r) {
     ls_trainer *t = r->trainer;
+    t->comm->agreed = false; /* what fails from here on is another failure */
     LS_TRY(save(r, false));
     LS_TRY(ls_comm_agree(t->comm, t->trouble));
     return ls_comm_everywhere(t->comm, ls_fail(LS_STOPPED, "stopped on request after step %lld, checkpoint written; "
@@ -110,19 +113,27 @@ static ls_status trace_step(run *r) {
     return status;
 }
 
+/* What follows a step: at the end of an epoch its evaluation, and a checkpoint every so often. */
+static ls_status end_step(run *r) {
+    const ls_trainer *t = r->trainer;
+    if (t->batch_in_epoch == 0) LS_TRY(end_epoch(r));
+    if (ls_recorder_due(&r->recorder) && !finished(t)) LS_TRY(save(r, false)); /* at the end finish() does */
+    return LS_OK;
+}
+
 static ls_status train_loop(run *r) {
     ls_trainer *t = r->trainer;
+    bool within_epoch = t->batch_in_epoch > 0 || r->evaluation_due;
     if (r->trace) LS_TRY(ls_comm_agree(t->comm, ls_timeline_create(t, &r->timeline)));
-    ls_progress_begin(&r->progress, t);
+    ls_progress_begin(&r->progress, t, within_epoch ? t->epoch_score.count : 0);
+    if (r->evaluation_due) LS_TRY(end_step(r));
     while (!finished(t)) {
-        t->stop_wanted = ls_signals_stop_wanted();
         LS_TRY(ls_train_step(t));
         LS_TRY(trace_step(r));
         RECORD(r, ls_recorder_step(&r->recorder));
         ls_progress_step(&r->progress, t);
-        if (t->batch_in_epoch == 0) LS_TRY(end_epoch(r));
-        if (t->stop_agreed && !finished(t)) return stop(r);
-        if (ls_recorder_due(&r->recorder) && !finished(t)) LS_TRY(save(r, false)); /* at the end finish() does */
+        if (t->stop_agreed) return LS_STOPPED;
+        LS_TRY(end_step(r));
     }
     return ls_comm_agree(t->comm, t->trouble);
 }
@@ -146,6 +157,14 @@ static ls_status finish(run *r) {
     RECORD(r, ls_metrics_write(r->recorder.metrics, 1));
     LS_TRY(save(r, true));
     return ls_comm_agree(t->comm, t->trouble);
+}
+
+/* LS_STOPPED: on the way a signal came to some rank, and all know. */
+static ls_status train_and_test(run *r) {
+    LS_TRY(train_loop(r));
+    LS_TRY(ls_collect_statistics(r->trainer));
+    LS_TRY(test(r));
+    return finish(r);
 }
 
 static void conclude(run *r) {
@@ -183,6 +202,7 @@ static ls_status open_run(run *r, ls_resumed *resumed) {
     LS_TRY(ls_comm_broadcast(t->comm, &from_checkpoint, sizeof from_checkpoint, 0));
     LS_TRY(ls_comm_broadcast(t->comm, resumed, sizeof *resumed, 0));
     r->recorder.best = resumed->best;
+    r->evaluation_due = resumed->evaluation_due;
     if (!from_checkpoint) return LS_OK;
     LS_TRY(ls_trainer_resume(t, &resumed->mark, &resumed->epoch_score));
     ls_trainer_order_epoch(t);
@@ -196,10 +216,9 @@ static ls_status run_all(run *r) {
     introduce(r, &resumed);
     if (!finished(t) || !resumed.mark.finished) {
         LS_TRY(ls_comm_agree(t->comm, is_root(r) ? ls_recorder_begin(&r->recorder) : LS_OK));
-        LS_TRY(train_loop(r));
-        LS_TRY(ls_collect_statistics(t));
-        LS_TRY(test(r));
-        LS_TRY(finish(r));
+        ls_status status = train_and_test(r);
+        if (status == LS_STOPPED) status = stop(r);
+        LS_TRY(status);
     }
     conclude(r);
     return LS_OK;

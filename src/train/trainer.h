@@ -36,7 +36,7 @@ static inline double ls_mean(double sum, int64_t count) {
     return count > 0 ? sum / (double)count : (double)NAN;
 }
 
-/* Words that ride along with the step's sum over all ranks. */
+/* Words that ride along with the sum of a batch over all ranks. */
 enum { LS_WORD_LOSS, LS_WORD_CORRECT, LS_WORD_STOP, LS_WORD_TROUBLE, LS_STEP_WORDS };
 
 typedef struct ls_trainer {
@@ -60,10 +60,10 @@ typedef struct ls_trainer {
     ls_score epoch_score;                /* of the epoch at hand */
     ls_score batch_score;                /* of the last batch */
     double batch_rate;                   /* its learning rate */
-    double *words;                       /* [nodes][LS_STEP_WORDS] what rides along with the step's sum */
-    bool stop_wanted, stop_agreed;       /* a signal came to this rank; to some rank, and all know */
+    double *words;                       /* [nodes][LS_STEP_WORDS] what rides along with the sum of a batch */
+    bool stop_agreed;                    /* a signal came to some rank, and all know */
     const ls_observer *observer;         /* of the steps, with the training plan; NULL: nobody */
-    ls_status trouble;                   /* a failure that only this rank knows of, agreed at the next step's end */
+    ls_status trouble;                   /* a failure that only this rank knows of, agreed with the next batch's sum */
 } ls_trainer;
 
 /* Sets up everything that trains and evaluates: network, initial state, plans, buffers. config and comm must outlive the
@@ -76,11 +76,19 @@ void ls_trainer_destroy(ls_trainer **trainer);
 int64_t ls_trainer_epoch_samples(const ls_trainer *trainer);
 int64_t ls_trainer_batches_per_epoch(const ls_trainer *trainer);
 
-/* Learning rate of the next step. */
-double ls_trainer_learning_rate(const ls_trainer *trainer);
+/* Learning rate of the step that is taken after `step` steps and `epoch` epochs. */
+double ls_trainer_learning_rate(const ls_trainer *trainer, int64_t step, int64_t epoch);
+
+/* What rides along with the sum of the batch that the program has run: its loss and correct answers, and what this rank
+ * knows alone, a signal (signals.h) or a trouble. sums [LS_STEP_WORDS] is where their sum is to go. Valid until the next
+ * call. Local. */
+ls_partial ls_trainer_words(ls_trainer *trainer, const ls_program *program, double *sums);
+/* What that sum says to all ranks: the batch's score, whether to stop (stop_agreed), and a trouble, which is returned
+ * everywhere. Collective. */
+ls_status ls_trainer_take_words(ls_trainer *trainer, const ls_program *program, const double *sums, ls_score *batch);
 
 /* One optimizer step on the next batch of the epoch; begins a new epoch's order where the last one has ended. What one
- * rank knows alone (trainer->stop_wanted, ->trouble) is known to all at its end: stop_agreed is set in the same step
+ * rank knows alone (a signal, trainer->trouble) is known to all at its end: stop_agreed is set in the same step
  * everywhere, and a trouble is returned everywhere. LS_NOT_FINITE names step and tensor; LS_REPLICAS_DIFFER the rank.
  * Collective. */
 ls_status ls_train_step(ls_trainer *trainer);
@@ -95,12 +103,13 @@ ls_status ls_trainer_check_replicas(ls_trainer *trainer);
 /* Puts the epoch's samples in order: at its begin, and after a resume in its middle. */
 void ls_trainer_order_epoch(ls_trainer *trainer);
 
-/* Loss and accuracy over the samples [count] (indices) of a set, each counted once, in evaluation mode. Collective. */
+/* Loss and accuracy over the samples [count] (indices) of a set, each counted once, in evaluation mode. LS_STOPPED, agreed:
+ * given up after a batch in which a signal came to some rank. Collective. */
 ls_status ls_evaluate(ls_trainer *trainer, const ls_dataset *set, const uint32_t *samples, int64_t count,
                       ls_score *score);
 
 /* Before evaluations: collects the statistics of BatchNorms with `statistics: dataset` in a pass over the training
- * samples; otherwise nothing. Collective. */
+ * samples; otherwise nothing. LS_STOPPED as above; they are then what they were. Collective. */
 ls_status ls_collect_statistics(ls_trainer *trainer);
 
 /* The fingerprint of the state now; the tensors' own are in trainer->state.hashes. Local. */

@@ -152,7 +152,7 @@ content() { # FOLDER
   local last
   last=$(newest "$1")
   basename "$last"
-  h5dump -m %.17g -g /step -g /epoch -g /trail -g /test -g /config "$1/metrics.h5" | tail -n +2
+  h5dump -m %.17g -g /step -g /epoch -g /trail -g /tests -g /test -g /config "$1/metrics.h5" | tail -n +2
   h5dump -m %.17g -g /model -g /optimizer -g /batchnorm -g /progress -g /history "$last" | tail -n +2
   grep -a '^fingerprint' "$1.out"
 }

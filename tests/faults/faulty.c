@@ -2,11 +2,13 @@
  * says which rank does what, and when, "WHAT:RANK:STEP[:ARENA:BIT]", where STEP counts this process's steps from 1:
  *   die          SIGKILL to itself before the step
  *   signal       SIGUSR1 to itself before the step
- *   evaluation   SIGUSR1 to itself in the STEP-th evaluation
+ *   batch        SIGUSR1 to itself in the STEP-th batch that is not one of training: of an evaluation, of collecting
+ *                statistics, of an attack
  *   load, end    SIGSTOP to itself before the data are read, or before MPI is left (STEP 0)
  *   skip         leaves out the comparison of the replicas after the step, a collective
  *   flip         turns a bit of the model's state before the replicas are compared after the step; ARENA: value, moment1, moment2, statistics
- * With FAULTY_ONCE=FILE only the process that makes this file does it. */
+ * With FAULTY_ONCE=FILE only the process that makes this file does it. With FAULTY_COUNT=FILE rank 0 writes there how many
+ * batches that are not of training it has begun. */
 #include <fcntl.h>
 #include <signal.h>
 #include <stdbool.h>
@@ -19,7 +21,8 @@
 #include "train/trainer.h"
 
 static int own_rank = -1;
-static long steps, evaluations;
+static long steps, batches;
+static bool in_step;
 
 static bool once(void) {
     const char *path = getenv("FAULTY_ONCE");
@@ -57,6 +60,9 @@ ls_status __wrap_ls_data_load(ls_comm *comm, const char *folder, int64_t split, 
 void __real_ls_comm_destroy(ls_comm **comm);
 void __wrap_ls_comm_destroy(ls_comm **comm);
 void __wrap_ls_comm_destroy(ls_comm **comm) {
+    const char *path = getenv("FAULTY_COUNT");
+    FILE *file = path && own_rank == 0 ? fopen(path, "w") : NULL;
+    if (file && (fprintf(file, "%ld\n", batches) < 0 || fclose(file) != 0)) abort();
     if (simple_turn("end", 0)) raise(SIGSTOP);
     __real_ls_comm_destroy(comm);
 }
@@ -67,14 +73,17 @@ ls_status __wrap_ls_train_step(ls_trainer *t) {
     steps++;
     if (simple_turn("die", steps)) raise(SIGKILL);
     if (simple_turn("signal", steps)) raise(SIGUSR1);
-    return __real_ls_train_step(t);
+    in_step = true;
+    ls_status status = __real_ls_train_step(t);
+    in_step = false;
+    return status;
 }
 
-ls_status __real_ls_evaluate(ls_trainer *t, const ls_dataset *set, const uint32_t *samples, int64_t count, ls_score *score);
-ls_status __wrap_ls_evaluate(ls_trainer *t, const ls_dataset *set, const uint32_t *samples, int64_t count, ls_score *score);
-ls_status __wrap_ls_evaluate(ls_trainer *t, const ls_dataset *set, const uint32_t *samples, int64_t count, ls_score *score) {
-    if (simple_turn("evaluation", ++evaluations)) raise(SIGUSR1);
-    return __real_ls_evaluate(t, set, samples, count, score);
+ls_status __real_ls_plan_run(ls_plan *plan, const ls_run *run, ls_team *team);
+ls_status __wrap_ls_plan_run(ls_plan *plan, const ls_run *run, ls_team *team);
+ls_status __wrap_ls_plan_run(ls_plan *plan, const ls_run *run, ls_team *team) {
+    if (!in_step && simple_turn("batch", ++batches)) raise(SIGUSR1);
+    return __real_ls_plan_run(plan, run, team);
 }
 
 ls_status __real_ls_replica_check(ls_comm *comm, uint64_t hash);
