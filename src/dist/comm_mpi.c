@@ -17,20 +17,36 @@ ls_status ls_mpi_failure(const char *call, int error) {
     return ls_fail(LS_INTERNAL, "MPI: %s: %s", call, text);
 }
 
-/* MPI's own start and end wait for all ranks too, where nobody can look at a clock: an alarm does. */
+/* MPI's own start and end wait for all ranks too, where nobody can look at a clock: an alarm does. What it is
+ * to say is made before, since a handler must not print. */
+static char last_words[160];
+static size_t last_length;
+
 static void out_of_time(int number) {
-    static const char text[] =
-        "lockstep: error: waited longer than the time-out in MPI_Init or MPI_Finalize: a rank is stuck\n";
-    ssize_t told = write(STDERR_FILENO, text, sizeof text - 1);
+    ssize_t told = write(STDERR_FILENO, last_words, last_length);
     (void)told;
     (void)number;
     _exit(LS_STUCK);
 }
 
-static void watch(double timeout) {
+/* The rank of this process by its launcher, since MPI has none before its start; -1: it does not say. */
+static long launched_rank(void) {
+    static const char *const variables[] = {"OMPI_COMM_WORLD_RANK", "PMIX_RANK", "PMI_RANK", "SLURM_PROCID"};
+    const char *rank = NULL;
+    for (size_t i = 0; i < sizeof variables / sizeof *variables && !rank; i++) rank = getenv(variables[i]);
+    return rank ? strtol(rank, NULL, 10) : -1;
+}
+
+static void watch(double timeout, long rank, const char *call) {
     static const double most = 1e6;
+    const unsigned seconds = (unsigned)(timeout < most ? timeout : most) + 1;
+    char speaker[32] = "";
+    if (rank >= 0) snprintf(speaker, sizeof speaker, "[rank %ld] ", rank);
+    snprintf(last_words, sizeof last_words, "lockstep: %serror: waited %u s in %s: a rank is stuck\n",
+             speaker, seconds, call);
+    last_length = strlen(last_words);
     signal(SIGALRM, out_of_time);
-    alarm((unsigned)(timeout < most ? timeout : most) + 1);
+    alarm(seconds);
 }
 
 static void watch_no_more(void) {
@@ -117,7 +133,7 @@ static void mpi_destroy(ls_comm *comm) {
     ls_mpi_state *state = comm->state;
     ls_mpi_beats_destroy(comm);
     if (state->initialised_here) {
-        watch(comm->timeout);
+        watch(comm->timeout, comm->rank, "MPI_Finalize");
         if (MPI_Finalize() != MPI_SUCCESS) ls_log(LS_LOG_WARNING, "MPI_Finalize failed");
         watch_no_more();
     }
@@ -160,7 +176,7 @@ static ls_status initialise(ls_comm *comm, ls_mpi_state *state) {
     MPI_Comm node;
     LS_MPI(MPI_Initialized(&initialised));
     if (!initialised) {
-        watch(comm->timeout);
+        watch(comm->timeout, launched_rank(), "MPI_Init");
         LS_MPI(MPI_Init_thread(NULL, NULL, MPI_THREAD_FUNNELED, &provided));
         watch_no_more();
         state->initialised_here = true;
