@@ -53,8 +53,7 @@ static ls_status measure(const ls_bench *bench, comm_run *r) {
     return LS_OK;
 }
 
-/* --- what is said
- * --------------------------------------------------------------------------------------------------- */
+/* --- what is said ---------------------------------------------------------------------------------- */
 
 static void print_spread(ls_spread s) {
     printf(" %9.1f %8.1f %8.1f %8.1f", 1e6 * s.median, 1e6 * s.min, 1e6 * s.q1, 1e6 * s.q3);

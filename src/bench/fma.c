@@ -28,8 +28,7 @@ static _Thread_local volatile double sink;
         return 2.0 * ACCUMULATORS * (double)(sizeof(vector) / sizeof(scalar)) * (double)rounds;              \
     }
 
-/* --- portable: a product and a sum, on vectors of 16 bytes
- * ---------------------------------------------------------- */
+/* --- portable: a product and a sum, on vectors of 16 bytes ----------------------------------------- */
 
 typedef float vector_f32 __attribute__((vector_size(16)));
 typedef double vector_f64 __attribute__((vector_size(16)));
@@ -51,9 +50,7 @@ MULTIPLY_ADD_LOOP(portable_f32, , vector_f32, float, SET_F32, MULTIPLY_ADD, SUM)
 MULTIPLY_ADD_LOOP(portable_f64, , vector_f64, double, SET_F64, MULTIPLY_ADD, SUM)
 #undef KEEP
 
-/* --- x86
- * ------------------------------------------------------------------------------------------------------------
- */
+/* --- x86 ------------------------------------------------------------------------------------------- */
 
 #if defined(__x86_64__)
 #include <immintrin.h>

@@ -121,8 +121,7 @@ static ls_status measure(const ls_bench *bench, layers_run *r) {
     return ls_ceilings_measure_copy(r->ceilings);
 }
 
-/* --- what is said
- * --------------------------------------------------------------------------------------------------- */
+/* --- what is said ---------------------------------------------------------------------------------- */
 
 /* A row with operations has a rate, its share of the multiply-add loop, and that share by processor time. */
 static void print_piece(const piece *p, double fma, double core_fma) {

@@ -71,8 +71,7 @@ static ls_status measure(const ls_bench *bench, ls_step_run *run, model *m) {
     return measure_sums(bench, t, m);
 }
 
-/* --- what is said
- * --------------------------------------------------------------------------------------------------- */
+/* --- what is said ---------------------------------------------------------------------------------- */
 
 /* One number of ranks: the batch as it is (strong), and as large on each rank as it is on each of these
  * (weak). */

@@ -67,8 +67,7 @@ static bool takes_time(const ls_step_run *run, const ls_op *op) {
     return false;
 }
 
-/* --- for people
- * ----------------------------------------------------------------------------------------------------- */
+/* --- for people ------------------------------------------------------------------------------------ */
 
 static void print_ceiling(const char *name, const ls_ceiling *c, const char *unit) {
     const ls_spread all = ls_spread_scaled(ls_ceiling_spread(c), 1e-9);
@@ -149,9 +148,7 @@ void ls_step_print(const ls_bench *bench, const ls_step_found *found) {
            run->losses[run->loss_count - 1], run->loss_count);
 }
 
-/* --- JSON
- * -----------------------------------------------------------------------------------------------------------
- */
+/* --- JSON ------------------------------------------------------------------------------------------ */
 
 static void write_phases(const ls_step_run *run, ls_json *json) {
     ls_json_begin(json, "phases_ms", '{');

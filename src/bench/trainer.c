@@ -8,9 +8,7 @@
 
 enum { MADE_SIZE = 28, MADE_CLASSES = 10 }; /* MNIST's */
 
-/* --- data
- * -----------------------------------------------------------------------------------------------------------
- */
+/* --- data ------------------------------------------------------------------------------------------ */
 
 /* As MNIST, 19 of 100 pixels are not zero, and those near the border always are: here all within 23 x 23,
  * with 28 of 100. */
@@ -94,8 +92,7 @@ ls_status ls_bench_ceilings(const ls_bench *bench, ls_ceilings *ceilings) {
     return status == LS_OK ? ls_ceilings_create(bench->comm, threads, dtype, ceilings) : status;
 }
 
-/* --- operations
- * ----------------------------------------------------------------------------------------------------- */
+/* --- operations ------------------------------------------------------------------------------------ */
 
 ls_work_count ls_op_work(const ls_trainer *t, const ls_op *op) {
     ls_work_count work = {0};
@@ -123,8 +120,7 @@ double ls_trainer_work(const ls_trainer *t) {
     return sum;
 }
 
-/* --- the setting
- * ---------------------------------------------------------------------------------------------------- */
+/* --- the setting ----------------------------------------------------------------------------------- */
 
 static const char *precision_of(const ls_trainer *t, char *text, size_t size) {
     ls_key_format(ls_key_find(&ls_option_keys, "precision"), &t->options, text, size);

@@ -37,8 +37,7 @@ typedef struct checker {
     double worst;
 } checker;
 
-/* --- the network
- * -------------------------------------------------------------------------------------------------- */
+/* --- the network ----------------------------------------------------------------------------------- */
 
 static ls_status create_network(checker *c) {
     char text[512];
@@ -97,8 +96,7 @@ static void destroy(checker *c) {
     free(c->numeric);
 }
 
-/* --- inputs away from kinks
- * ----------------------------------------------------------------------------------------- */
+/* --- inputs away from kinks ------------------------------------------------------------------------ */
 
 /* Uniform in (-1, 1). */
 static void fill(uint32_t draw, uint32_t item, int64_t count, double *values) {
@@ -146,8 +144,7 @@ static bool away_from_kinks(const checker *c) {
     return true;
 }
 
-/* --- one evaluation
- * ------------------------------------------------------------------------------------------------- */
+/* --- one evaluation -------------------------------------------------------------------------------- */
 
 /* Runs the network and the loss forward; the graph stays for a backward pass. */
 static ls_status run_forward(checker *c, double clip, ls_tensor **leaf, ls_tensor **loss) {
@@ -240,8 +237,7 @@ static void compare(checker *c) {
     }
 }
 
-/* --- all cases
- * ------------------------------------------------------------------------------------------------------ */
+/* --- all cases ------------------------------------------------------------------------------------- */
 
 static ls_status check(const ls_gradcheck_case *which, int64_t *checked, double *worst) {
     checker c = {.which = which};

@@ -9,7 +9,7 @@
 #define IMAGE(h, w, c) .dims = 3, .shape = {h, w, c}
 #define SUM            .clip = -1
 
-/* --- graphs with branches; layers are f, g, h, k in the order of the list ------------------------------------ */
+/* --- graphs with branches; layers are f, g, h, k in the order of the list -------------------------- */
 
 static ls_tensor *layer(const ls_network *network, int index, ls_graph *graph, ls_tensor *x) {
     const ls_layer *at = &network->list.layers[index];

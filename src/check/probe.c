@@ -43,9 +43,7 @@ static ls_tensor *add(ls_graph *graph, ls_op *op, const double *values, int dims
     return ls_graph_add(graph, op, dims, shape);
 }
 
-/* --- leaf
- * ---------------------------------------------------------------------------------------------------------
- */
+/* --- leaf ------------------------------------------------------------------------------------------ */
 
 static void leaf_forward(ls_op *op, const ls_run *run, int first, int last, void *scratch) {
     (void)scratch;
@@ -62,8 +60,7 @@ ls_tensor *ls_leaf(ls_graph *graph, int dims, const int64_t *shape, const double
     return leaf;
 }
 
-/* --- weighted sum
- * ------------------------------------------------------------------------------------------------- */
+/* --- weighted sum ---------------------------------------------------------------------------------- */
 
 static void sum_forward(ls_op *op, const ls_run *run, int first, int last, void *scratch) {
     ls_dtype dtype = ls_graph_backend(op->graph)->dtype;

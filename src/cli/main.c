@@ -35,7 +35,7 @@ typedef struct command_line {
     const char *unknown; /* an option that the parser does not know */
 } command_line;
 
-/* --- the end of every run ------------------------------------------------------------------------------------------- */
+/* --- the end of every run -------------------------------------------------------------------------- */
 
 /* Prints a failure once: rank 0 speaks where all ranks know, else the rank itself, which then takes the others down. */
 static int report(ls_comm **comm, ls_status status) {
@@ -58,7 +58,7 @@ static void exit_after_output(void) {
     exit(report(&none, flush_output()));
 }
 
-/* --- options -------------------------------------------------------------------------------------------------------- */
+/* --- options --------------------------------------------------------------------------------------- */
 
 enum { KEY_DRY_RUN = 256, KEY_KEYS, KEY_JSON, KEY_OUTPUT, KEY_FORMAT, KEY_TRACE };
 
@@ -149,7 +149,7 @@ static error_t parse_option(int key, char *argument, struct argp_state *state) {
     }
 }
 
-/* --- verbs ---------------------------------------------------------------------------------------------------------- */
+/* --- verbs ----------------------------------------------------------------------------------------- */
 
 /* A mistake on the command line, which every rank sees: told once. */
 static ls_status refuse(const char *format, ...) __attribute__((format(printf, 1, 2)));

@@ -40,8 +40,7 @@ typedef struct import {
     int problem_count;
 } import;
 
-/* --- what does not fit -------------------------------------------------------------------------------------
- */
+/* --- what does not fit ----------------------------------------------------------------------------- */
 
 /* A file that has nothing to do with the network says so in this many lines. */
 enum { MOST_PROBLEMS_TOLD = 1000 };
@@ -109,8 +108,7 @@ static ls_status read_tensors(import *in) {
                    in->problem_count, in->problem_count == 1 ? " does" : "s do", in->config_path);
 }
 
-/* --- values ------------------------------------------------------------------------------------------------
- */
+/* --- values ---------------------------------------------------------------------------------------- */
 
 static bool is_good(const ls_record *record, double least) {
     for (size_t i = 0; i < ls_record_bytes(record) / ls_h5_type_size(record->type); i++) {
@@ -196,8 +194,7 @@ static void explain_statistics(const import *in, FILE *out) {
             }
 }
 
-/* --- the model ---------------------------------------------------------------------------------------------
- */
+/* --- the model ------------------------------------------------------------------------------------- */
 
 static ls_status create_model(import *in) {
     const ls_options *o = &in->options;
@@ -214,8 +211,7 @@ static ls_status create_model(import *in) {
     return LS_OK;
 }
 
-/* --- the checkpoint ----------------------------------------------------------------------------------------
- */
+/* --- the checkpoint -------------------------------------------------------------------------------- */
 
 /* The file that `output` means; a run may need what is there. */
 static ls_status output_path(const char *output, char **path) {
@@ -266,8 +262,7 @@ done:
     return status;
 }
 
-/* --- the verb ----------------------------------------------------------------------------------------------
- */
+/* --- the verb -------------------------------------------------------------------------------------- */
 
 static ls_status run(import *in, const char *output, const char *const *overrides, int override_count,
                      FILE *out) {

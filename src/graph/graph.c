@@ -226,7 +226,7 @@ ls_partial ls_op_partial(const ls_op *op, bool grad) {
                 : (ls_partial){op->nodes, op->reduced, op->sum_length};
 }
 
-/* --- eager ------------------------------------------------------------------------------------------------------ */
+/* --- eager ----------------------------------------------------------------------------------------- */
 
 static ls_status reduce_now(ls_op *op, bool grad) {
     ls_graph *graph = op->graph;
@@ -346,7 +346,7 @@ ls_status ls_backward(ls_tensor *tensor) {
     return graph->status;
 }
 
-/* --- the tape ---------------------------------------------------------------------------------------------------- */
+/* --- the tape -------------------------------------------------------------------------------------- */
 
 static void *doubles(ls_graph *graph, int64_t count, int64_t vectors) {
     if (count == 0) return NULL;

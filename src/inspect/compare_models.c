@@ -6,8 +6,7 @@
 #include "inspect/ulp.h"
 #include "io/hdf5.h"
 
-/* --- which tensors belong together
- * ---------------------------------------------------------------------------------- */
+/* --- which tensors belong together ----------------------------------------------------------------- */
 
 static int by_path(const void *a, const void *b) {
     return strcmp((*(const ls_record *const *)a)->path, (*(const ls_record *const *)b)->path);
@@ -37,9 +36,7 @@ static ls_h5_shape_text describe(const ls_record *record) {
     return ls_h5_describe(ls_h5_type_name(record->type), record->dims, record->shape);
 }
 
-/* --- values
- * ---------------------------------------------------------------------------------------------------------
- */
+/* --- values ---------------------------------------------------------------------------------------- */
 
 typedef struct difference {
     int64_t elements, not_comparable;
@@ -106,8 +103,7 @@ static void print_row(const ls_record *a, const ls_record *b, const difference *
         fprintf(out, "  %-*s %10" PRId64 " of them not comparable (NaN)\n", width, "", d->not_comparable);
 }
 
-/* --- all of it
- * ------------------------------------------------------------------------------------------------------ */
+/* --- all of it ------------------------------------------------------------------------------------- */
 
 typedef struct comparison {
     const ls_saved_model *a, *b;

@@ -5,9 +5,7 @@
 #include "inspect/compare.h"
 #include "io/metrics_layout.h"
 
-/* --- trails
- * ---------------------------------------------------------------------------------------------------------
- */
+/* --- trails ---------------------------------------------------------------------------------------- */
 
 typedef struct trail_match {
     int64_t common; /* steps that both have */
@@ -75,9 +73,7 @@ static void print_trail_difference(const ls_trail *trail, const trail_match *m, 
         fprintf(out, " (the first step to compare)\n");
 }
 
-/* --- rows
- * -----------------------------------------------------------------------------------------------------------
- */
+/* --- rows ------------------------------------------------------------------------------------------ */
 
 typedef struct table {
     const ls_metrics_column *columns;
@@ -156,9 +152,7 @@ static bool compare_tests(const ls_metrics_file *a, const ls_metrics_file *b, FI
     return false;
 }
 
-/* --- runs
- * -----------------------------------------------------------------------------------------------------------
- */
+/* --- runs ------------------------------------------------------------------------------------------ */
 
 static int64_t smaller(int64_t a, int64_t b) {
     return a < b ? a : b;

@@ -16,8 +16,7 @@ bool ls_is_config_name(const char *path) {
     return dot && (strcmp(dot, ".yaml") == 0 || strcmp(dot, ".yml") == 0);
 }
 
-/* --- layers -----------------------------------------------------------------------------------------------
- */
+/* --- layers ---------------------------------------------------------------------------------------- */
 
 /* Parameters, and operations for one sample. */
 typedef struct cost {
@@ -91,8 +90,7 @@ static cost report_layers(const ls_network *network, const ls_layer_list *list, 
     return sum;
 }
 
-/* --- memory -----------------------------------------------------------------------------------------------
- */
+/* --- memory ---------------------------------------------------------------------------------------- */
 
 /* Bytes of the plan for one purpose on rank 0, which has the most shards. */
 static ls_status plan_bytes(const ls_preview *p, const ls_backend *backend, ls_purpose purpose, int ranks,
@@ -161,8 +159,7 @@ static ls_status report_memory(const ls_config *config, int ranks, FILE *out) {
     return status;
 }
 
-/* --- all --------------------------------------------------------------------------------------------------
- */
+/* --- all ------------------------------------------------------------------------------------------- */
 
 static void introduce(const char *path, const ls_preview *p, FILE *out) {
     fprintf(out, "%s: images of %dx%dx1 in %d classes, ", path, p->sizes.height, p->sizes.width,

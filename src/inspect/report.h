@@ -6,12 +6,13 @@
 
 #include "inspect/subject.h"
 
+/* Of a run, metrics or a checkpoint. */
 void ls_report_text(const ls_subject *subject, FILE *out);
 void ls_report_json(const ls_subject *subject, FILE *out);
-
 /* Text of several lines, each moved to the right. */
 void ls_report_indented(const char *text, FILE *out);
-/* The same of what eval or attack wrote. */
+
+/* Of what eval or attack wrote (result_report.c). */
 void ls_result_report_text(const ls_saved_result *result, FILE *out);
 void ls_result_report_json(const ls_saved_result *result, FILE *out);
 

@@ -5,8 +5,7 @@
 #include "io/json.h"
 #include "io/metrics_layout.h"
 
-/* --- checkpoints
- * ---------------------------------------------------------------------------------------------------- */
+/* --- checkpoints ----------------------------------------------------------------------------------- */
 
 static void write_tensor(ls_json *json, const ls_record *record) {
     ls_summary s = ls_summarise(record);
@@ -52,8 +51,7 @@ static void write_model(ls_json *json, const char *key, const ls_saved_model *mo
     ls_json_end(json, '}');
 }
 
-/* --- metrics
- * -------------------------------------------------------------------------------------------------------- */
+/* --- metrics --------------------------------------------------------------------------------------- */
 
 static void write_row(ls_json *json, const char *key, const ls_metrics_column *columns, int count,
                       const void *row) {
@@ -118,9 +116,7 @@ static void write_metrics(ls_json *json, const char *key, const ls_metrics_file 
 
 void ls_report_json(const ls_subject *subject, FILE *out) {
     ls_json json = {.out = out};
-    if (subject->result) {
-        ls_result_report_json(subject->result, out);
-    } else if (subject->kind == LS_SUBJECT_CHECKPOINT) {
+    if (subject->kind == LS_SUBJECT_CHECKPOINT) {
         write_model(&json, NULL, subject->model);
     } else if (subject->kind == LS_SUBJECT_METRICS) {
         write_metrics(&json, NULL, subject->metrics);

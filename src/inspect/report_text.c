@@ -14,8 +14,7 @@ void ls_report_indented(const char *text, FILE *out) {
     }
 }
 
-/* --- checkpoints
- * ---------------------------------------------------------------------------------------------------- */
+/* --- checkpoints ----------------------------------------------------------------------------------- */
 
 static void print_tensors(const ls_state *state, FILE *out) {
     int width = 6;
@@ -53,8 +52,7 @@ static void print_model(const ls_saved_model *model, FILE *out) {
     ls_report_indented(model->yaml, out);
 }
 
-/* --- metrics
- * -------------------------------------------------------------------------------------------------------- */
+/* --- metrics --------------------------------------------------------------------------------------- */
 
 static void print_epochs(const ls_metrics_file *m, FILE *out) {
     fprintf(out, "  epochs           %" PRId64 "\n", m->epoch_count);
@@ -112,7 +110,6 @@ static void print_metrics(const ls_metrics_file *m, FILE *out) {
 }
 
 void ls_report_text(const ls_subject *subject, FILE *out) {
-    if (subject->result) ls_result_report_text(subject->result, out);
     if (subject->kind == LS_SUBJECT_RUN) fprintf(out, "run %s\n", subject->path);
     if (subject->metrics)
         print_metrics(subject->metrics, out);

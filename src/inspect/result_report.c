@@ -5,9 +5,7 @@
 #include "io/json.h"
 #include "train/scores.h"
 
-/* --- text
- * ---------------------------------------------------------------------------------------------------------
- */
+/* --- text ------------------------------------------------------------------------------------------ */
 
 static void print_part(const ls_saved_part *part, FILE *out) {
     fprintf(out, "  %-16s %" PRIu64 " samples: loss %.6f, accuracy %.4f +- %.4f\n", part->name, part->samples,

@@ -36,8 +36,7 @@ static ls_status check_classes(const ls_h5_file *file, const char *group, const 
     return LS_OK;
 }
 
-/* --- evaluation
- * --------------------------------------------------------------------------------------------------- */
+/* --- evaluation ------------------------------------------------------------------------------------ */
 
 static ls_status read_confusion(const ls_h5_file *file, ls_saved_part *part) {
     char path[64];
@@ -105,8 +104,7 @@ static ls_status read_evaluation(const ls_h5_file *file, ls_saved_result *result
     return LS_OK;
 }
 
-/* --- attack
- * ------------------------------------------------------------------------------------------------------- */
+/* --- attack ---------------------------------------------------------------------------------------- */
 
 static ls_status read_attack(const ls_h5_file *file, ls_saved_result *r) {
     LS_TRY(ls_h5_read_u64(file, "curve", "samples", UINT32_MAX, &r->samples));
@@ -137,8 +135,7 @@ static ls_status read_attack(const ls_h5_file *file, ls_saved_result *r) {
     return check_classes(file, "examples", r->predicted, r->epsilons * r->examples, MOST_CLASSES);
 }
 
-/* --- the file
- * ----------------------------------------------------------------------------------------------------- */
+/* --- the file -------------------------------------------------------------------------------------- */
 
 static ls_status read_all(const ls_h5_file *file, ls_saved_result *result) {
     result->size = file->image.size;

@@ -7,8 +7,7 @@
 
 #include "io/config_merge.h"
 
-/* --- lists ------------------------------------------------------------------------------------------------
- */
+/* --- lists ----------------------------------------------------------------------------------------- */
 
 static void layer_destroy(ls_config_layer *old) {
     ls_section_destroy(&old->own);
@@ -48,8 +47,7 @@ static ls_status replace_layer(ls_config_list *list, int i, ls_config_list *made
     return LS_OK;
 }
 
-/* --- reading ----------------------------------------------------------------------------------------------
- */
+/* --- reading --------------------------------------------------------------------------------------- */
 
 typedef struct repetition {
     int64_t times;
@@ -199,8 +197,7 @@ ls_status ls_config_set_list(ls_config *config, ls_yaml *yaml, const char *what,
     return status;
 }
 
-/* --- overrides --------------------------------------------------------------------------------------------
- */
+/* --- overrides ------------------------------------------------------------------------------------- */
 
 /* Cuts a path at its first dot; returns what follows, or NULL. */
 static char *cut(char *path) {
@@ -265,8 +262,7 @@ ls_status ls_config_override_network(ls_config *config, ls_yaml *yaml, char *pat
     return override_list(config, yaml, "network", &config->network, path);
 }
 
-/* --- all layers -------------------------------------------------------------------------------------------
- */
+/* --- all layers ------------------------------------------------------------------------------------ */
 
 static int count_layers(const ls_config_list *list) {
     int count = list->count;

@@ -103,8 +103,7 @@ ls_status ls_h5_close(ls_h5_file *file);
 /* Releases everything; an uncommitted file is forgotten. NULL inside and twice are fine. */
 void ls_h5_discard(ls_h5_file **file);
 
-/* ---- writing: LS_INTERNAL with path and reason (out of memory, or a caller's fault such as a name twice)
- * ---- */
+/* ---- writing: LS_INTERNAL with path and reason: no memory, or a caller's fault such as a name twice ---- */
 
 ls_status ls_h5_create(const char *path, ls_h5_file **file);
 /* Makes a group, and those above it; fine if it is there. */

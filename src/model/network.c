@@ -9,8 +9,7 @@ void ls_network_layer_keys(ls_layer_keys *tables) {
         tables[i] = (ls_layer_keys){ls_layer_classes[i]->name, ls_layer_classes[i]->keys};
 }
 
-/* --- the tree ---------------------------------------------------------------------------------------------
- */
+/* --- the tree -------------------------------------------------------------------------------------- */
 
 ls_status ls_layers_append(ls_layer_list *list, const ls_layer_class *class, ls_layer **layer) {
     if (list->count == list->capacity) {
@@ -68,8 +67,7 @@ static ls_status read_layers(const ls_config *config, int parent, int branch, in
     return LS_OK;
 }
 
-/* --- declaration ------------------------------------------------------------------------------------------
- */
+/* --- declaration ----------------------------------------------------------------------------------- */
 
 /* Far more than can be trained, and so few that no product of shapes overflows, whoever wrote the network. */
 enum { MOST_OUTPUTS = 1 << 28, MOST_PARAMETERS = 1 << 30 };
@@ -240,8 +238,7 @@ ls_status ls_network_create(const ls_config *config, int height, int width, int 
     return ls_network_create_for(config, 3, (const int64_t[]){height, width, 1}, classes, network);
 }
 
-/* --- use --------------------------------------------------------------------------------------------------
- */
+/* --- use ------------------------------------------------------------------------------------------- */
 
 static ls_status initialise_layers(const ls_layer_list *list, ls_parameters *parameters, uint64_t seed) {
     for (int i = 0; i < list->count; i++) {

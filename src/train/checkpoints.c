@@ -11,7 +11,7 @@
 
 #include "core/log.h"
 
-/* --- the files of a folder ------------------------------------------------------------------------------------------ */
+/* --- the files of a folder ------------------------------------------------------------------------- */
 
 typedef struct step_list {
     uint64_t *steps; /* newest first */
@@ -63,7 +63,7 @@ static ls_status path_of(const char *folder, uint64_t step, char **path) {
     return LS_OK;
 }
 
-/* --- saving --------------------------------------------------------------------------------------------------------- */
+/* --- saving ---------------------------------------------------------------------------------------- */
 
 /* Only after a new one stands whole; so there is never a moment without a good one. */
 static ls_status prune(const char *folder, int64_t keep, uint64_t best, uint64_t written) {
@@ -117,7 +117,7 @@ ls_status ls_checkpoints_save(const char *folder, ls_trainer *t, const char *con
     return prune(folder, t->options.keep, (uint64_t)best->step, mark.step);
 }
 
-/* --- resuming ------------------------------------------------------------------------------------------------------- */
+/* --- resuming -------------------------------------------------------------------------------------- */
 
 static ls_status find_newest(const char *folder, ls_checkpoint **checkpoint) {
     step_list list;

@@ -79,8 +79,7 @@ const ls_span *ls_timeline_spans(const ls_timeline *timeline, int member, int64_
     return timeline->rows[member].spans;
 }
 
-/* --- the file
- * ------------------------------------------------------------------------------------------------------- */
+/* --- the file -------------------------------------------------------------------------------------- */
 
 const char *const ls_work_names[LS_WORK_COUNT] = {[LS_WORK_SUMS] = "sums",
                                                   [LS_WORK_FORWARD] = "forward",

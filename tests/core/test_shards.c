@@ -13,8 +13,7 @@
 
 enum { LENGTH = 3, MOST_BATCH = 40 };
 
-/* --- who owns what
- * --------------------------------------------------------------------------------------------------- */
+/* --- who owns what --------------------------------------------------------------------------------- */
 
 /* Nodes tile the rank's shards from left to right, are aligned powers of two, and none could be larger. */
 static void check_nodes(const ls_shards *s) {
@@ -99,8 +98,7 @@ static void test_refusals(void **state) {
     }
 }
 
-/* --- the tree
- * -------------------------------------------------------------------------------------------------------- */
+/* --- the tree -------------------------------------------------------------------------------------- */
 
 /* Numbers whose sum depends on the order. */
 static double leaf(int shard, int64_t j) {

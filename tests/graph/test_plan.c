@@ -23,9 +23,7 @@ static void start(replica *r, const char *network, ls_purpose purpose, bool fuse
     replica_plan(r, purpose, fuse, 2);
 }
 
-/* --- cuts
- * ---------------------------------------------------------------------------------------------------------
- */
+/* --- cuts ------------------------------------------------------------------------------------------ */
 
 static void check_cuts(const char *network, ls_purpose purpose, bool fuse, int forward, int backward) {
     int stages_with_cut[2] = {0, 0};
@@ -71,8 +69,7 @@ static void test_pieces(void **state) {
     replica_destroy(&r);
 }
 
-/* --- memory
- * ------------------------------------------------------------------------------------------------------- */
+/* --- memory ---------------------------------------------------------------------------------------- */
 
 /* In residual blocks neither a BatchNorm nor an addition has a pass of its own; three activations are written. */
 static void test_pieces_of_blocks(void **state) {
@@ -161,8 +158,7 @@ static void test_kept(void **state) {
     replica_destroy(&r);
 }
 
-/* --- odd graphs
- * --------------------------------------------------------------------------------------------------- */
+/* --- odd graphs ------------------------------------------------------------------------------------ */
 
 static void test_cycle(void **state) {
     replica r;
@@ -254,8 +250,7 @@ static void test_dead_branch(void **state) {
     replica_destroy(&r);
 }
 
-/* --- every allocation fails once
- * ---------------------------------------------------------------------------------- */
+/* --- every allocation fails once ------------------------------------------------------------------- */
 
 static long until_failure = -1; /* allocations that still succeed; below 0: all */
 

@@ -30,8 +30,7 @@ double op_quarters(uint32_t item, int64_t i, int levels) {
     return ((double)(word(item, i) % (uint32_t)(2 * levels + 1)) - levels) / 4;
 }
 
-/* --- on ranks
- * ---------------------------------------------------------------------------------------------------- */
+/* --- on ranks -------------------------------------------------------------------------------------- */
 
 typedef struct op_rank {
     const op_case *which;
@@ -127,8 +126,7 @@ void op_expect(const char *what, const op_case *c, int ranks, const double *got,
                      c->dtype == LS_FP64 ? 64 : 32, c->twice ? ", twice" : "");
 }
 
-/* --- refusals
- * ---------------------------------------------------------------------------------------------------- */
+/* --- refusals -------------------------------------------------------------------------------------- */
 
 ls_status op_declare(const ls_layer_class *class, const char *settings, int dims, const int64_t *shape,
                      ls_layer *layer) {

@@ -55,8 +55,7 @@ static void make_inputs(const bn_case *c) {
     }
 }
 
-/* --- the independent one
- * ------------------------------------------------------------------------------------------ */
+/* --- the independent one --------------------------------------------------------------------------- */
 
 /* Sums of `count` elements of a channel: the mean of v, or of v (x - mean). */
 static double channel_mean(const bn_case *c, int64_t k, const double *v, bool deviations, double mean) {
@@ -108,8 +107,7 @@ static void two_pass(const bn_case *c) {
     }
 }
 
-/* --- the layer on ranks
- * ------------------------------------------------------------------------------------------- */
+/* --- the layer on ranks ---------------------------------------------------------------------------- */
 
 typedef struct bn_rank {
     const bn_case *which;
@@ -167,8 +165,7 @@ static ls_status run_rank(void *argument, int index) {
     return status;
 }
 
-/* --- comparison
- * --------------------------------------------------------------------------------------------------- */
+/* --- comparison ------------------------------------------------------------------------------------ */
 
 static void compare(const bn_case *c, int size, const char *what, const double *g, const double *w,
                     const double *fp32, int64_t count) {

@@ -199,8 +199,7 @@ static void test_extremes(void **state) {
     assert_true(got.y[0] == 1 && isnan(got.y[1]) && got.y[2] == 2 && got.y[3] == 3);
 }
 
-/* --- global average pooling and flatten
- * --------------------------------------------------------------------------- */
+/* --- global average pooling and flatten ------------------------------------------------------------ */
 
 static ls_tensor *apply_global(const void *which, ls_graph *graph, ls_tensor *t) {
     (void)which;
@@ -249,8 +248,7 @@ static void test_flatten(void **state) {
     }
 }
 
-/* --- shapes
- * -------------------------------------------------------------------------------------------------------- */
+/* --- shapes ---------------------------------------------------------------------------------------- */
 
 static void test_shapes(void **state) {
     const int64_t image[3] = {5, 4, 3}, vector[1] = {60};

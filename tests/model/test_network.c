@@ -119,8 +119,7 @@ static void refused(void **state) {
     assert_int_equal(good, sizeof cases / sizeof *cases);
 }
 
-/* --- the ResNet in C --------------------------------------------------------------------------------------
- */
+/* --- the ResNet in C ------------------------------------------------------------------------------- */
 
 static void convolution(ls_builder *b, const char *suffix, int channels, int kernel, int stride) {
     ls_build(b, "conv2d", "channels=%d kernel=%d stride=%d pad=%d bias=false name=conv%s", channels, kernel,
@@ -224,8 +223,7 @@ static void resnet_both_ways(void **state) {
     ls_network_destroy(&built);
 }
 
-/* --- mistakes in C ----------------------------------------------------------------------------------------
- */
+/* --- mistakes in C --------------------------------------------------------------------------------- */
 
 static void expect_mistake(ls_builder *b, const char *message) {
     ls_network *network;

@@ -89,8 +89,7 @@ static void set_values(ls_parameters *p) {
             put(p, p->value, p->list[k].offset + i, number(0, 1000 * k + i));
 }
 
-/* --- the formulas
- * ------------------------------------------------------------------------------------------------- */
+/* --- the formulas ---------------------------------------------------------------------------------- */
 
 typedef struct one {
     double w, m, v;

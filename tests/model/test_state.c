@@ -77,8 +77,7 @@ static uint64_t fingerprint(const ls_parameters *p, uint64_t step) {
     return hash;
 }
 
-/* --- names, shapes, layouts
- * ----------------------------------------------------------------------------------------- */
+/* --- names, shapes, layouts ------------------------------------------------------------------------ */
 
 static void test_names(void **unused) {
     static const char *const expected[] = {
@@ -157,8 +156,7 @@ static void test_layouts(void **unused) {
     check_layouts(LS_FP64);
 }
 
-/* --- there and back
- * --------------------------------------------------------------------------------------------------- */
+/* --- there and back -------------------------------------------------------------------------------- */
 
 static void test_round_trip(void **unused) {
     (void)unused;
@@ -207,8 +205,7 @@ static void test_set(void **unused) {
     }
 }
 
-/* --- fingerprints
- * ------------------------------------------------------------------------------------------------------ */
+/* --- fingerprints ---------------------------------------------------------------------------------- */
 
 static void test_fingerprint_of_variants(void **unused) {
     static const variant variants[] = {{0}, {.first_name = "1"}, {.other_shape = true}};

@@ -51,8 +51,7 @@ static ls_status write_state(const dump *d, const char *group) {
     return LS_OK;
 }
 
-/* --- the batch
- * ------------------------------------------------------------------------------------------------------ */
+/* --- the batch ------------------------------------------------------------------------------------- */
 
 static int64_t batch_size(const ls_trainer *t) {
     int64_t left = t->data.training - t->batch_in_epoch * t->options.batch;
@@ -84,8 +83,7 @@ static ls_status write_batch(const dump *d, const uint32_t *samples, int64_t cou
     return status;
 }
 
-/* --- gradients
- * ------------------------------------------------------------------------------------------------------ */
+/* --- gradients ------------------------------------------------------------------------------------- */
 
 /* The gradient arena; alone, a rank has one node, and all gradients lie as the parameters do. */
 static size_t gradient_bytes(const dump *d) {
@@ -180,9 +178,7 @@ static ls_status eager_pass(const dump *d, const uint32_t *samples, int64_t coun
     return status;
 }
 
-/* --- a step
- * ---------------------------------------------------------------------------------------------------------
- */
+/* --- a step ---------------------------------------------------------------------------------------- */
 
 static ls_status check_configuration(const ls_trainer *t) {
     if (t->options.augment > 0)
@@ -228,8 +224,7 @@ static ls_status dump_one(dump *d) {
     return status;
 }
 
-/* --- the run
- * -------------------------------------------------------------------------------------------------------- */
+/* --- the run --------------------------------------------------------------------------------------- */
 
 static ls_status dump_all(ls_trainer *t, ls_config *config, const char *path, long steps) {
     dump d = {.trainer = t};

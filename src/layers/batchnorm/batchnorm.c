@@ -5,7 +5,7 @@
 #include "layers/elementwise.h"
 #include "layers/initialise.h"
 
-/* --- the op ------------------------------------------------------------------------------------------------------- */
+/* --- the op ---------------------------------------------------------------------------------------- */
 
 typedef struct batchnorm_state {
     double eps;
@@ -129,7 +129,7 @@ ls_tensor *ls_batchnorm(ls_graph *graph, ls_tensor *x, ls_tensor *gamma, ls_tens
     return ls_graph_add(graph, &op, x->dims, x->shape);
 }
 
-/* --- the layer ---------------------------------------------------------------------------------------------------- */
+/* --- the layer ------------------------------------------------------------------------------------- */
 
 typedef struct ls_batchnorm_settings {
     double eps, momentum;

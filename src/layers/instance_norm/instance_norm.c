@@ -2,8 +2,7 @@
 
 #include "layers/initialise.h"
 
-/* --- the op
- * ------------------------------------------------------------------------------------------------------- */
+/* --- the op ---------------------------------------------------------------------------------------- */
 
 typedef struct instance_norm_state {
     double eps;
@@ -91,8 +90,7 @@ ls_tensor *ls_instance_norm(ls_graph *graph, ls_tensor *x, ls_tensor *gamma, ls_
     return ls_graph_add(graph, &op, 3, x->shape);
 }
 
-/* --- the layer
- * ---------------------------------------------------------------------------------------------------- */
+/* --- the layer ------------------------------------------------------------------------------------- */
 
 typedef struct ls_instance_norm_settings {
     double eps;
