@@ -11,9 +11,9 @@ TABLE2=$TOP/experiments/table2/row1-stated.yaml
 # --- mistakes
 
 for ranks in - 2; do
-  expect_failure 2 "bench: no kind given; expected lockstep bench step|layers|comm|scaling CONFIG" $ranks bench
+  expect_failure 2 "bench: found 0 arguments; expected lockstep bench step|layers|comm|scaling CONFIG" $ranks bench
   expect_failure 2 "bench: unknown kind stpe; expected lockstep bench step|layers|comm|scaling CONFIG" $ranks bench stpe "$ROW6"
-  expect_failure 2 "bench: no configuration given; expected lockstep bench step CONFIG" $ranks bench step
+  expect_failure 2 "bench: found 1 argument; expected lockstep bench step|layers|comm|scaling CONFIG" $ranks bench step
   expect_failure 2 "command line: bench_steps: out of range: found '0'" $ranks bench step "$ROW6" bench_steps=0
 done
 expect_failure 2 "bench_data: unknown choice: found 'some', expected one of auto|real|made" - bench step "$ROW6" bench_data=some

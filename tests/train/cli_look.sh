@@ -94,7 +94,7 @@ check "nor a group for them" test "$(h5dump -n whole.h5 | grep -c validation)" =
 # --- what is refused
 
 for ranks in - 3; do
-  expect_failure 2 "attack: no checkpoint given" $ranks attack
+  expect_failure 2 "attack: found 0 arguments; expected lockstep attack CHECKPOINT [epsilon=0,0.05,..] [KEY=VALUE ...]" $ranks attack
   expect_failure 78 "none.h5: cannot open: No such file" $ranks attack none.h5
   for wrong in 0.2,0.1 0,0 x "" 0,,1 2 nan -0.1 "0.1," "0 0.1"; do
     expect_failure 2 "epsilon: found '$wrong', expected increasing numbers from 0 to 1" $ranks \

@@ -9,15 +9,15 @@ for ranks in - 3; do
   expect_failure 2 "no verb given; expected train, eval, " $ranks
   expect_failure 2 "unknown verb fly; expected train, eval, " $ranks fly
   expect_failure 2 "--nope is no option of lockstep" $ranks train "$ROW6" --nope
-  expect_failure 2 "train: no configuration given" $ranks train
-  expect_failure 2 "eval: no checkpoint given" $ranks eval
+  expect_failure 2 "train: found 0 arguments; expected lockstep train CONFIG [KEY=VALUE ...]" $ranks train
+  expect_failure 2 "eval: found 0 arguments; expected lockstep eval CHECKPOINT [KEY=VALUE ...]" $ranks eval
   expect_failure 2 "none.yaml: cannot be opened: No such file" $ranks train none.yaml
   expect_failure 2 "epcohs=3: unknown key 'epcohs'; did you mean 'epochs'?" $ranks train "$ROW6" epcohs=3
   expect_failure 2 "the last layer gives 9; expected 10" $ranks train "${SMALL[@]}" network.10.dense.units=9
 done
 expect_failure 2 "-x is no option" - -x
 expect_failure 2 "more than 256 words" - train $(seq 300)
-expect_failure 2 "gradcheck: takes no arguments; found now" - gradcheck now
+expect_failure 2 "gradcheck: found 1 argument; expected lockstep gradcheck" - gradcheck now
 expect_failure 2 "Is a directory" - train "$WORK"
 expect_failure 2 "lr=abc: lr: not a number: found 'abc', expected a number from 0 to 1000" - train "$ROW6" lr=abc
 expect_failure 2 "lr: out of range: found '1e30'" - train "$ROW6" lr=1e30
@@ -52,7 +52,7 @@ WRAP=()
 # --- texts
 
 expect_success "" - --help
-for word in train eval attack inspect diff gradcheck --dry-run --json --output --keys --verbose --version KEY=VALUE; do
+for word in train eval attack inspect diff export import bench gradcheck --dry-run --json --output --keys --verbose --version KEY=VALUE; do
   check "--help names $word" grep -q -e "$word" out
 done
 # Every key of the table, by way of the resolved configuration, which is made from the same rows.

@@ -1,0 +1,240 @@
+/* What each verb does with the rest of the command line, and the table of all. */
+#include "cli/verbs.h"
+
+#include <signal.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "bench/bench.h"
+#include "check/gradcheck.h"
+#include "core/log.h"
+#include "exchange/exchange.h"
+#include "inspect/inspect.h"
+#include "inspect/network_report.h"
+#include "layers/layer.h"
+#include "model/network.h"
+#include "train/eval.h"
+#include "train/options.h"
+#include "train/preview.h"
+#include "train/train.h"
+
+/* --- the end of every run -------------------------------------------------------------------------- */
+
+int ls_end(ls_comm **comm, ls_status status) {
+    bool agreed = !*comm || (*comm)->agreed || (*comm)->size == 1;
+    ls_log_level level = status == LS_STOPPED ? LS_LOG_WARNING : LS_LOG_ERROR; /* the former was asked for */
+    if (status != LS_OK && (!agreed || !*comm || (*comm)->rank == 0)) ls_log(level, "%s", ls_error_message());
+    if (status != LS_OK && !agreed) (*comm)->class->abort(*comm, (int)status);
+    ls_comm_destroy(comm);
+    return (int)status;
+}
+
+ls_status ls_flush_output(void) {
+    if (fflush(stdout) == 0 && !ferror(stdout)) return LS_OK;
+    return ls_fail(LS_OUTPUT, "standard output cannot be written");
+}
+
+int ls_refuse(const char *format, ...) {
+    ls_comm *comm = NULL;
+    va_list args;
+    va_start(args, format);
+    ls_status status = ls_vfail(LS_USAGE, format, args);
+    va_end(args);
+    ls_status created = ls_comm_create("auto", &comm);
+    return ls_end(&comm, created == LS_OK ? ls_comm_agree(comm, status) : created);
+}
+
+int ls_refuse_count(const ls_command_line *line) {
+    const ls_verb *v = line->verb;
+    int found = line->count - 1;
+    return ls_refuse("%s: found %d argument%s; expected lockstep %s%s%.*s", v->name, found,
+                     found == 1 ? "" : "s", v->name, *v->arguments ? " " : "",
+                     (int)strcspn(v->arguments, "\n"), v->arguments);
+}
+
+/* --- verbs ----------------------------------------------------------------------------------------- */
+
+/* The communicator that the configuration asks for; one that cannot be read is agreed on the default one. */
+static ls_status create_comm(const ls_config *config, ls_comm **comm) {
+    static const char *const names[] = {"auto", "self", "mpi"}; /* ls_comm_kind */
+    ls_options o = {0};
+    if (!config) return ls_comm_create("auto", comm);
+    ls_status status = ls_config_settings(config, &o);
+    if (status == LS_OK) status = ls_comm_create(names[o.comm], comm);
+    if (status == LS_OK) (*comm)->timeout = o.timeout;
+    ls_keys_free(&ls_option_keys, &o);
+    return status;
+}
+
+/* Every rank reads the configuration for itself; they must have read the same. */
+static ls_status compare_config(ls_comm *comm, const ls_config *config) {
+    char *own = NULL, *root = NULL;
+    uint64_t size = 0;
+    LS_TRY(ls_comm_agree(comm, ls_config_resolve(config, &own)));
+    size = strlen(own) + 1;
+    ls_status status = ls_comm_broadcast(comm, &size, sizeof size, 0);
+    if (status == LS_OK) status = ls_comm_agree(comm, ls_calloc(&root, size, 1, "the configuration"));
+    if (status == LS_OK) {
+        if (comm->rank == 0) memcpy(root, own, size);
+        status = ls_comm_broadcast(comm, root, size, 0);
+    }
+    if (status == LS_OK && strcmp(own, root) != 0)
+        status = ls_fail(LS_USAGE, "this rank reads another configuration than rank 0");
+    if (status == LS_OK || status == LS_USAGE) status = ls_comm_agree(comm, status);
+    free(own);
+    free(root);
+    return status;
+}
+
+/* Sets up communication around a configuration that was read (or not: `status`), and agrees on it. */
+static ls_status start(const ls_config *config, ls_status status, ls_comm **comm) {
+    char why[1024];
+    snprintf(why, sizeof why, "%s", ls_error_message());
+    LS_TRY(create_comm(status == LS_OK ? config : NULL, comm));
+    LS_TRY(ls_comm_agree(*comm, status == LS_OK ? LS_OK : ls_fail(status, "%s", why)));
+    return compare_config(*comm, config);
+}
+
+static ls_status print_resolved(const ls_config *config) {
+    char *yaml;
+    LS_TRY(ls_config_resolve(config, &yaml));
+    fputs(yaml, stdout);
+    free(yaml);
+    return ls_flush_output();
+}
+
+static int train(const ls_command_line *line) {
+    ls_layer_keys layers[LS_LAYER_CLASSES_MAX];
+    ls_config *config = NULL;
+    ls_comm *comm = NULL;
+    signal(SIGPIPE, SIG_IGN); /* who reads the progress may go; the run goes on */
+    ls_network_layer_keys(layers);
+    ls_status status = ls_config_load(line->word[1], line->word + 2, line->count - 2, &ls_option_keys, layers,
+                                      ls_layer_class_count, &config);
+    status = start(config, status, &comm);
+    if (status == LS_OK)
+        status = ls_comm_agree(comm, comm->rank == 0 ? ls_preview_check(config, line->dry_run) : LS_OK);
+    if (status == LS_OK && line->dry_run)
+        status = ls_comm_agree(comm, comm->rank == 0 ? print_resolved(config) : LS_OK);
+    else if (status == LS_OK)
+        status = ls_train(comm, config, line->word[1], line->trace);
+    ls_config_destroy(&config);
+    return ls_end(&comm, status);
+}
+
+/* A verb that looks at a checkpoint's model. */
+static int look_at(const ls_command_line *line, ls_status (*look)(ls_comm *comm, const ls_look *what)) {
+    ls_comm *comm = NULL;
+    ls_look what = {line->word[1], line->word + 2, line->count - 2, line->json, line->output};
+    ls_status status = ls_comm_create("auto", &comm);
+    if (status == LS_OK) status = look(comm, &what);
+    if (status == LS_OK) status = ls_comm_agree(comm, ls_flush_output());
+    return ls_end(&comm, status);
+}
+
+static int eval(const ls_command_line *line) {
+    return look_at(line, ls_eval);
+}
+static int attack(const ls_command_line *line) {
+    return look_at(line, ls_attack);
+}
+
+static bool is_bench_kind(const char *word) {
+    for (int i = 0; ls_bench_kinds[i]; i++)
+        if (strcmp(ls_bench_kinds[i], word) == 0) return true;
+    return false;
+}
+
+static int bench(const ls_command_line *line) {
+    ls_layer_keys layers[LS_LAYER_CLASSES_MAX];
+    ls_bench b = {.json = line->json, .trace = line->trace};
+    const char *rest[LS_MOST_WORDS];
+    int rest_count = 0;
+    if (!is_bench_kind(line->word[1]))
+        return ls_refuse("bench: unknown kind %s; expected lockstep bench %s", line->word[1],
+                         line->verb->arguments);
+    if (line->count < 3) return ls_refuse_count(line);
+    if (line->trace && strcmp(line->word[1], "step") != 0)
+        return ls_refuse("bench %s: takes no --trace", line->word[1]);
+    ls_network_layer_keys(layers);
+    b.config_path = line->word[2];
+    ls_status status = ls_keys_set_defaults(&ls_bench_keys, &b.options);
+    if (status == LS_OK)
+        status = ls_keys_take(&ls_bench_keys, &b.options, line->word + 3, line->count - 3, rest, &rest_count);
+    if (status == LS_OK)
+        status = ls_config_load(b.config_path, rest, rest_count, &ls_option_keys, layers,
+                                ls_layer_class_count, &b.config);
+    status = start(b.config, status, &b.comm);
+    if (status == LS_OK) status = ls_bench_run(&b, line->word[1]);
+    if (status == LS_OK) status = ls_comm_agree(b.comm, ls_flush_output());
+    ls_config_destroy(&b.config);
+    ls_keys_free(&ls_bench_keys, &b.options);
+    return ls_end(&b.comm, status);
+}
+
+static int gradcheck(const ls_command_line *line) {
+    (void)line;
+    ls_comm *none = NULL;
+    double worst;
+    ls_status status = ls_gradcheck(stdout, &worst);
+    return ls_end(&none, status == LS_OK ? ls_flush_output() : status);
+}
+
+static int inspect(const ls_command_line *line) {
+    ls_comm *none = NULL;
+    if (ls_is_config_name(line->word[1])) {
+        if (line->json)
+            return ls_end(&none,
+                          ls_fail(LS_USAGE, "inspect: --json is for results, not for a configuration"));
+        ls_status told = ls_report_network(line->word[1], line->word + 2, line->count - 2, stdout);
+        return ls_end(&none, told == LS_OK ? ls_flush_output() : told);
+    }
+    if (line->count > 2) return ls_refuse_count(line);
+    ls_status status = ls_inspect(line->word[1], line->json, stdout);
+    return ls_end(&none, status == LS_OK ? ls_flush_output() : status);
+}
+
+/* A difference is no failure: what it is stands on standard output. */
+static int diff(const ls_command_line *line) {
+    ls_comm *none = NULL;
+    ls_status status = ls_diff(line->word[1], line->word[2], stdout);
+    if (status != LS_OK && status != LS_DIFFERENT) return ls_end(&none, status);
+    ls_status flushed = ls_flush_output();
+    return flushed == LS_OK ? (int)status : ls_end(&none, flushed);
+}
+
+static int export_model(const ls_command_line *line) {
+    ls_comm *none = NULL;
+    ls_status status = ls_export(line->word[1], line->format, line->word[2], stdout);
+    return ls_end(&none, status == LS_OK ? ls_flush_output() : status);
+}
+
+static int import_state(const ls_command_line *line) {
+    ls_comm *none = NULL;
+    ls_status status =
+        ls_import(line->word[1], line->word[2], line->word[3], line->word + 4, line->count - 4, stdout);
+    return ls_end(&none, status == LS_OK ? ls_flush_output() : status);
+}
+
+/* --- all of them ----------------------------------------------------------------------------------- */
+
+enum { MANY = LS_MOST_WORDS - 1 };
+
+const ls_verb ls_verbs[] = {
+    {"train", "CONFIG [KEY=VALUE ...]", 1, MANY, train,
+     LS_TAKES(LS_OPTION_DRY_RUN) | LS_TAKES(LS_OPTION_TRACE)},
+    {"eval", "CHECKPOINT [KEY=VALUE ...]", 1, MANY, eval,
+     LS_TAKES(LS_OPTION_JSON) | LS_TAKES(LS_OPTION_OUTPUT)},
+    {"attack", "CHECKPOINT [epsilon=0,0.05,..] [KEY=VALUE ...]", 1, MANY, attack,
+     LS_TAKES(LS_OPTION_JSON) | LS_TAKES(LS_OPTION_OUTPUT)},
+    {"inspect", "FILE|FOLDER\ninspect CONFIG [KEY=VALUE ...]", 1, MANY, inspect, LS_TAKES(LS_OPTION_JSON)},
+    {"diff", "A B", 2, 2, diff, 0},
+    {"export", "CHECKPOINT FILE", 2, 2, export_model, LS_TAKES(LS_OPTION_FORMAT)},
+    {"import", "CONFIG STATE.h5 FOLDER|FILE [KEY=VALUE ...]", 3, MANY, import_state, 0},
+    {"bench", "step|layers|comm|scaling CONFIG [KEY=VALUE ...]", 1, MANY, bench,
+     LS_TAKES(LS_OPTION_JSON) | LS_TAKES(LS_OPTION_TRACE)},
+    {"gradcheck", "", 0, 0, gradcheck, 0},
+    {NULL, NULL, 0, 0, NULL, 0},
+};

@@ -1,0 +1,56 @@
+/* What stands on the command line, and the verbs that it may call. */
+#ifndef LOCKSTEP_CLI_VERBS_H
+#define LOCKSTEP_CLI_VERBS_H
+
+#include <stdbool.h>
+
+#include "dist/comm.h"
+
+enum { LS_MOST_WORDS = 256 };
+
+/* Options: first those that only some verbs take. */
+enum {
+    LS_OPTION_DRY_RUN = 256,
+    LS_OPTION_JSON,
+    LS_OPTION_OUTPUT,
+    LS_OPTION_FORMAT,
+    LS_OPTION_TRACE,
+    LS_OPTION_KEYS
+};
+#define LS_TAKES(option) (1u << ((option)-LS_OPTION_DRY_RUN))
+
+typedef struct ls_command_line {
+    const struct ls_verb *verb;
+    const char *word[LS_MOST_WORDS]; /* the verb and its arguments */
+    int count;
+    bool dry_run, json, verbose;
+    unsigned given;      /* LS_TAKES() of the options that only some verbs take */
+    const char *output;  /* file */
+    const char *format;  /* export: of the file */
+    const char *trace;   /* train, bench: file */
+    const char *unknown; /* an option that the parser does not know */
+} ls_command_line;
+
+typedef struct ls_verb {
+    const char *name;
+    const char *arguments;                   /* for people; each way to call it on a line of its own */
+    int least, most;                         /* arguments */
+    int (*run)(const ls_command_line *line); /* returns the exit code */
+    unsigned takes;                          /* LS_TAKES() */
+} ls_verb;
+
+/* Ended by one without a name. */
+extern const ls_verb ls_verbs[];
+
+/* The end of every run: prints a failure once, by rank 0 where all ranks know, else by the rank itself, which
+ * then takes the others down. Destroys the communicator (NULL: there is none) and returns the exit code. */
+int ls_end(ls_comm **comm, ls_status status);
+/* A mistake on the command line, which every rank sees: told once. Returns the exit code. */
+int ls_refuse(const char *format, ...) __attribute__((format(printf, 1, 2)));
+/* The same of too few words behind the verb, or too many. */
+int ls_refuse_count(const ls_command_line *line);
+/* LS_OUTPUT: what was printed has not arrived. A full disk behind `lockstep --keys > FILE` is a failure.
+ * Local. */
+ls_status ls_flush_output(void);
+
+#endif
