@@ -19,6 +19,7 @@ typedef struct sums {
     bool cut;
     int64_t length;
     void *nodes; /* [nodes][length]; a gradient lies in the window */
+    void *sum;   /* [length] of a gradient; in the window's common region */
     void *plain; /* [length]; at a cut also where the sum comes out */
     double words[LS_MAX_NODES * LS_STEP_WORDS];
     double *tree_seconds, *allreduce_seconds; /* [repeats] */
@@ -60,9 +61,9 @@ static ls_status run_tree(sums *s) {
     ls_slice slice;
     const ls_reducer reducer = ls_tree_sum_reducer(s->tree);
     if (!s->cut) {
-        LS_TRY(ls_tree_sum_gradient(s->tree, s->nodes, &(ls_partial){s->words, out, LS_STEP_WORDS}, &slice));
-        return ls_tree_sum_gather(s->tree,
-                                  s->nodes); /* in a step it is the updated parameters that go round */
+        LS_TRY(ls_tree_sum_words(s->tree, &(ls_partial){s->words, out, LS_STEP_WORDS}));
+        LS_TRY(ls_tree_sum_gradient(s->tree, s->nodes, s->sum, &slice));
+        return ls_tree_sum_updated(s->tree); /* from here on all ranks see all of it */
     }
     return reducer.sum(reducer.self, &(ls_partial){s->nodes, s->plain, s->length}, 1);
 }
@@ -75,7 +76,7 @@ static ls_status time_one(sums *s, bool tree, int64_t n, double *seconds) {
     const double begin = ls_clock();
     LS_TRY(tree ? run_tree(s) : ls_allreduce(s->comm, s->plain, s->length, s->dtype));
     const double own = ls_clock() - begin;
-    const void *sum = tree && !s->cut ? s->nodes : s->plain;
+    const void *sum = tree && !s->cut ? s->sum : s->plain;
     LS_TRY(ls_comm_agree(s->comm, check(s, sum, n, tree ? "the sum over nodes" : "MPI_Allreduce")));
     LS_TRY(ls_comm_allgather_equal(s->comm, &own, sizeof own, all));
     *seconds = ls_spread_of(all, s->comm->size).max;
@@ -100,7 +101,8 @@ static ls_status time_both(sums *s, int64_t repeats, ls_comm_times *times) {
 
 static ls_tree_sum_sizes sizes_of(const sums *s) {
     const int64_t elements = s->cut ? 0 : s->length;
-    return (ls_tree_sum_sizes){s->cut ? s->length : LS_STEP_WORDS, elements, elements, s->dtype};
+    return (ls_tree_sum_sizes){
+        .doubles = s->cut ? s->length : LS_STEP_WORDS, .summed = elements, .total = elements, .dtype = s->dtype};
 }
 
 /* As in training. Collective. */
@@ -108,14 +110,19 @@ static ls_status create_window(sums *s, int shards) {
     const ls_tree_sum_sizes sizes = sizes_of(s);
     const ls_window_sizes bytes = {.message = LS_TREE_SUM_MESSAGE,
                                    .segment = ls_tree_sum_segment(shards, s->comm->size, &sizes),
-                                   .common = ls_tree_sum_common(&sizes)};
+                                   .common = ls_tree_sum_arena(&sizes)};
     return s->with_window ? ls_window_create(s->comm, &bytes, &s->window) : LS_OK;
 }
 
 static ls_status allocate_nodes(sums *s) {
     const size_t bytes = (size_t)s->shards.node_count * (size_t)s->length * ls_dtype_size(s->dtype);
-    if (!s->window || s->cut) return ls_aligned_alloc(&s->nodes, bytes, "a vector to sum");
+    if (!s->window || s->cut) {
+        LS_TRY(ls_aligned_alloc(&s->nodes, bytes, "a vector to sum"));
+        s->sum = s->nodes; /* what all shards make in one node is the sum */
+        return s->comm->size == 1 ? LS_OK : ls_aligned_alloc(&s->sum, bytes, "a vector to sum");
+    }
     s->nodes = ls_window_segment(s->window, s->comm->rank);
+    s->sum = ls_window_common(s->window);
     return LS_OK;
 }
 
@@ -135,7 +142,10 @@ static ls_status run(sums *s, ls_team *team, int shards, int64_t repeats, ls_com
     ls_status status = ls_comm_agree(s->comm, allocate(s, team, shards, repeats));
     if (status == LS_OK) status = time_both(s, repeats, times);
     ls_tree_sum_destroy(&s->tree);
-    if (!s->window || s->cut) free(s->nodes);
+    if (!s->window || s->cut) {
+        if (s->sum != s->nodes) free(s->sum);
+        free(s->nodes);
+    }
     ls_window_destroy(&s->window);
     free(s->plain);
     free(s->tree_seconds);

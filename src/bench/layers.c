@@ -110,6 +110,7 @@ static ls_status measure(const ls_bench *bench, layers_run *r) {
     LS_TRY(ls_comm_agree(bench->comm, allocate(bench, r)));
     LS_TRY(ls_train_step(t));
     const ls_run run = {.shards = &t->training.shards,
+                        .all = &t->training.all,
                         .data = &t->data.train,
                         .sample = t->training.sample,
                         .seed = (uint64_t)t->options.seed};

@@ -81,7 +81,8 @@ static ls_status create(checker *c) {
     LS_TRY(ls_calloc(&c->sample, (size_t)batch, sizeof *c->sample, "a gradient check"));
     LS_TRY(ls_calloc(&c->data.labels, (size_t)batch, 1, "a gradient check"));
     c->data.count = batch;
-    c->run = (ls_run){&c->shards, &c->data, c->sample, SEED, 1, 1};
+    c->run = (ls_run){
+        .shards = &c->shards, .data = &c->data, .sample = c->sample, .seed = SEED, .epoch = 1, .step = 1};
     return LS_OK;
 }
 

@@ -4,7 +4,6 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "core/clock.h"
 #include "dist/merge.h"
 
 /* Slices of the gradient begin on cache lines in both precisions. */
@@ -26,8 +25,10 @@ struct ls_tree_sum {
     const void **operands;            /* [all nodes] where they lie */
     char *packed;                     /* [ranks][own nodes][slice], where a rank owns more than one node */
     char *slices;                     /* [all nodes][own slice] */
-    void *arena;                      /* of the call at hand */
-    ls_slice own;                     /* slice, of it */
+    void *arena;                      /* where the call at hand puts its sum .. */
+    ls_slice own;                     /* .. and which slice of it */
+    ls_slice *whole;                  /* [whole_count] not added in a window */
+    int whole_count;
 };
 
 static void find_nodes(ls_tree_sum *sum) {
@@ -84,6 +85,9 @@ static ls_status allocate(ls_tree_sum *sum) {
     if (!fits_messages(sum))
         return ls_fail(LS_USAGE, "the model is too large for one message: %lld gradients in %d tree nodes",
                        (long long)sum->sizes.summed, sum->node_count);
+    LS_TRY(ls_calloc(&sum->whole, (size_t)sum->sizes.whole_count, sizeof *sum->whole, "the tree sum"));
+    if (sum->sizes.whole_count > 0) memcpy(sum->whole, sum->sizes.whole, (size_t)sum->sizes.whole_count * sizeof *sum->whole);
+    sum->whole_count = sum->sizes.whole_count;
     LS_TRY(ls_calloc(&sum->operands, all, sizeof *sum->operands, "the tree sum"));
     LS_TRY(ls_aligned_alloc(&sum->result, doubles, "the tree sum"));
     LS_TRY(ls_aligned_alloc(&sum->send, own * doubles, "the tree sum"));
@@ -116,6 +120,7 @@ void ls_tree_sum_destroy(ls_tree_sum **out) {
     free(sum->received);
     free(sum->packed);
     free(sum->slices);
+    free(sum->whole);
     free(sum);
     *out = NULL;
 }
@@ -131,7 +136,7 @@ size_t ls_tree_sum_segment(int shards, int ranks, const ls_tree_sum_sizes *sizes
     return (size_t)(most * sizes->summed + sizes->total - sizes->summed) * ls_dtype_size(sizes->dtype);
 }
 
-size_t ls_tree_sum_common(const ls_tree_sum_sizes *sizes) {
+size_t ls_tree_sum_arena(const ls_tree_sum_sizes *sizes) {
     int64_t lines = (sizes->total + SLICE_ALIGNMENT - 1) / SLICE_ALIGNMENT;
     return (size_t)(lines * SLICE_ALIGNMENT) * ls_dtype_size(sizes->dtype);
 }
@@ -205,14 +210,16 @@ static void *element_of(const ls_tree_sum *sum, const void *arena, int64_t i) {
     return (char *)(uintptr_t)arena + (size_t)i * ls_dtype_size(sum->sizes.dtype);
 }
 
-/* One thread's share of adding the own slice of all nodes into sum->arena, where that slice begins. */
-static void add_slice(void *argument, int member) {
+/* One thread's share of adding the own slice of all nodes: nodes and sum->arena begin at the slice by messages, and at
+ * element 0 in a window. */
+static void add_own(void *argument, int member) {
     const ls_tree_sum *sum = argument;
     const void *operands[LS_MAX_SHARDS];
+    const int64_t at = sum->window ? sum->own.first : 0;
     int64_t first, last;
     ls_team_split(sum->own.last - sum->own.first, member, ls_team_size(sum->team), &first, &last);
-    for (int n = 0; n < sum->node_count; n++) operands[n] = element_of(sum, sum->operands[n], first);
-    ls_merges_add(&sum->merges, sum->sizes.dtype, operands, last - first, element_of(sum, sum->arena, first));
+    for (int n = 0; n < sum->node_count; n++) operands[n] = element_of(sum, sum->operands[n], at + first);
+    ls_merges_add(&sum->merges, sum->sizes.dtype, operands, last - first, element_of(sum, sum->arena, at + first));
 }
 
 /* By messages: copies each destination's slice of all own nodes together; one node needs no copy. */
@@ -247,47 +254,60 @@ static ls_status exchange_slices(ls_tree_sum *sum, const char *gradient) {
                                       sum->counts, sum->displacements);
 }
 
-static ls_status gather_slices(ls_tree_sum *sum, char *gradient) {
+static ls_status gather_slices(ls_tree_sum *sum, char *reduced) {
     size_t element = ls_dtype_size(sum->sizes.dtype);
     for (int r = 0; r < sum->comm->size; r++) {
         ls_slice slice = slice_of(sum, sum->sizes.summed, r);
         sum->counts[r] = (int)((size_t)(slice.last - slice.first) * element);
         sum->displacements[r] = (int)((size_t)slice.first * element);
     }
-    return sum->comm->class->allgather(sum->comm, sum->slices, gradient, sum->counts, sum->displacements);
+    return sum->comm->class->allgather(sum->comm, sum->slices, reduced, sum->counts, sum->displacements);
 }
 
-static ls_status add_by_messages(ls_tree_sum *sum, void *gradient) {
+/* What is not summed over nodes lies behind them all. */
+static void copy_rest(const ls_tree_sum *sum, const void *gradient, void *reduced, ls_slice slice) {
+    const int64_t summed = sum->sizes.summed, first = slice.first > summed ? slice.first : summed;
+    const int64_t shift = (sum->nodes_of[sum->comm->rank] - 1) * summed;
+    if (first < slice.last && reduced != gradient)
+        memcpy(element_of(sum, reduced, first), element_of(sum, gradient, first + shift),
+               (size_t)(slice.last - first) * ls_dtype_size(sum->sizes.dtype));
+}
+
+static ls_status add_by_messages(ls_tree_sum *sum, const void *gradient, void *reduced) {
     sum->own = slice_of(sum, sum->sizes.summed, sum->comm->rank);
     LS_TRY(exchange_slices(sum, gradient));
     sum->arena = sum->slices;
-    ls_team_run(sum->team, add_slice, sum);
-    return gather_slices(sum, gradient);
+    ls_team_run(sum->team, add_own, sum);
+    return gather_slices(sum, reduced);
 }
 
-/* The gradients of all ranks have been there since the exchange of the tail. Nobody else reads this rank's
- * slice of any of them, so the sum may replace it. */
-static ls_status add_in_window(ls_tree_sum *sum, void *gradient) {
+/* The gradients of all ranks have been there since the exchange of the words. */
+static ls_status add_in_window(ls_tree_sum *sum, const void *gradient, void *reduced) {
     const void **operand = sum->operands;
-    int rank = sum->comm->rank;
-    if (gradient != ls_window_segment(sum->window, rank))
+    const size_t node = (size_t)sum->sizes.summed * ls_dtype_size(sum->sizes.dtype);
+    if (gradient != ls_window_segment(sum->window, sum->comm->rank))
         return ls_fail(LS_INTERNAL, "the gradient does not lie in the window");
-    sum->own = slice_of(sum, sum->sizes.total, rank);
-    if (sum->own.first >= sum->sizes.summed) return LS_OK;
-    if (sum->own.last > sum->sizes.summed) sum->own.last = sum->sizes.summed;
     for (int r = 0; r < sum->comm->size; r++)
-        operand = locate(sum, operand, r, element_of(sum, ls_window_segment(sum->window, r), sum->own.first),
-                         (size_t)sum->sizes.summed * ls_dtype_size(sum->sizes.dtype));
-    sum->arena = element_of(sum, gradient, sum->own.first);
-    ls_team_run(sum->team, add_slice, sum);
-    return LS_OK;
+        operand = locate(sum, operand, r, ls_window_segment(sum->window, r), node);
+    sum->arena = reduced;
+    for (int i = 0; i <= sum->whole_count; i++) { /* what lies between those that are whole */
+        sum->own = slice_of(sum, sum->sizes.total, sum->comm->rank);
+        const int64_t first = i > 0 ? sum->whole[i - 1].last : 0;
+        const int64_t last = i < sum->whole_count ? sum->whole[i].first : sum->sizes.summed;
+        if (sum->own.first < first) sum->own.first = first;
+        if (sum->own.last > last) sum->own.last = last;
+        if (sum->own.first < sum->own.last) ls_team_run(sum->team, add_own, sum);
+    }
+    return sum->whole_count > 0 ? ls_window_exchange(sum->window) : LS_OK;
 }
 
-ls_status ls_tree_sum_gradient(ls_tree_sum *sum, void *gradient, const ls_partial *tail, ls_slice *slice) {
+ls_status ls_tree_sum_words(ls_tree_sum *sum, const ls_partial *words) { return sum_partials(sum, words, 1); }
+
+ls_status ls_tree_sum_gradient(ls_tree_sum *sum, void *gradient, void *reduced, ls_slice *slice) {
     *slice = sum->window ? slice_of(sum, sum->sizes.total, sum->comm->rank) : (ls_slice){0, sum->sizes.total};
-    LS_TRY(sum_partials(sum, tail, 1));
+    copy_rest(sum, gradient, reduced, *slice);
     if (sum->comm->size == 1) return LS_OK;
-    return sum->window ? add_in_window(sum, gradient) : add_by_messages(sum, gradient);
+    return sum->window ? add_in_window(sum, gradient, reduced) : add_by_messages(sum, gradient, reduced);
 }
 
 /* --- what follows in the window ----------------------------------------------------------------------- */
@@ -305,34 +325,4 @@ ls_status ls_tree_sum_lowest(ls_tree_sum *sum, int64_t own, int64_t *lowest) {
     return LS_OK;
 }
 
-static void copy_slice(const ls_tree_sum *sum, void *to, const void *from, ls_slice slice) {
-    if (slice.first < slice.last)
-        memcpy(element_of(sum, to, slice.first), element_of(sum, from, slice.first),
-               (size_t)(slice.last - slice.first) * ls_dtype_size(sum->sizes.dtype));
-}
-
-/* One thread's share of copying in what lies before and behind the own slice. */
-static void copy_others(void *argument, int member) {
-    const ls_tree_sum *sum = argument;
-    const void *common = ls_window_common(sum->window);
-    ls_slice part;
-    ls_team_split(sum->sizes.total, member, ls_team_size(sum->team), &part.first, &part.last);
-    copy_slice(sum, sum->arena, common,
-               (ls_slice){part.first, part.last < sum->own.first ? part.last : sum->own.first});
-    copy_slice(sum, sum->arena, common,
-               (ls_slice){part.first > sum->own.last ? part.first : sum->own.last, part.last});
-}
-
-/* The common region holds the arena. Since the last of these calls, whose slices all have copied, there was
- * an exchange. */
-ls_status ls_tree_sum_gather(ls_tree_sum *sum, void *arena) {
-    if (!sum->window) return LS_OK;
-    sum->own = slice_of(sum, sum->sizes.total, sum->comm->rank);
-    sum->arena = arena;
-    copy_slice(sum, ls_window_common(sum->window), arena, sum->own);
-    LS_TRY(ls_window_exchange(sum->window));
-    double begin = ls_clock();
-    ls_team_run(sum->team, copy_others, sum);
-    sum->comm->wait_seconds += ls_clock() - begin; /* as where MPI copies */
-    return LS_OK;
-}
+ls_status ls_tree_sum_updated(ls_tree_sum *sum) { return sum->window ? ls_window_exchange(sum->window) : LS_OK; }

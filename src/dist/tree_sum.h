@@ -5,11 +5,11 @@
  * Small vectors of doubles (BatchNorm sums): every rank gets all nodes and adds them itself, one message.
  *
  * The flat gradient, where ranks share a node's memory: every rank's gradient lies in its segment of the
- * window, rank r reads the r-th slice of all nodes from there and adds it, updates that slice of the
- * parameters, and puts the new values where the others copy them from. Otherwise by messages: rank r gets all
- * nodes' r-th slice, adds them, and the slices of the sum are gathered: a reduce-scatter and an all-gather,
- * each moving about 1 (P-1)/P of the vector per rank where P divides V; every rank then updates everything.
- */
+ * window, parameters, moments and the sum of the gradient lie in the common region, once for all. Rank r reads
+ * the r-th slice of all nodes, adds it, and updates that slice of the parameters. Otherwise by messages: rank
+ * r gets all nodes' r-th slice, adds them, and the slices of the sum are gathered: a reduce-scatter and an
+ * all-gather, each moving about 1 (P-1)/P of the vector per rank where P divides V; every rank then updates
+ * everything. */
 #ifndef LOCKSTEP_DIST_TREE_SUM_H
 #define LOCKSTEP_DIST_TREE_SUM_H
 
@@ -22,43 +22,50 @@
 
 typedef struct ls_tree_sum ls_tree_sum;
 
-typedef struct ls_tree_sum_sizes {
-    int64_t doubles;       /* of vectors, at most, in all */
-    int64_t summed, total; /* elements of the gradient that are added, and of an arena (graph/parameters.h) */
-    ls_dtype dtype;
-} ls_tree_sum_sizes;
-
-/* Elements of an arena. */
+/* Elements [first, last) of an arena. */
 typedef struct ls_slice {
     int64_t first, last;
 } ls_slice;
 
+typedef struct ls_tree_sum_sizes {
+    int64_t doubles;       /* of vectors, at most, in all */
+    int64_t summed, total; /* elements of the gradient that are added, and of an arena (graph/parameters.h) */
+    ls_dtype dtype;
+    const ls_slice *whole; /* [whole_count] of the summed ones, in order: those that are in a window's sum already
+                              when the rest is added to it. Copied */
+    int whole_count;
+} ls_tree_sum_sizes;
+
 /* Buffers are allocated here. comm, shards, team and window must outlive it. window: NULL, or one with
- * segments that hold the gradients and with at least ls_tree_sum_common() bytes at the beginning of its
- * common region for this sum alone. Local. */
+ * segments that hold the gradients. Local. */
 ls_status ls_tree_sum_create(ls_comm *comm, ls_window *window, const ls_shards *shards, ls_team *team,
                              const ls_tree_sum_sizes *sizes, ls_tree_sum **sum);
 void ls_tree_sum_destroy(ls_tree_sum **sum);
 
 /* Bytes of a window: of its messages, which hold the vectors of doubles (longer ones go by MPI), of a segment
- * with the gradients of any of the ranks, and of what this sum needs in common. */
+ * with the gradients of any of the ranks, and of an arena in the common region. */
 enum { LS_TREE_SUM_MESSAGE = 1 << 18 };
 size_t ls_tree_sum_segment(int shards, int ranks, const ls_tree_sum_sizes *sizes);
-size_t ls_tree_sum_common(const ls_tree_sum_sizes *sizes);
+size_t ls_tree_sum_arena(const ls_tree_sum_sizes *sizes);
 
 /* The reducer that a graph calls at its cuts. */
 ls_reducer ls_tree_sum_reducer(ls_tree_sum *sum);
 
-/* Adds the gradient over all nodes: gradient [nodes][summed], then [total - summed], as in the parameters;
- * with a window it is this rank's segment. The sum comes out at node 0, for the elements of *slice, which are
- * this rank's to update: all, or with a window a part; parts of different ranks do not overlap and cover all.
- * The doubles of `tail` are added in the same messages. Collective. */
-ls_status ls_tree_sum_gradient(ls_tree_sum *sum, void *gradient, const ls_partial *tail, ls_slice *slice);
+/* Adds the step's words, as the reducer adds vectors. What any rank has written into the window before, all see
+ * after it. Collective. */
+ls_status ls_tree_sum_words(ls_tree_sum *sum, const ls_partial *words);
+
+/* Adds the gradient over all nodes, after ls_tree_sum_words(): gradient [nodes][summed], then [total - summed], as
+ * in the parameters; with a window it is this rank's segment. The sum comes out in reduced [total], with a window
+ * in its common region, for the elements of *slice, which are this rank's to update: all, or with a window a
+ * part; parts of different ranks do not overlap and cover all. reduced may be gradient where there is one node
+ * and no window. Collective. */
+ls_status ls_tree_sum_gradient(ls_tree_sum *sum, void *gradient, void *reduced, ls_slice *slice);
 
 /* The lowest of the ranks' numbers, where they do not all have the same: with a window. Collective. */
 ls_status ls_tree_sum_lowest(ls_tree_sum *sum, int64_t own, int64_t *lowest);
 
-/* Puts the slices that the ranks have updated into `arena` [total] of each. Collective. */
-ls_status ls_tree_sum_gather(ls_tree_sum *sum, void *arena);
+/* All ranks have updated their slices: in a window each sees those of the others after it. Collective. */
+ls_status ls_tree_sum_updated(ls_tree_sum *sum);
 
 #endif

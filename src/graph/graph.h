@@ -33,6 +33,7 @@ typedef struct ls_run {
     const uint32_t *sample; /* [rows] indices in the data set */
     uint64_t seed;
     uint32_t epoch, step;
+    const ls_shards *all;   /* of a rank with all shards of the same batch; read only where ranks share memory */
 } ls_run;
 
 /* A tensor of the graph: one per op output and one per parameter that takes part. Values and gradients of the free
@@ -96,6 +97,8 @@ typedef struct ls_op_class {
     /* Does `backward` sum the weight gradient of each shard as well? Then it runs even where no input needs a gradient,
      * and computes x' again rather than have it stored, unless that takes a dropout or a tanh. NULL: no. */
     bool (*joint_gradients)(const ls_op *op);
+    bool factored; /* the weight gradient is a function of all rows of x' and of dy, as `backward` reads them, and of
+                      nothing else of its rank: it can be computed over the shards of all ranks (ls_graph_share()) */
     int64_t (*parts)(const ls_op *op); /* independent parts of the weight gradient, shared out over threads */
     ls_part_piece weight_grad;
     size_t (*scratch)(const ls_op *op, int64_t rows_per_shard); /* bytes each thread needs */
@@ -117,6 +120,7 @@ struct ls_op {
     double *sums, *nodes, *reduced; /* [local shards][sum_length], [nodes][sum_length], [sum_length] */
     int64_t grad_sum_length;
     double *grad_sums, *grad_nodes, *grad_reduced;
+    bool whole; /* the weight gradient is computed over the shards of all ranks, run->all */
     bool accumulate[LS_MAX_INPUTS]; /* += into in[i]->grad: another consumer has written it before */
     ls_fusion fusion;
 };
@@ -159,6 +163,18 @@ void ls_graph_destroy(ls_graph **graph);
 /* Installs another reducer, before the graph is run. */
 void ls_graph_set_reducer(ls_graph *graph, ls_reducer reducer);
 ls_status ls_graph_status(const ls_graph *graph);
+
+/* Memory that all ranks of a run see, aligned to 64 bytes, for the factors of weight gradients. */
+typedef struct ls_sharing {
+    void *memory;
+    size_t bytes; /* at least ls_sharing_bytes() */
+    int rank, ranks;
+} ls_sharing;
+size_t ls_sharing_bytes(const ls_parameters *parameters, ls_dtype dtype, int64_t batch);
+/* Before ls_plan_create(), which then computes the weight gradients of factored ops over the shards of all ranks
+ * (sharing.c), straight into parameters->reduced, and marks their parameters as `whole`. The ranks must share that
+ * arena too, and every rank must plan the same graph. */
+void ls_graph_share(ls_graph *graph, const ls_sharing *sharing);
 
 ls_purpose ls_graph_purpose(const ls_graph *graph);
 const ls_backend *ls_graph_backend(const ls_graph *graph);
@@ -208,6 +224,10 @@ ls_tensor *ls_tensor_base(ls_tensor *tensor);
 /* "784", "28x28x1", or "scalar" for no dimensions, for messages. */
 const char *ls_shape_text(int dims, const int64_t *shape, char *text, size_t size);
 
+/* Bytes by which this rank's rows of a factor, like that tensor, lie behind the first row of the batch, where the op's
+ * weight gradient is over the shards of all ranks; otherwise 0: its own rows are all. */
+size_t ls_op_bytes_before(const ls_op *op, const ls_run *run, const ls_tensor *tensor);
+
 /* The kernel arguments that an op's fusion, its inputs and the run amount to. */
 ls_prologue ls_op_prologue(const ls_op *op, const ls_run *run);
 ls_epilogue ls_op_epilogue(const ls_op *op);
@@ -224,6 +244,9 @@ struct ls_team;
 /* Replays the plan on the team's threads (as many as it was created for). Collective through the reducer; nothing is
  * allocated. The vectors of ops without a cut (the loss) and parameter gradients are left as sums over nodes. */
 ls_status ls_plan_run(ls_plan *plan, const ls_run *run, struct ls_team *team);
+/* After a replay, and once every rank is known to have ended its own: this rank's part of the weight gradients over the
+ * shards of all ranks. They are there when every rank has returned; the next replay must not begin before. Local. */
+void ls_plan_run_whole(ls_plan *plan, const ls_run *run, struct ls_team *team);
 
 /* Watches every replay from now on; NULL: nobody does. The observer must outlive them. */
 void ls_plan_observe(ls_plan *plan, const ls_observer *observer);

@@ -14,6 +14,7 @@ struct ls_graph {
     const ls_shards *shards; /* of the largest batch */
     const ls_run *run;       /* of an eager graph */
     ls_reducer reducer;
+    ls_sharing sharing; /* ranks == 0: none */
     ls_status status;
     ls_op **ops;
     int op_count, op_capacity;

@@ -72,40 +72,45 @@ void ls_parameters_lay_out(ls_parameters *parameters) {
     parameters->total = at;
 }
 
-static ls_status allocate_values(ls_parameters *parameters, const ls_backend *backend, int nodes) {
+ls_status ls_parameters_allocate(ls_parameters *parameters, const ls_backend *backend, int moments, int nodes) {
     ls_parameters_lay_out(parameters);
     parameters->backend = backend;
     parameters->nodes = nodes;
-    return backend->allocate(&parameters->value, (size_t)parameters->total * ls_dtype_size(backend->dtype),
-                             "the parameters");
-}
-
-ls_status ls_parameters_allocate(ls_parameters *parameters, const ls_backend *backend, int moments, int nodes) {
-    LS_TRY(allocate_values(parameters, backend, nodes));
     size_t size = (size_t)parameters->total * ls_dtype_size(backend->dtype);
     size_t gradient = (size_t)(parameters->summed * nodes + parameters->total - parameters->summed);
+    LS_TRY(backend->allocate(&parameters->value, size, "the parameters"));
     if (moments > 0) LS_TRY(backend->allocate(&parameters->moment1, size, "the optimizer's first moments"));
     if (moments > 1) LS_TRY(backend->allocate(&parameters->moment2, size, "the optimizer's second moments"));
-    return backend->allocate(&parameters->gradient, gradient * ls_dtype_size(backend->dtype), "the gradients");
-}
-
-ls_status ls_parameters_allocate_with(ls_parameters *parameters, const ls_backend *backend, const ls_lent_arenas *lent,
-                                      int nodes) {
-    LS_TRY(allocate_values(parameters, backend, nodes));
-    parameters->lent = true;
-    parameters->keeps_moments = lent->keep_moments;
-    parameters->gradient = lent->gradient;
-    parameters->moment1 = lent->moment1;
-    parameters->moment2 = lent->moment2;
+    LS_TRY(backend->allocate(&parameters->gradient, gradient * ls_dtype_size(backend->dtype), "the gradients"));
+    if (nodes > 1) return backend->allocate(&parameters->reduced, size, "the sum of the gradients");
+    parameters->reduced = parameters->gradient;
     return LS_OK;
 }
 
+void ls_parameters_borrow(ls_parameters *parameters, const ls_backend *backend, const ls_lent_arenas *lent, int nodes) {
+    ls_parameters_lay_out(parameters);
+    parameters->backend = backend;
+    parameters->nodes = nodes;
+    parameters->lent = true;
+    parameters->keeps = lent->keep;
+    parameters->gradient = lent->gradient;
+    parameters->value = lent->value;
+    parameters->reduced = lent->reduced;
+    parameters->moment1 = lent->moment1;
+    parameters->moment2 = lent->moment2;
+}
+
+static void release_arenas(const ls_parameters *p) {
+    if (!p->backend || p->lent) return;
+    if (p->reduced != p->gradient) p->backend->release(p->reduced);
+    p->backend->release(p->gradient);
+    p->backend->release(p->moment2);
+    p->backend->release(p->moment1);
+    p->backend->release(p->value);
+}
+
 void ls_parameters_destroy(ls_parameters *parameters) {
-    if (parameters->backend) {
-        void *arenas[] = {parameters->value, parameters->moment1, parameters->moment2, parameters->gradient};
-        size_t own = parameters->lent ? 1 : sizeof arenas / sizeof *arenas;
-        for (size_t i = 0; i < own; i++) parameters->backend->release(arenas[i]);
-    }
+    release_arenas(parameters);
     for (int i = 0; i < parameters->statistics_count; i++) free(parameters->statistics[i].values);
     free(parameters->statistics);
     free(parameters->list);
@@ -171,6 +176,7 @@ void ls_parameter_import(const ls_parameters *parameters, const ls_parameter *pa
 }
 
 ls_status ls_parameter_set(ls_parameters *parameters, const ls_parameter *parameter, const double *values) {
+    if (parameters->keeps) return LS_OK;
     if (parameters->backend->dtype == LS_FP64) {
         ls_parameter_import(parameters, parameter, parameters->value, values);
         return LS_OK;

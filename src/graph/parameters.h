@@ -28,6 +28,7 @@ typedef struct ls_parameter {
     int64_t offset, count; /* elements in the arenas */
     bool summed; /* the gradient is a sum over nodes, added over ranks at the end of the step; otherwise it comes out of
                     sums that already are global (scale and shift of a BatchNorm) */
+    bool whole;  /* the plan computes it over all shards of all ranks at once, into `reduced` (ls_graph_share()) */
 } ls_parameter;
 
 /* Running statistics of one BatchNorm, in double (layers/batchnorm/statistics.h says what the accumulators hold). */
@@ -50,16 +51,19 @@ typedef struct ls_parameters {
     int64_t total;    /* arena elements, padding included */
     void *value;      /* [total] */
     void *moment1, *moment2; /* [total], if the optimizer has them, else NULL */
-    void *gradient;   /* [nodes][summed], then [total - summed]; after the step's sum node 0 holds the sum */
+    void *gradient;   /* [nodes][summed], then [total - summed]: what backward passes write */
+    void *reduced;    /* [total] the sum over all nodes of all ranks, which the optimizer reads; where one node is all
+                         that there is, that is `gradient` itself */
     int nodes;
-    bool lent;          /* gradient and moments are not this rank's own memory .. */
-    bool keeps_moments; /* .. and another rank sets these moments when a state is imported */
+    bool lent;  /* no arena is this rank's own memory; ranks share all but `gradient` .. */
+    bool keeps; /* .. and another of them sets values and moments when they are initialised or imported */
 } ls_parameters;
 
-/* Memory for arenas that ranks of a node share (dist/window.h), zeroed and aligned to 64. */
+/* Memory for arenas in a window of the ranks of a node (dist/window.h), zeroed and aligned to 64. */
 typedef struct ls_lent_arenas {
-    void *gradient, *moment1, *moment2; /* moments NULL where the optimizer has none */
-    bool keep_moments;                  /* of the ranks that share the moments, one sets them: not this one */
+    void *gradient;                            /* this rank's */
+    void *value, *reduced, *moment1, *moment2; /* shared; moments NULL where the optimizer has none */
+    bool keep;                                 /* of the ranks that share them, one sets them: not this one */
 } ls_lent_arenas;
 
 /* Declares a parameter; later calls may move the list, so keep its index (*index), not its address. */
@@ -73,9 +77,8 @@ void ls_parameters_lay_out(ls_parameters *parameters);
 
 /* Lays out and allocates the arenas, zeroed, after all parameters are declared; `moments`: 0, 1 or 2. */
 ls_status ls_parameters_allocate(ls_parameters *parameters, const ls_backend *backend, int moments, int nodes);
-/* The same with arenas for gradient and moments that must outlive the parameters. */
-ls_status ls_parameters_allocate_with(ls_parameters *parameters, const ls_backend *backend, const ls_lent_arenas *lent,
-                                      int nodes);
+/* The same with arenas that must outlive the parameters. Local. */
+void ls_parameters_borrow(ls_parameters *parameters, const ls_backend *backend, const ls_lent_arenas *lent, int nodes);
 /* Frees everything and zeroes the struct; safe twice. */
 void ls_parameters_destroy(ls_parameters *parameters);
 
@@ -95,7 +98,7 @@ void *ls_parameter_gradient(const ls_parameters *parameters, const ls_parameter 
 void ls_parameter_export(const ls_parameters *parameters, const ls_parameter *parameter, const void *arena, void *out);
 void ls_parameter_import(const ls_parameters *parameters, const ls_parameter *parameter, void *arena, const void *in);
 
-/* Sets a parameter from doubles in PyTorch's layout, rounded once. */
+/* Sets a parameter from doubles in PyTorch's layout, rounded once; where another rank does (keeps), nothing. */
 ls_status ls_parameter_set(ls_parameters *parameters, const ls_parameter *parameter, const double *values);
 
 #endif

@@ -92,7 +92,9 @@ static void open_stage(ls_plan *plan) {
 }
 
 static void emit(ls_plan *plan, ls_op *op, ls_piece_kind kind) {
-    if (kind == LS_PIECE_WEIGHT_GRAD) {
+    if (kind == LS_PIECE_WEIGHT_GRAD && ls_plan_takes_whole(plan, op)) {
+        plan->whole_pieces[plan->whole_count++] = (ls_piece){op, kind, 0};
+    } else if (kind == LS_PIECE_WEIGHT_GRAD) {
         plan->part_pieces[plan->part_count++] = (ls_piece){op, kind, 0};
         current_stage(plan)->part_count++;
     } else {
@@ -327,6 +329,7 @@ ls_status ls_plan_create(ls_graph *graph, bool fuse, int threads, ls_plan **out)
     LS_TRY_GOTO(status, failed, ls_calloc(&plan->ops, n, sizeof *plan->ops, "a plan"));
     LS_TRY_GOTO(status, failed, ls_calloc(&plan->shard_pieces, 4 * n, sizeof *plan->shard_pieces, "a plan"));
     LS_TRY_GOTO(status, failed, ls_calloc(&plan->part_pieces, n, sizeof *plan->part_pieces, "a plan"));
+    LS_TRY_GOTO(status, failed, ls_calloc(&plan->whole_pieces, n, sizeof *plan->whole_pieces, "a plan"));
     LS_TRY_GOTO(status, failed, ls_calloc(&plan->cuts, 2 * n, sizeof *plan->cuts, "a plan"));
     LS_TRY_GOTO(status, failed, ls_calloc(&plan->stages, 2 * n + 1, sizeof *plan->stages, "a plan"));
     decide_fusion(plan, fuse);
@@ -349,6 +352,7 @@ void ls_plan_destroy(ls_plan **out) {
     free(plan->buffers);
     free(plan->stages);
     free(plan->cuts);
+    free(plan->whole_pieces);
     free(plan->part_pieces);
     free(plan->shard_pieces);
     free(plan->ops);
@@ -382,4 +386,6 @@ void ls_plan_print(const ls_plan *plan) {
                    cut->grad ? " (gradient)" : "");
         }
     }
+    if (plan->whole_count > 0) printf("over the shards of all ranks\n");
+    for (int i = 0; i < plan->whole_count; i++) print_piece(&plan->whole_pieces[i]);
 }

@@ -35,6 +35,7 @@ typedef struct ls_stage {
 typedef struct ls_buffer {
     void **slot;
     size_t size, offset;
+    size_t row; /* > 0: it lies in memory that ranks share, at the place of its rows in the batch; bytes of one */
     int birth, death;
 } ls_buffer;
 
@@ -54,19 +55,34 @@ struct ls_plan {
     const ls_observer *observer; /* NULL: nobody */
     ls_op_plan *ops;
     ls_piece *shard_pieces, *part_pieces;
+    ls_piece *whole_pieces; /* weight gradients over the shards of all ranks, after the last stage */
     ls_cut *cuts;
     ls_stage *stages;
-    int shard_count, part_count, cut_count, stage_count;
+    int shard_count, part_count, whole_count, cut_count, stage_count;
     ls_buffer *buffers;
     int buffer_count;
     void *memory;
     size_t memory_size, unshared_size;
     size_t touched_size; /* of the piece that is looked at */
+    size_t shared_size; /* of what lies in shared memory */
+    int64_t shared_row; /* of the batch, with which this rank's rows of it begin */
     void *scratch; /* [threads][scratch_size] */
     size_t scratch_size;
 };
 
 /* Gives every buffer that the pieces touch an address. */
 ls_status ls_plan_allocate(ls_plan *plan);
+/* Views are where the tensors are that they are views of. */
+void ls_plan_set_views(ls_plan *plan);
+/* Is x' of the op's fused load kept for its backward pass? */
+bool ls_op_stores_input(const ls_op *op);
+
+/* Is the op's weight gradient computed over the shards of all ranks? Then it is marked as `whole`, with its parameters,
+ * whose gradients are then in the arena of sums (sharing.c). */
+bool ls_plan_takes_whole(ls_plan *plan, ls_op *op);
+/* Finds places in the shared memory for the factors of these gradients. */
+ls_status ls_plan_share_factors(ls_plan *plan);
+/* This rank's rows begin with that row of the batch. */
+void ls_plan_move_shared(ls_plan *plan, int64_t row);
 
 #endif

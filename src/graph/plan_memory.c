@@ -44,8 +44,12 @@ static bool recomputed(const ls_op *op) {
 
 /* x' of a fused load is kept for the weight gradient and the masks; without a backward pass nothing is. That of an
  * activation is its output. */
+bool ls_op_stores_input(const ls_op *op) {
+    return op->class->loads_prologue && has_prologue(op) && !recomputed(op) && ls_purpose_goes_back(op->graph->purpose);
+}
+
 static void touch_stored(ls_plan *plan, int stage, ls_op *op) {
-    if (op->class->loads_prologue && has_prologue(op) && !recomputed(op) && ls_purpose_goes_back(plan->graph->purpose))
+    if (ls_op_stores_input(op))
         touch(plan, stage, &op->fusion.stored, ls_tensor_bytes(op->in[0]));
 }
 
@@ -83,12 +87,26 @@ static void touch_piece(ls_plan *plan, int stage, ls_piece *piece) {
     piece->bytes = plan->touched_size;
 }
 
+/* The factors of a gradient over all shards, which lie in shared memory and are touched by their op's other pieces. */
+static void touch_whole(ls_plan *plan, ls_piece *piece) {
+    ls_op *op = piece->op;
+    const int last = plan->stage_count - 1;
+    plan->touched_size = 0;
+    if (ls_op_stores_input(op))
+        touch_stored(plan, last, op);
+    else
+        touch_value(plan, last, op->fusion.source);
+    touch_grad(plan, last, op->fusion.grad_norm ? op->fusion.grad_norm->out : op->out);
+    piece->bytes = plan->touched_size;
+}
+
 static void touch_all(ls_plan *plan) {
     for (int s = 0; s < plan->stage_count; s++) {
         const ls_stage *stage = &plan->stages[s];
         for (int i = 0; i < stage->shard_count; i++) touch_piece(plan, s, &plan->shard_pieces[stage->shard_first + i]);
         for (int i = 0; i < stage->part_count; i++) touch_piece(plan, s, &plan->part_pieces[stage->part_first + i]);
     }
+    for (int i = 0; i < plan->whole_count; i++) touch_whole(plan, &plan->whole_pieces[i]);
 }
 
 /* What is read after a replay lives to its end: the loss, what it was made of, and of an attack the input's gradient. */
@@ -130,9 +148,11 @@ static size_t lowest_offset(const ls_buffer *b, ls_buffer *const *placed, int co
 static ls_status place_buffers(ls_plan *plan) {
     ls_buffer **order;
     LS_TRY(ls_calloc(&order, (size_t)plan->buffer_count, sizeof *order, "a plan"));
-    for (int i = 0; i < plan->buffer_count; i++) order[i] = &plan->buffers[i];
-    if (order) qsort(order, (size_t)plan->buffer_count, sizeof *order, by_size);
-    for (int i = 0; i < plan->buffer_count; i++) {
+    int count = 0;
+    for (int i = 0; i < plan->buffer_count; i++)
+        if (plan->buffers[i].row == 0) order[count++] = &plan->buffers[i];
+    if (order) qsort(order, (size_t)count, sizeof *order, by_size);
+    for (int i = 0; i < count; i++) {
         ls_buffer *b = order[i];
         b->offset = lowest_offset(b, order, i);
         if (b->offset + b->size > plan->memory_size) plan->memory_size = b->offset + b->size;
@@ -153,22 +173,29 @@ static ls_status allocate_scratch(ls_plan *plan) {
     return ls_aligned_alloc(&plan->scratch, plan->scratch_size * (size_t)plan->threads, "scratch memory");
 }
 
+void ls_plan_set_views(ls_plan *plan) {
+    for (int i = 0; i < plan->graph->op_count; i++) {
+        ls_tensor *view = plan->graph->ops[i]->out;
+        if (!plan->graph->ops[i]->class->view) continue;
+        view->value = ls_tensor_base(view)->value;
+        view->grad = ls_tensor_base(view)->grad;
+    }
+}
+
 ls_status ls_plan_allocate(ls_plan *plan) {
     ls_graph *graph = plan->graph;
     /* an op has at most a value, a gradient and a stored input */
     LS_TRY(ls_calloc(&plan->buffers, 3 * (size_t)graph->op_count, sizeof *plan->buffers, "a plan"));
     touch_all(plan);
     touch_results(plan);
+    LS_TRY(ls_plan_share_factors(plan));
     LS_TRY(place_buffers(plan));
     LS_TRY(graph->backend->allocate(&plan->memory, plan->memory_size, "activations and their gradients"));
     for (int i = 0; i < plan->buffer_count; i++)
-        *plan->buffers[i].slot = (char *)plan->memory + plan->buffers[i].offset;
-    for (int i = 0; i < graph->op_count; i++) {
-        ls_tensor *view = graph->ops[i]->out;
-        if (!graph->ops[i]->class->view) continue;
-        view->value = ls_tensor_base(view)->value;
-        view->grad = ls_tensor_base(view)->grad;
-    }
+        if (plan->buffers[i].row == 0) *plan->buffers[i].slot = (char *)plan->memory + plan->buffers[i].offset;
+    plan->shared_row = -1;
+    ls_plan_move_shared(plan, graph->shards->offset);
+    ls_plan_set_views(plan);
     return allocate_scratch(plan);
 }
 

@@ -9,6 +9,7 @@ typedef struct replay {
     ls_plan *plan;
     const ls_stage *stage;
     const ls_run *run;
+    const ls_piece *piece; /* a weight gradient by itself */
 } replay;
 
 static ls_shard_piece shard_function(const ls_piece *piece) {
@@ -39,18 +40,33 @@ static void run_stage(void *argument, int member) {
     }
 }
 
-static void run_parts(void *argument, int member) {
-    const replay *r = argument;
+/* One member's share of `count` weight gradients: of those over all shards, shared out over the threads of all ranks. */
+static void run_weight_grads(const replay *r, int member, const ls_piece *pieces, int count) {
     const ls_plan *plan = r->plan;
+    const ls_sharing *sharing = &plan->graph->sharing;
     int64_t first, last;
     void *scratch = plan->scratch ? (char *)plan->scratch + (size_t)member * plan->scratch_size : NULL;
-    for (int i = 0; i < r->stage->part_count; i++) {
-        ls_op *op = plan->part_pieces[r->stage->part_first + i].op;
-        ls_team_split(op->class->parts(op), member, plan->threads, &first, &last);
+    for (int i = 0; i < count; i++) {
+        ls_op *op = pieces[i].op;
+        if (op->whole)
+            ls_team_split(op->class->parts(op), sharing->rank * plan->threads + member, sharing->ranks * plan->threads,
+                          &first, &last);
+        else
+            ls_team_split(op->class->parts(op), member, plan->threads, &first, &last);
         ls_observe(plan->observer, member, LS_WORK_WEIGHT_GRAD, op, true);
         op->class->weight_grad(op, r->run, first, last, scratch);
         ls_observe(plan->observer, member, LS_WORK_WEIGHT_GRAD, op, false);
     }
+}
+
+static void run_parts(void *argument, int member) {
+    const replay *r = argument;
+    run_weight_grads(r, member, &r->plan->part_pieces[r->stage->part_first], r->stage->part_count);
+}
+
+static void run_whole(void *argument, int member) {
+    const replay *r = argument;
+    run_weight_grads(r, member, r->plan->whole_pieces, r->plan->whole_count);
 }
 
 /* One sum over all shards for all the cuts of the stage, in one message. */
@@ -88,9 +104,10 @@ static bool takes_part(const void *plan, const ls_op *op) { return ((const ls_pl
 
 ls_status ls_plan_run(ls_plan *plan, const ls_run *run, struct ls_team *team) {
     const ls_graph *graph = plan->graph;
+    ls_plan_move_shared(plan, run->shards->offset);
     for (int s = 0; s < plan->stage_count; s++) {
         const ls_stage *stage = &plan->stages[s];
-        replay r = {plan, stage, run};
+        replay r = {.plan = plan, .stage = stage, .run = run};
         if (stage->shard_count > 0) ls_team_run(team, run_stage, &r);
         if (stage->part_count > 0) ls_team_run(team, run_parts, &r);
         LS_TRY(run_cuts(plan, stage, run));
@@ -103,10 +120,17 @@ ls_status ls_plan_run(ls_plan *plan, const ls_run *run, struct ls_team *team) {
     return LS_OK;
 }
 
-int ls_plan_piece_count(const ls_plan *plan) { return plan->shard_count + plan->part_count; }
+void ls_plan_run_whole(ls_plan *plan, const ls_run *run, struct ls_team *team) {
+    replay r = {.plan = plan, .run = run};
+    if (plan->whole_count > 0) ls_team_run(team, run_whole, &r);
+}
+
+int ls_plan_piece_count(const ls_plan *plan) { return plan->shard_count + plan->part_count + plan->whole_count; }
 
 static const ls_piece *piece_at(const ls_plan *plan, int i) {
-    return i < plan->shard_count ? &plan->shard_pieces[i] : &plan->part_pieces[i - plan->shard_count];
+    const int part = i - plan->shard_count;
+    if (part < 0) return &plan->shard_pieces[i];
+    return part < plan->part_count ? &plan->part_pieces[part] : &plan->whole_pieces[part - plan->part_count];
 }
 
 ls_piece_info ls_plan_piece(const ls_plan *plan, int i) {
@@ -114,10 +138,14 @@ ls_piece_info ls_plan_piece(const ls_plan *plan, int i) {
     return (ls_piece_info){piece->op, (ls_work)piece->kind, piece->bytes};
 }
 
+static void run_weight_grad(void *argument, int member) {
+    const replay *r = argument;
+    run_weight_grads(r, member, r->piece, 1);
+}
+
 void ls_plan_run_piece(ls_plan *plan, int i, const ls_run *run, struct ls_team *team) {
-    const bool over_parts = i >= plan->shard_count;
-    const ls_stage stage = over_parts ? (ls_stage){.part_first = i - plan->shard_count, .part_count = 1}
-                                      : (ls_stage){.shard_first = i, .shard_count = 1};
-    replay r = {plan, &stage, run};
-    ls_team_run(team, over_parts ? run_parts : run_stage, &r);
+    const bool over_shards = i < plan->shard_count;
+    const ls_stage stage = {.shard_first = i, .shard_count = 1};
+    replay r = {.plan = plan, .stage = &stage, .run = run, .piece = piece_at(plan, i)};
+    ls_team_run(team, over_shards ? run_stage : run_weight_grad, &r);
 }

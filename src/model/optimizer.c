@@ -23,17 +23,10 @@ ls_update ls_optimizer_step(const ls_optimizer *optimizer, double lr, uint64_t s
     return update;
 }
 
-/* Elements [first, last), all in one of the two regions of the gradient arena. */
-static void apply_region(const ls_update *update, ls_parameters *p, int64_t first, int64_t last, int64_t shift) {
+void ls_optimizer_apply(const ls_update *update, ls_parameters *p, int64_t first, int64_t last) {
     if (first >= last) return;
     LS_KERNELS_OF(p->backend, ls_update_ref)
-        ->apply(update, last - first, ls_arena_at(p, p->value, first), ls_arena_at(p, p->gradient, first + shift),
+        ->apply(update, last - first, ls_arena_at(p, p->value, first), ls_arena_at(p, p->reduced, first),
                 p->moment1 ? ls_arena_at(p, p->moment1, first) : NULL,
                 p->moment2 ? ls_arena_at(p, p->moment2, first) : NULL);
-}
-
-void ls_optimizer_apply(const ls_update *update, ls_parameters *parameters, int64_t first, int64_t last) {
-    int64_t summed = parameters->summed;
-    apply_region(update, parameters, first, last < summed ? last : summed, 0);
-    apply_region(update, parameters, first > summed ? first : summed, last, (parameters->nodes - 1) * summed);
 }

@@ -109,17 +109,17 @@ void ls_state_export(const ls_parameters *p, ls_state *state) {
 }
 
 /* Returns the record after the last. */
-static const ls_record *import_arena(ls_parameters *p, void *arena, bool keep, const ls_record *record) {
+static const ls_record *import_arena(ls_parameters *p, void *arena, const ls_record *record) {
     if (!arena) return record;
-    for (int i = 0; !keep && i < p->count; i++) ls_parameter_import(p, &p->list[i], arena, record[i].data);
+    for (int i = 0; !p->keeps && i < p->count; i++) ls_parameter_import(p, &p->list[i], arena, record[i].data);
     return record + p->count;
 }
 
 void ls_state_import(ls_parameters *p, const ls_state *state) {
-    const ls_record *record = import_arena(p, p->value, false, state->records);
+    const ls_record *record = import_arena(p, p->value, state->records);
     record += RECORDS_PER_STATISTICS * p->statistics_count;
-    record = import_arena(p, p->moment1, p->keeps_moments, record);
-    record = import_arena(p, p->moment2, p->keeps_moments, record);
+    record = import_arena(p, p->moment1, record);
+    record = import_arena(p, p->moment2, record);
     for (int i = 0; i < p->statistics_count; i++, record++)
         memcpy(p->statistics[i].values, record->data, ls_record_bytes(record));
 }
@@ -140,7 +140,7 @@ uint64_t ls_replica_hash(const ls_parameters *p, uint64_t step) {
     const void *arenas[] = {p->value, p->moment1, p->moment2};
     uint64_t hash = step;
     for (size_t i = 0; i < sizeof arenas / sizeof *arenas; i++)
-        if (arenas[i]) hash = XXH3_64bits_withSeed(arenas[i], size, hash);
+        if (arenas[i] && !p->lent) hash = XXH3_64bits_withSeed(arenas[i], size, hash);
     for (int i = 0; i < p->statistics_count; i++) {
         const ls_statistics *s = &p->statistics[i];
         hash = XXH3_64bits_withSeed(s->values, (size_t)(1 + 3 * s->channels) * sizeof *s->values, hash);

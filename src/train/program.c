@@ -27,6 +27,8 @@ ls_status ls_program_create(ls_trainer *t, ls_purpose purpose, int64_t batch,
                            &reducer, &program->graph));
     LS_TRY(ls_calloc(&program->sample, (size_t)ls_graph_rows(program->graph), sizeof *program->sample,
                      "the samples of a batch"));
+    if (purpose == LS_TRAINING) ls_graph_share(program->graph, &t->sharing);
+    LS_TRY(ls_shards_create(&program->all, (int)o->shards, 0, 1, batch));
     ls_tensor *x = put_input(t, program->graph, perturbation);
     x = ls_network_apply(t->network, program->graph, x);
     x = ls_softmax_cross_entropy(program->graph, x, o->loss_clip, o->clip_gradient == LS_CLIP_DAMPED);

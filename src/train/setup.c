@@ -35,13 +35,29 @@ static int64_t most_doubles(const ls_graph *graph) {
     return most;
 }
 
+/* Where the plan computes gradients over all shards, there is nothing to add. */
+static ls_status create_sum(ls_trainer *t) {
+    const ls_parameters *p = &t->network->parameters;
+    ls_slice *whole;
+    LS_TRY(ls_calloc(&whole, (size_t)p->count, sizeof *whole, "the tree sum"));
+    for (int i = 0; i < p->count; i++)
+        if (p->list[i].whole)
+            whole[t->sizes.whole_count++] = (ls_slice){p->list[i].offset, p->list[i].offset + p->list[i].count};
+    t->sizes.whole = whole;
+    ls_status status = ls_tree_sum_create(t->comm, t->window, &t->training.shards, t->team, &t->sizes, &t->sum);
+    t->sizes.whole = NULL;
+    t->sizes.whole_count = 0;
+    free(whole);
+    return status;
+}
+
 static ls_status create_programs(ls_trainer *t) {
     ls_program *programs[] = {&t->training, &t->evaluating, &t->collecting};
     LS_TRY(ls_program_create(t, LS_TRAINING, t->options.batch, NULL, &t->training));
     LS_TRY(ls_program_create(t, LS_EVALUATING, t->options.eval_batch, NULL, &t->evaluating));
     if (collects(t->network)) LS_TRY(ls_program_create(t, LS_COLLECTING, t->options.batch, NULL, &t->collecting));
     t->sizes.doubles = most_doubles(t->training.graph);
-    LS_TRY(ls_tree_sum_create(t->comm, t->window, &t->training.shards, t->team, &t->sizes, &t->sum));
+    LS_TRY(create_sum(t));
     for (int i = 0; i < 3; i++)
         if (programs[i]->graph) ls_graph_set_reducer(programs[i]->graph, ls_tree_sum_reducer(t->sum));
     return LS_OK;
@@ -80,27 +96,36 @@ static ls_status create_network(ls_trainer *t) {
     return LS_OK;
 }
 
-/* On one node gradients and moments lie in memory that all ranks share: in each rank's segment its gradients, in the
- * common region what the sum needs, then the moments. Collective. */
+/* On one node all arenas lie in memory that the ranks share: in each rank's segment its gradients; in the common region
+ * values, the sum of the gradients and moments, and behind them what weight gradients over all shards are made of.
+ * Collective. */
 static ls_status create_window(ls_trainer *t) {
-    size_t arena = ls_tree_sum_common(&t->sizes);
+    const ls_options *o = &t->options;
+    size_t arenas = (size_t)(2 + ls_optimizer_moments(o->optimizer)) * ls_tree_sum_arena(&t->sizes);
     ls_window_sizes sizes = {.message = LS_TREE_SUM_MESSAGE,
-                             .segment = ls_tree_sum_segment((int)t->options.shards, t->comm->size, &t->sizes),
-                             .common = (size_t)(1 + ls_optimizer_moments(t->options.optimizer)) * arena};
-    return t->options.window ? ls_window_create(t->comm, &sizes, &t->window) : LS_OK;
+                             .segment = ls_tree_sum_segment((int)o->shards, t->comm->size, &t->sizes),
+                             .common = arenas + ls_sharing_bytes(&t->network->parameters, t->sizes.dtype, o->batch)};
+    return o->window ? ls_window_create(t->comm, &sizes, &t->window) : LS_OK;
 }
 
 static ls_status allocate_parameters(ls_trainer *t, int nodes) {
     ls_parameters *p = &t->network->parameters;
     int moments = ls_optimizer_moments(t->options.optimizer);
     if (!t->window) return ls_parameters_allocate(p, t->backend, moments, nodes);
-    size_t arena = ls_tree_sum_common(&t->sizes);
-    char *moment1 = (char *)ls_window_common(t->window) + arena;
+    size_t arena = ls_tree_sum_arena(&t->sizes);
+    char *common = ls_window_common(t->window);
     ls_lent_arenas lent = {.gradient = ls_window_segment(t->window, t->comm->rank),
-                           .moment1 = moments > 0 ? moment1 : NULL,
-                           .moment2 = moments > 1 ? moment1 + arena : NULL,
-                           .keep_moments = t->comm->rank != 0};
-    return ls_parameters_allocate_with(p, t->backend, &lent, nodes);
+                           .value = common,
+                           .reduced = common + arena,
+                           .moment1 = moments > 0 ? common + 2 * arena : NULL,
+                           .moment2 = moments > 1 ? common + 3 * arena : NULL,
+                           .keep = t->comm->rank != 0};
+    t->sharing = (ls_sharing){.memory = common + (size_t)(2 + moments) * arena,
+                              .bytes = ls_sharing_bytes(p, t->sizes.dtype, t->options.batch),
+                              .rank = t->comm->rank,
+                              .ranks = t->comm->size};
+    ls_parameters_borrow(p, t->backend, &lent, nodes);
+    return LS_OK;
 }
 
 static ls_status create_model(ls_trainer *t) {

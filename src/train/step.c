@@ -53,8 +53,10 @@ static ls_run select_batch(ls_trainer *t) {
     int64_t begin = t->batch_in_epoch * t->options.batch;
     int64_t left = ls_trainer_epoch_samples(t) - begin, count = left < t->options.batch ? left : t->options.batch;
     ls_shards_set_batch(&p->shards, count);
+    ls_shards_set_batch(&p->all, count);
     memcpy(p->sample, t->order + begin + p->shards.offset, (size_t)ls_shards_rows(&p->shards) * sizeof *p->sample);
     return (ls_run){.shards = &p->shards,
+                    .all = &p->all,
                     .data = &t->data.train,
                     .sample = p->sample,
                     .seed = (uint64_t)t->options.seed,
@@ -62,14 +64,20 @@ static ls_run select_batch(ls_trainer *t) {
                     .step = (uint32_t)t->step};
 }
 
-/* Adds the gradient over all nodes of all ranks, of which this rank is to update *slice. Loss, correct answers, and what
- * one rank knows and all must act on, ride along. */
-static ls_status sum_gradient(ls_trainer *t, ls_slice *slice) {
+/* Loss and correct answers of all ranks, and what one rank knows and all must act on. */
+static ls_status sum_words(ls_trainer *t) {
     double sums[LS_STEP_WORDS];
     ls_partial words = ls_trainer_words(t, &t->training, sums);
-    t->comm->phase = "adding gradients";
-    LS_TRY(ls_tree_sum_gradient(t->sum, t->network->parameters.gradient, &words, slice));
+    t->comm->phase = "adding the loss";
+    LS_TRY(ls_tree_sum_words(t->sum, &words));
     return ls_trainer_take_words(t, &t->training, sums, &t->batch_score);
+}
+
+/* Adds the gradient over all nodes of all ranks, of which this rank is to update *slice. */
+static ls_status sum_gradient(ls_trainer *t, ls_slice *slice) {
+    const ls_parameters *p = &t->network->parameters;
+    t->comm->phase = "adding gradients";
+    return ls_tree_sum_gradient(t->sum, p->gradient, p->reduced, slice);
 }
 
 typedef struct update_job {
@@ -81,7 +89,7 @@ typedef struct update_job {
 
 /* An fp number is not finite when its exponent is all ones; on integers, so that the loop vectorises. */
 static bool all_finite(const ls_parameters *p, int64_t first, int64_t last) {
-    const char *gradient = p->gradient;
+    const char *gradient = p->reduced;
     if (p->backend->dtype == LS_FP64) {
         uint64_t bad = 0;
         for (int64_t i = first; i < last; i++) {
@@ -100,13 +108,6 @@ static bool all_finite(const ls_parameters *p, int64_t first, int64_t last) {
     return !(bad >> 31);
 }
 
-/* Is the gradient of arena elements [first, last) finite? Those that are not summed over nodes lie behind all nodes. */
-static bool slice_finite(const ls_parameters *p, int64_t first, int64_t last) {
-    int64_t summed = p->summed, shift = (p->nodes - 1) * summed;
-    return all_finite(p, first, last < summed ? last : summed) &&
-           all_finite(p, (first > summed ? first : summed) + shift, last + shift);
-}
-
 /* One thread's share of the slice. */
 static ls_slice share_of(const update_job *job, int member) {
     ls_slice s;
@@ -117,7 +118,7 @@ static ls_slice share_of(const update_job *job, int member) {
 static void check_part(void *argument, int member) {
     update_job *job = argument;
     ls_slice s = share_of(job, member);
-    if (!slice_finite(&job->trainer->network->parameters, s.first, s.last)) atomic_store(&job->not_finite, true);
+    if (!all_finite(&job->trainer->network->parameters, s.first, s.last)) atomic_store(&job->not_finite, true);
 }
 
 static void update_part(void *argument, int member) {
@@ -130,7 +131,7 @@ static void update_part(void *argument, int member) {
 static int64_t first_not_finite(const ls_parameters *p, ls_slice slice) {
     for (int i = 0; i < p->count; i++) {
         int64_t first = p->list[i].offset, last = first + p->list[i].count;
-        if (!slice_finite(p, first > slice.first ? first : slice.first, last < slice.last ? last : slice.last)) return i;
+        if (!all_finite(p, first > slice.first ? first : slice.first, last < slice.last ? last : slice.last)) return i;
     }
     return p->count;
 }
@@ -151,7 +152,7 @@ static ls_status check_gradient(ls_trainer *t, update_job *job) {
                                                (long long)t->step + 1, p->list[first].name, t->batch_rate));
 }
 
-/* Each rank updates its slice of the parameters, and has those of the others from them. */
+/* Each rank updates its slice of the parameters, which is all of them where ranks share no memory. */
 static ls_status update(ls_trainer *t, ls_slice slice) {
     update_job job = {.trainer = t, .slice = slice};
     t->batch_rate = ls_trainer_learning_rate(t, t->step, t->epoch);
@@ -166,7 +167,7 @@ static ls_status update(ls_trainer *t, ls_slice slice) {
     ls_team_run(t->team, update_part, &job);
     observe(t, LS_WORK_UPDATE, false);
     observe(t, LS_WORK_UPDATE_EXCHANGE, true);
-    LS_TRY(ls_tree_sum_gather(t->sum, t->network->parameters.value));
+    LS_TRY(ls_tree_sum_updated(t->sum));
     observe(t, LS_WORK_UPDATE_EXCHANGE, false);
     return LS_OK;
 }
@@ -194,6 +195,10 @@ ls_status ls_train_step(ls_trainer *t) {
     ls_run run = select_batch(t);
     observe(t, LS_WORK_SELECT, false);
     LS_TRY(ls_plan_run(t->training.plan, &run, t->team)); /* gradients of the own shards; BatchNorm over all shards */
+    observe(t, LS_WORK_GRADIENT_SUM, true);
+    LS_TRY(sum_words(t));
+    observe(t, LS_WORK_GRADIENT_SUM, false);
+    ls_plan_run_whole(t->training.plan, &run, t->team);   /* where ranks share memory: a part of them, of all shards */
     observe(t, LS_WORK_GRADIENT_SUM, true);
     LS_TRY(sum_gradient(t, &slice));                      /* over all shards */
     observe(t, LS_WORK_GRADIENT_SUM, false);

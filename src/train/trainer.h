@@ -22,6 +22,7 @@ typedef struct ls_program {
     ls_plan *plan;
     const ls_op *loss;
     ls_shards shards;
+    ls_shards all;    /* of a rank that had them all, where the plan shares memory with other ranks */
     uint32_t *sample; /* [local rows of the largest batch] */
 } ls_program;
 
@@ -50,6 +51,7 @@ typedef struct ls_trainer {
     ls_optimizer optimizer;
     ls_program training, evaluating, collecting; /* collecting only with `statistics: dataset` */
     ls_window *window; /* NULL: the ranks send messages */
+    ls_sharing sharing; /* of the training graph, in the window */
     ls_tree_sum_sizes sizes;
     ls_tree_sum *sum;
     ls_state state;   /* the state as records: fingerprints, checkpoints */

@@ -270,48 +270,83 @@ static void expect_sum(const sum_case *c, const char *what, int64_t i, double fo
                  c->dtype == LS_FP64 ? "fp64" : "fp32", found, expected);
 }
 
-enum { TAIL = 3, FIRST = 5, SECOND = 0, THIRD = 40, NOT_SUMMED = 37 };
+enum { WORDS = 3, FIRST = 5, SECOND = 0, THIRD = 40, NOT_SUMMED = 37 };
 
-/* Each rank's slice holds numbers of its own; all are to hold all of them. */
-static void check_gather(const sum_case *c, ls_tree_sum *sum, ls_slice slice) {
+/* Each rank writes its slice of what they share; all are to see all of it. */
+static void check_updated(const sum_case *c, ls_tree_sum *sum, ls_slice slice, void *arena) {
     int64_t total = c->elements + NOT_SUMMED;
-    void *arena = calloc((size_t)total, ls_dtype_size(c->dtype));
-    assert_non_null(arena);
     for (int64_t i = slice.first; i < slice.last; i++) put(c, arena, i, (double)(i % 8191) + 0.5);
-    EXPECT_OK(ls_tree_sum_gather(sum, arena));
+    EXPECT_OK(ls_tree_sum_updated(sum));
     for (int64_t i = 0; i < total; i++)
         if (get(c, arena, i) != (double)(i % 8191) + 0.5) fail_msg("element %lld", (long long)i);
-    free(arena);
 }
 
-/* The gradient with its tail of doubles: the rank's slice of the sum, which is all of it without a window. */
-static void check_gradient(const sum_case *c, ls_window *window, ls_tree_sum *sum, const ls_shards *shards) {
-    ls_slice slice = {-1, -1};
-    int64_t lowest = -1;
-    sum_case doubles = *c;
-    double tail_nodes[LS_MAX_NODES * TAIL], tail[TAIL] = {0};
-    size_t size = (size_t)(shards->node_count * c->elements) * ls_dtype_size(c->dtype);
-    void *gradient =
-        window ? ls_window_segment(window, comm->rank) : aligned_alloc(64, (size + 64) / 64 * 64);
-    assert_non_null(gradient);
+/* Those that are computed over all shards at once, in a window. */
+static int whole_slices(const sum_case *c, ls_slice slices[2]) {
+    slices[0] = (ls_slice){c->elements / 5, c->elements / 4};
+    slices[1] = (ls_slice){c->elements / 2, c->elements - c->elements / 7};
+    return 2;
+}
+
+static bool is_whole(const sum_case *c, int64_t i) {
+    ls_slice slices[2];
+    bool inside = false;
+    for (int s = whole_slices(c, slices) - 1; s >= 0; s--) inside |= i >= slices[s].first && i < slices[s].last;
+    return inside;
+}
+
+/* Of a gradient that is not summed over nodes, which every rank has by itself. */
+static double rest(int64_t i) { return (double)(1 + i % 29); }
+
+static void fill_gradient(const sum_case *c, const ls_shards *shards, void *gradient) {
     for (int n = 0; n < shards->node_count; n++)
         for (int64_t i = 0; i < c->elements; i++)
             put(c, gradient, n * c->elements + i,
                 node_value(c, shards->node[n].first, shards->node[n].count, i));
+    for (int64_t i = 0; i < NOT_SUMMED; i++) put(c, gradient, shards->node_count * c->elements + i, rest(i));
+}
+
+static void *allocate_elements(const sum_case *c, int64_t count) {
+    void *elements = aligned_alloc(64, ((size_t)count * ls_dtype_size(c->dtype) + 64) / 64 * 64);
+    assert_non_null(elements);
+    return elements;
+}
+
+/* The step's words and the gradient: the rank's slice of the sum, which is all of it without a window. */
+static void check_gradient(const sum_case *c, ls_window *window, ls_tree_sum *sum, const ls_shards *shards) {
+    ls_slice slice = {-1, -1};
+    int64_t lowest = -1, total = c->elements + NOT_SUMMED;
+    sum_case doubles = *c;
+    double word_nodes[LS_MAX_NODES * WORDS], words[WORDS] = {0};
+    void *gradient = window ? ls_window_segment(window, comm->rank)
+                            : allocate_elements(c, shards->node_count * c->elements + NOT_SUMMED);
+    void *reduced = window ? ls_window_common(window) : shards->node_count > 1 ? allocate_elements(c, total) : gradient;
+    fill_gradient(c, shards, gradient);
     doubles.vector = 1;
-    fill(&doubles, shards, tail_nodes, TAIL);
-    EXPECT_OK(ls_tree_sum_gradient(sum, gradient, &(ls_partial){tail_nodes, tail, TAIL}, &slice));
+    fill(&doubles, shards, word_nodes, WORDS);
+    EXPECT_OK(ls_tree_sum_words(sum, &(ls_partial){word_nodes, words, WORDS}));
+    for (int64_t i = 0; i < WORDS; i++) expect_sum(&doubles, "words", i, words[i]);
+    for (int64_t i = 0; window && i < c->elements; i++) /* any rank may compute any of these */
+        if (is_whole(c, i) && i % comm->size == comm->rank) put(c, reduced, i, -(double)(i % 8191));
+    EXPECT_OK(ls_tree_sum_gradient(sum, gradient, reduced, &slice));
     if (window)
-        assert_in_range(slice.last - slice.first, 0, (c->elements + NOT_SUMMED) / comm->size + 16);
+        assert_in_range(slice.last - slice.first, 0, total / comm->size + 16);
     else
-        assert_true(slice.first == 0 && slice.last == c->elements + NOT_SUMMED);
-    /* on one rank all shards are one node, which is the sum */
+        assert_true(slice.first == 0 && slice.last == total);
     for (int64_t i = slice.first; i < slice.last && i < c->elements; i++)
-        expect_sum(c, "gradient", i, get(c, gradient, i));
-    for (int64_t i = 0; i < TAIL; i++) expect_sum(&doubles, "tail", i, tail[i]);
+        if (window && is_whole(c, i))
+            assert_true(get(c, reduced, i) == -(double)(i % 8191));
+        else
+            expect_sum(c, "gradient", i, get(c, reduced, i));
+    for (int64_t i = slice.first; i < slice.last; i++)
+        if (i >= c->elements) assert_true(get(c, reduced, i) == rest(i - c->elements));
     EXPECT_OK(ls_tree_sum_lowest(sum, window ? 100 + (comm->rank + 2) % comm->size : 100, &lowest));
     assert_int_equal(lowest, 100);
-    check_gather(c, sum, slice);
+    if (window)
+        check_updated(c, sum, slice, reduced);
+    else
+        EXPECT_OK(ls_tree_sum_updated(sum));
+    if (!window && reduced != gradient) free(reduced);
     if (!window) free(gradient);
 }
 
@@ -342,9 +377,15 @@ static void check_sums(const sum_case *c, bool with_window) {
     ls_team *team;
     ls_tree_sum *sum;
     ls_window *window = NULL;
-    ls_tree_sum_sizes sizes = {FIRST + SECOND + THIRD, c->elements, c->elements + NOT_SUMMED, c->dtype};
+    ls_slice whole[2];
+    ls_tree_sum_sizes sizes = {.doubles = FIRST + SECOND + THIRD,
+                               .summed = c->elements,
+                               .total = c->elements + NOT_SUMMED,
+                               .dtype = c->dtype,
+                               .whole = whole,
+                               .whole_count = whole_slices(c, whole)};
     ls_window_sizes bytes = {MESSAGE, ls_tree_sum_segment(c->total, comm->size, &sizes),
-                             ls_tree_sum_common(&sizes)};
+                             ls_tree_sum_arena(&sizes)};
     EXPECT_OK(ls_shards_create(&shards, c->total, comm->rank, comm->size, c->total));
     EXPECT_OK(ls_team_create(c->threads, &team));
     if (with_window) EXPECT_OK(ls_window_create(comm, &bytes, &window));

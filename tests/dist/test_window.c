@@ -134,13 +134,13 @@ static void test_exchanges(void **state) {
  * the additions. */
 static void sum_and_update(world *w, ls_comm *comm, ls_window *window) {
     enum { STEPS = 12, SHARDS = 16, TAIL = 5 };
-    ls_tree_sum_sizes sizes = {TAIL, w->elements, w->elements + 20, LS_FP32};
+    ls_tree_sum_sizes sizes = {.doubles = TAIL, .summed = w->elements, .total = w->elements + 20, .dtype = LS_FP32};
     ls_shards shards;
     ls_team *team = NULL;
     ls_tree_sum *sum = NULL;
-    float *gradient = ls_window_segment(window, comm->rank),
-          *value = calloc((size_t)sizes.total, sizeof *value);
-    EXPECT(w, value && ls_shards_create(&shards, SHARDS, comm->rank, comm->size, SHARDS) == LS_OK);
+    float *gradient = ls_window_segment(window, comm->rank), *reduced = ls_window_common(window);
+    float *value = reduced + ls_tree_sum_arena(&sizes) / sizeof *value;
+    EXPECT(w, ls_shards_create(&shards, SHARDS, comm->rank, comm->size, SHARDS) == LS_OK);
     EXPECT(w, ls_team_create(2, &team) == LS_OK);
     EXPECT(w, ls_tree_sum_create(comm, window, &shards, team, &sizes, &sum) == LS_OK);
     for (int step = 0; step < STEPS; step++) {
@@ -150,8 +150,8 @@ static void sum_and_update(world *w, ls_comm *comm, ls_window *window) {
         for (int64_t i = 0; i < shards.node_count * w->elements + 20; i++)
             gradient[i] = (float)((i % w->elements) % 100 + step);
         for (int i = 0; i < shards.node_count * TAIL; i++) tail_nodes[i] = step;
-        EXPECT(w,
-               ls_tree_sum_gradient(sum, gradient, &(ls_partial){tail_nodes, tail, TAIL}, &slice) == LS_OK);
+        EXPECT(w, ls_tree_sum_words(sum, &(ls_partial){tail_nodes, tail, TAIL}) == LS_OK);
+        EXPECT(w, ls_tree_sum_gradient(sum, gradient, reduced, &slice) == LS_OK);
         int nodes = 0;
         for (int r = 0; r < comm->size; r++) {
             int first = r * SHARDS / comm->size, last = (r + 1) * SHARDS / comm->size;
@@ -161,15 +161,14 @@ static void sum_and_update(world *w, ls_comm *comm, ls_window *window) {
         for (int i = 0; i < TAIL; i++) EXPECT(w, tail[i] == (double)(nodes * step));
         EXPECT(w, ls_tree_sum_lowest(sum, comm->rank + step, &lowest) == LS_OK && lowest == step);
         for (int64_t i = slice.first; i < slice.last; i++) {
-            if (i < w->elements) EXPECT(w, gradient[i] == (float)(nodes * (i % 100 + step)));
+            if (i < w->elements) EXPECT(w, reduced[i] == (float)(nodes * (i % 100 + step)));
             value[i] += (float)i + 1;
         }
-        EXPECT(w, ls_tree_sum_gather(sum, value) == LS_OK);
+        EXPECT(w, ls_tree_sum_updated(sum) == LS_OK);
         for (int64_t i = 0; i < sizes.total; i++) EXPECT(w, value[i] == (float)((step + 1) * (i + 1)));
     }
     ls_tree_sum_destroy(&sum);
     ls_team_destroy(&team);
-    free(value);
 }
 
 static void test_steps(void **state) {
@@ -178,10 +177,11 @@ static void test_steps(void **state) {
     static const int ranks[] = {2, 3, 5, 8};
     for (int e = 0; e < 2; e++)
         for (int n = 0; n < 4; n++) {
-            ls_tree_sum_sizes sizes = {5, elements[e], elements[e] + 20, LS_FP32};
+            ls_tree_sum_sizes sizes = {
+                .doubles = 5, .summed = elements[e], .total = elements[e] + 20, .dtype = LS_FP32};
             run_world(&(world){
                 .ranks = ranks[n],
-                .sizes = {512, ls_tree_sum_segment(16, ranks[n], &sizes), ls_tree_sum_common(&sizes)},
+                .sizes = {512, ls_tree_sum_segment(16, ranks[n], &sizes), 2 * ls_tree_sum_arena(&sizes)},
                 .work = sum_and_update,
                 .sleep = n % 2,
                 .elements = elements[e]});

@@ -205,7 +205,8 @@ static outcome run_with_dead_branch(int at, bool eager, bool fuse) {
     replica_create(&r, network_case_named("chain for branches"), cpu_backend(LS_FP32), SHARDS, 0, 1, BATCH);
     for (int i = 0; i < BATCH; i++) r.sample[i] = (uint32_t)i;
     assert_int_equal(ls_shards_create(&shards, SHARDS, 0, 1, BATCH), LS_OK);
-    ls_run run = {&shards, &r.data, r.sample, REPLICA_SEED, 1, 1};
+    ls_run run = {
+        .shards = &shards, .data = &r.data, .sample = r.sample, .seed = REPLICA_SEED, .epoch = 1, .step = 1};
     assert_int_equal(ls_graph_create(eager ? LS_EAGER : LS_RECORD, LS_TRAINING, r.backend,
                                      &r.network->parameters, &shards, &run, &r.reducer, &r.graph),
                      LS_OK);

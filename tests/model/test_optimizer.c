@@ -71,16 +71,15 @@ static double number(uint32_t step, int64_t i) {
     return (double)(float)(2 * ls_rng_unit(words[0]) - 1);
 }
 
-/* The gradients of a step where the update looks for them: node 0 of the summed region, and the other region
- * behind all nodes. The other nodes hold what must not be read. */
+/* The gradients of a step where the update looks for them. Those before the sum over nodes hold what must not be
+ * read. */
 static void set_gradients(ls_parameters *p, uint32_t step) {
     for (int64_t i = 0; i < NODES * p->summed + p->total - p->summed; i++)
         put(p, p->gradient, i, (double)NAN);
-    for (int64_t i = p->summed; i < p->total; i++) put(p, p->gradient, i + (NODES - 1) * p->summed, 0);
-    for (int64_t i = 0; i < p->summed; i++) put(p, p->gradient, i, 0);
+    for (int64_t i = 0; i < p->total; i++) put(p, p->reduced, i, 0);
     for (int k = 0; k < p->count; k++)
         for (int64_t i = 0; i < p->list[k].count; i++)
-            put(p, ls_parameter_gradient(p, &p->list[k]), i, number(step, 1000 * k + i));
+            put(p, p->reduced, p->list[k].offset + i, number(step, 1000 * k + i));
 }
 
 static void set_values(ls_parameters *p) {

@@ -54,15 +54,21 @@ static int64_t parts(const ls_op *op) {
     return kernels_for(op)->weight_grad_parts(&args);
 }
 
+/* Over the rank's own rows, or over those of all ranks. */
 static void weight_grad(ls_op *op, const ls_run *run, int64_t first, int64_t last, void *scratch) {
     ls_dense_args args = arguments(op, run);
-    kernels_for(op)->weight_grad(&args, run->shards, first, last, scratch);
+    const size_t x_before = ls_op_bytes_before(op, run, op->in[0]), y_before = ls_op_bytes_before(op, run, op->out);
+    args.in.x = (const char *)args.in.x - x_before;
+    args.dy.dz = (const char *)args.dy.dz - y_before;
+    if (args.in.stored) args.in.stored = (char *)args.in.stored - x_before;
+    if (args.dy.stored) args.dy.stored = (char *)args.dy.stored - y_before;
+    kernels_for(op)->weight_grad(&args, op->whole ? run->all : run->shards, first, last, scratch);
 }
 
 static size_t scratch_bytes(const ls_op *op, int64_t rows_per_shard) {
     ls_dense_args args = {.inputs = inputs_of(op), .outputs = ls_tensor_channels(op->out)};
     (void)rows_per_shard;
-    return kernels_for(op)->scratch_bytes(&args, ls_graph_rows(op->graph));
+    return kernels_for(op)->scratch_bytes(&args, op->whole ? ls_graph_shards(op->graph)->batch : ls_graph_rows(op->graph));
 }
 
 static const ls_op_class dense_class = {
@@ -74,6 +80,7 @@ static const ls_op_class dense_class = {
     .backward = backward,
     .parts = parts,
     .weight_grad = weight_grad,
+    .factored = true,
     .scratch = scratch_bytes,
 };
 
