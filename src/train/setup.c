@@ -151,6 +151,7 @@ static ls_status create_rest(ls_trainer *t) {
     LS_TRY(create_model(t));
     LS_TRY(ls_team_create((int)t->options.threads, &t->team));
     LS_TRY(create_programs(t));
+    if (t->options.check_interval > 0) LS_TRY(ls_guard_create(&t->guard, (int)t->options.threads));
     LS_TRY(ls_calloc(&t->words, (size_t)t->training.shards.node_count * LS_STEP_WORDS, sizeof *t->words, "the step's sum"));
     LS_TRY(ls_calloc(&t->order, (size_t)ls_trainer_epoch_samples(t), sizeof *t->order, "the order of samples"));
     t->permutation_index = -1;
@@ -204,7 +205,8 @@ ls_status ls_trainer_resume(ls_trainer *t, const ls_progress_mark *mark, const l
         LS_TRY(ls_comm_broadcast(t->comm, record->data, ls_record_bytes(record), 0));
     }
     ls_state_import(&t->network->parameters, &t->state);
-    LS_TRY(ls_comm_agree(t->comm, LS_OK)); /* ranks may share moments, which one of them has set for all */
+    ls_guard_forget(&t->guard);
+    LS_TRY(ls_comm_agree(t->comm, LS_OK)); /* ranks may share parameters and moments, which one of them has set for all */
     t->step = (int64_t)mark->step;
     t->epoch = (int64_t)mark->epoch;
     t->batch_in_epoch = (int64_t)mark->batch_in_epoch;
@@ -219,6 +221,7 @@ void ls_trainer_destroy(ls_trainer **out) {
     free(t->permutation);
     free(t->words);
     ls_tree_sum_destroy(&t->sum);
+    ls_guard_destroy(&t->guard);
     ls_program_destroy(&t->training);
     ls_program_destroy(&t->evaluating);
     ls_program_destroy(&t->collecting);

@@ -73,16 +73,15 @@ static ls_status sum_words(ls_trainer *t) {
     return ls_trainer_take_words(t, &t->training, sums, &t->batch_score);
 }
 
-/* Adds the gradient over all nodes of all ranks, of which this rank is to update *slice. */
-static ls_status sum_gradient(ls_trainer *t, ls_slice *slice) {
+/* Adds the gradient over all nodes of all ranks, for the slice that this rank is to update. */
+static ls_status sum_gradient(ls_trainer *t) {
     const ls_parameters *p = &t->network->parameters;
     t->comm->phase = "adding gradients";
-    return ls_tree_sum_gradient(t->sum, p->gradient, p->reduced, slice);
+    return ls_tree_sum_gradient(t->sum, p->gradient, p->reduced, &t->slice);
 }
 
 typedef struct update_job {
     ls_trainer *trainer;
-    ls_slice slice; /* what this rank updates */
     ls_update update;
     atomic_bool not_finite;
 } update_job;
@@ -109,22 +108,35 @@ static bool all_finite(const ls_parameters *p, int64_t first, int64_t last) {
 }
 
 /* One thread's share of the slice. */
-static ls_slice share_of(const update_job *job, int member) {
+static ls_slice share_of(const ls_trainer *t, int member) {
     ls_slice s;
-    ls_team_split(job->slice.last - job->slice.first, member, ls_team_size(job->trainer->team), &s.first, &s.last);
-    return (ls_slice){job->slice.first + s.first, job->slice.first + s.last};
+    ls_team_split(t->slice.last - t->slice.first, member, ls_team_size(t->team), &s.first, &s.last);
+    return (ls_slice){t->slice.first + s.first, t->slice.first + s.last};
 }
 
 static void check_part(void *argument, int member) {
     update_job *job = argument;
-    ls_slice s = share_of(job, member);
+    ls_slice s = share_of(job->trainer, member);
     if (!all_finite(&job->trainer->network->parameters, s.first, s.last)) atomic_store(&job->not_finite, true);
 }
 
 static void update_part(void *argument, int member) {
     update_job *job = argument;
-    ls_slice s = share_of(job, member);
-    ls_optimizer_apply(&job->update, &job->trainer->network->parameters, s.first, s.last);
+    ls_trainer *t = job->trainer;
+    ls_guard_update(&t->guard, member, &job->update, &t->network->parameters, share_of(t, member));
+}
+
+static void look_part(void *argument, int member) {
+    ls_trainer *t = argument;
+    ls_guard_look(&t->guard, member, &t->network->parameters, share_of(t, member));
+}
+
+/* LS_REPLICAS_DIFFER where the guard has noticed something. */
+static ls_status unchanged(ls_trainer *t) {
+    if (!atomic_load(&t->guard.broken)) return LS_OK;
+    return ls_fail(LS_REPLICAS_DIFFER,
+                   "step %lld: the parameters or moments that rank %d updates have changed since it did so: "
+                   "a bit of its memory has flipped", (long long)t->step, t->comm->rank);
 }
 
 /* The first parameter with a gradient in the slice that is not finite; the number of parameters: none. */
@@ -142,7 +154,7 @@ static ls_status check_gradient(ls_trainer *t, update_job *job) {
     int64_t first = p->count;
     observe(t, LS_WORK_UPDATE, true);
     ls_team_run(t->team, check_part, job);
-    if (atomic_load(&job->not_finite)) first = first_not_finite(p, job->slice);
+    if (atomic_load(&job->not_finite)) first = first_not_finite(p, t->slice);
     observe(t, LS_WORK_UPDATE, false);
     observe(t, LS_WORK_UPDATE_EXCHANGE, true);
     LS_TRY(ls_tree_sum_lowest(t->sum, first, &first));
@@ -153,8 +165,8 @@ static ls_status check_gradient(ls_trainer *t, update_job *job) {
 }
 
 /* Each rank updates its slice of the parameters, which is all of them where ranks share no memory. */
-static ls_status update(ls_trainer *t, ls_slice slice) {
-    update_job job = {.trainer = t, .slice = slice};
+static ls_status update(ls_trainer *t) {
+    update_job job = {.trainer = t};
     t->batch_rate = ls_trainer_learning_rate(t, t->step, t->epoch);
     if (!isfinite(t->batch_score.loss))
         return ls_comm_everywhere(t->comm, ls_fail(LS_NOT_FINITE, "step %lld: the loss is not finite (lr=%g)",
@@ -165,6 +177,8 @@ static ls_status update(ls_trainer *t, ls_slice slice) {
     t->comm->phase = "updating parameters";
     observe(t, LS_WORK_UPDATE, true);
     ls_team_run(t->team, update_part, &job);
+    ls_guard_updated(&t->guard);
+    if (t->trouble == LS_OK) t->trouble = unchanged(t); /* all are told in the next step, or before anything is saved */
     observe(t, LS_WORK_UPDATE, false);
     observe(t, LS_WORK_UPDATE_EXCHANGE, true);
     LS_TRY(ls_tree_sum_updated(t->sum));
@@ -173,8 +187,11 @@ static ls_status update(ls_trainer *t, ls_slice slice) {
 }
 
 ls_status ls_trainer_check_replicas(ls_trainer *t) {
-    if (t->comm->size == 1 || t->options.check_interval == 0) return LS_OK;
-    return ls_replica_check(t->comm, ls_replica_hash(&t->network->parameters, (uint64_t)t->step));
+    if (t->options.check_interval == 0) return LS_OK;
+    uint64_t hash = ls_replica_hash(&t->network->parameters, (uint64_t)t->step);
+    ls_team_run(t->team, look_part, t);
+    LS_TRY(ls_comm_agree(t->comm, unchanged(t)));
+    return ls_replica_check(t->comm, hash);
 }
 
 void ls_trainer_observe(ls_trainer *t, const ls_observer *observer) {
@@ -191,7 +208,6 @@ ls_status ls_train_step(ls_trainer *t) {
     t->comm->step = (uint64_t)t->step + 1;
     t->comm->phase = "forward and backward";
 
-    ls_slice slice;
     ls_run run = select_batch(t);
     observe(t, LS_WORK_SELECT, false);
     LS_TRY(ls_plan_run(t->training.plan, &run, t->team)); /* gradients of the own shards; BatchNorm over all shards */
@@ -200,9 +216,9 @@ ls_status ls_train_step(ls_trainer *t) {
     observe(t, LS_WORK_GRADIENT_SUM, false);
     ls_plan_run_whole(t->training.plan, &run, t->team);   /* where ranks share memory: a part of them, of all shards */
     observe(t, LS_WORK_GRADIENT_SUM, true);
-    LS_TRY(sum_gradient(t, &slice));                      /* over all shards */
+    LS_TRY(sum_gradient(t));                              /* over all shards */
     observe(t, LS_WORK_GRADIENT_SUM, false);
-    LS_TRY(update(t, slice));                             /* the same on every rank */
+    LS_TRY(update(t));                                    /* the same on every rank */
 
     t->epoch_score.loss += t->batch_score.loss;
     t->epoch_score.correct += t->batch_score.correct;

@@ -14,6 +14,7 @@
 #include "model/optimizer.h"
 #include "model/state.h"
 #include "train/data.h"
+#include "train/guard.h"
 #include "train/options.h"
 
 /* One graph with its plan, for one purpose. */
@@ -54,6 +55,8 @@ typedef struct ls_trainer {
     ls_sharing sharing; /* of the training graph, in the window */
     ls_tree_sum_sizes sizes;
     ls_tree_sum *sum;
+    ls_slice slice;   /* of the parameters that this rank updates */
+    ls_guard guard;
     ls_state state;   /* the state as records: fingerprints, checkpoints */
     uint32_t *order;  /* [ls_trainer_epoch_samples()] samples of the epoch at hand, in order */
     uint32_t *permutation;     /* [data.training] the one that these come from .. */
@@ -98,8 +101,9 @@ ls_status ls_train_step(ls_trainer *trainer);
 /* Watches every step from now on, to the pieces of its plan; NULL: nobody does. The observer must outlive them. Local. */
 void ls_trainer_observe(ls_trainer *trainer, const ls_observer *observer);
 
-/* Do all ranks hold the same model now? Every check_interval steps, and before anything is saved: a fault must not get into
- * a checkpoint. Nothing with check_interval=0. LS_REPLICAS_DIFFER names the rank. Collective. */
+/* Are the parameters and moments what the last update has left, and do all ranks hold the same of what each has by
+ * itself? Every check_interval steps, and before anything is saved: a fault must not get into a checkpoint. Nothing with
+ * check_interval=0. LS_REPLICAS_DIFFER names the rank. Collective. */
 ls_status ls_trainer_check_replicas(ls_trainer *trainer);
 
 /* Puts the epoch's samples in order: at its begin, and after a resume in its middle. */

@@ -6,7 +6,9 @@
  *                statistics, of an attack
  *   load, end    SIGSTOP to itself before the data are read, or before MPI is left (STEP 0)
  *   skip         leaves out the comparison of the replicas after the step, a collective
- *   flip         turns a bit of the model's state before the replicas are compared after the step; ARENA: value, moment1, moment2, statistics
+ *   flip         turns a bit of the model's state before it is checked after the step; ARENA: value, moment1, moment2,
+ *                statistics. What ranks share is turned in the slice that this rank updates
+ *   spoil        the same before the step, whether or not anything is checked
  * With FAULTY_ONCE=FILE only the process that makes this file does it. With FAULTY_COUNT=FILE rank 0 writes there how many
  * batches that are not of training it has begun. */
 #include <fcntl.h>
@@ -23,6 +25,7 @@
 static int own_rank = -1;
 static long steps, batches;
 static bool in_step;
+static const ls_trainer *trainer;
 
 static bool once(void) {
     const char *path = getenv("FAULTY_ONCE");
@@ -67,18 +70,6 @@ void __wrap_ls_comm_destroy(ls_comm **comm) {
     __real_ls_comm_destroy(comm);
 }
 
-ls_status __real_ls_train_step(ls_trainer *t);
-ls_status __wrap_ls_train_step(ls_trainer *t);
-ls_status __wrap_ls_train_step(ls_trainer *t) {
-    steps++;
-    if (simple_turn("die", steps)) raise(SIGKILL);
-    if (simple_turn("signal", steps)) raise(SIGUSR1);
-    in_step = true;
-    ls_status status = __real_ls_train_step(t);
-    in_step = false;
-    return status;
-}
-
 ls_status __real_ls_plan_run(ls_plan *plan, const ls_run *run, ls_team *team);
 ls_status __wrap_ls_plan_run(ls_plan *plan, const ls_run *run, ls_team *team);
 ls_status __wrap_ls_plan_run(ls_plan *plan, const ls_run *run, ls_team *team) {
@@ -92,7 +83,8 @@ ls_status __wrap_ls_replica_check(ls_comm *comm, uint64_t hash) {
     return simple_turn("skip", steps) ? LS_OK : __real_ls_replica_check(comm, hash);
 }
 
-/* Bits are counted through the parameters' values, without the arena's padding, or through all statistics. */
+/* Bits are counted through the parameters' values, without the arena's padding, through the own slice of shared ones, or
+ * through all statistics. */
 static void flip(const ls_parameters *p, const char *arena, unsigned long bit) {
     size_t size = p->backend->dtype == LS_FP64 ? 8 : 4;
     if (strcmp(arena, "statistics") == 0) {
@@ -104,6 +96,11 @@ static void flip(const ls_parameters *p, const char *arena, unsigned long bit) {
     }
     void *base = strcmp(arena, "value") == 0 ? p->value : strcmp(arena, "moment1") == 0 ? p->moment1 : p->moment2;
     if (!base) abort();
+    if (p->lent) {
+        bit %= 8 * size * (unsigned long)(trainer->slice.last - trainer->slice.first);
+        ((unsigned char *)base)[(size_t)trainer->slice.first * size + bit / 8] ^= (unsigned char)(1u << bit % 8);
+        return;
+    }
     bit %= 8 * size * (unsigned long)p->elements;
     for (int i = 0; i < p->count; i++) {
         unsigned long bits = 8 * size * (unsigned long)p->list[i].count;
@@ -113,6 +110,22 @@ static void flip(const ls_parameters *p, const char *arena, unsigned long bit) {
         }
         bit -= bits;
     }
+}
+
+ls_status __real_ls_train_step(ls_trainer *t);
+ls_status __wrap_ls_train_step(ls_trainer *t);
+ls_status __wrap_ls_train_step(ls_trainer *t) {
+    char arena[16] = "";
+    unsigned long bit = 0;
+    trainer = t;
+    steps++;
+    if (turn("spoil", steps, arena, &bit)) flip(&t->network->parameters, arena, bit);
+    if (simple_turn("die", steps)) raise(SIGKILL);
+    if (simple_turn("signal", steps)) raise(SIGUSR1);
+    in_step = true;
+    ls_status status = __real_ls_train_step(t);
+    in_step = false;
+    return status;
 }
 
 uint64_t __real_ls_replica_hash(const ls_parameters *p, uint64_t step);

@@ -1,0 +1,34 @@
+/* Notices bits that flip in the parameters and moments between two updates. Ranks that share a window have them once,
+ * so there is no replica to compare with; but between the end of an update and the begin of the next nobody writes
+ * them. So each thread adds up the words that it writes, and again when it reads them for the next update: a sum of
+ * integers, which any one flipped bit changes. */
+#ifndef LOCKSTEP_TRAIN_GUARD_H
+#define LOCKSTEP_TRAIN_GUARD_H
+
+#include <stdatomic.h>
+
+#include "dist/tree_sum.h"
+#include "model/optimizer.h"
+
+typedef struct ls_guard {
+    uint64_t *sums;  /* [threads] of the elements that a thread has updated; NULL: nothing is watched */
+    int64_t updates; /* since there was a state that nothing is known of */
+    atomic_bool broken;
+} ls_guard;
+
+/* LS_INTERNAL: out of memory. Local. */
+ls_status ls_guard_create(ls_guard *guard, int threads);
+void ls_guard_destroy(ls_guard *guard);
+
+/* A state has been imported. */
+void ls_guard_forget(ls_guard *guard);
+
+/* Updates elements [slice) of the parameters on one thread, always the same ones, and sees whether they are what the
+ * last update has left. When all threads have done so, ls_guard_updated(). */
+void ls_guard_update(ls_guard *guard, int thread, const ls_update *update, ls_parameters *parameters, ls_slice slice);
+void ls_guard_updated(ls_guard *guard);
+
+/* Are they still, on this thread? */
+void ls_guard_look(ls_guard *guard, int thread, const ls_parameters *parameters, ls_slice slice);
+
+#endif
