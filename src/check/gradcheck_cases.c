@@ -1,3 +1,4 @@
+/* The cases of the gradient check: small networks, at least one for each layer class. */
 #include "check/gradcheck.h"
 #include "layers/residual/residual.h"
 #include "model/network.h"

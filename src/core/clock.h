@@ -1,3 +1,4 @@
+/* Time for what is measured and waited for, never for what is computed. */
 #ifndef LOCKSTEP_CORE_CLOCK_H
 #define LOCKSTEP_CORE_CLOCK_H
 

@@ -1,3 +1,4 @@
+/* The communicator of one rank: nothing moves, nothing waits. */
 #include <stdlib.h>
 #include <string.h>
 

@@ -1,3 +1,4 @@
+/* `lockstep export`: a checkpoint's model as a safetensors file. */
 #include <inttypes.h>
 #include <stdlib.h>
 #include <string.h>

@@ -1,3 +1,4 @@
+/* `lockstep import`: a checkpoint of step 0 from the tensors of a PyTorch state_dict. */
 #include <ctype.h>
 #include <errno.h>
 #include <inttypes.h>

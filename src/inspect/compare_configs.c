@@ -1,3 +1,4 @@
+/* Two configurations, key by key and layer by layer. */
 #include <stdlib.h>
 #include <string.h>
 

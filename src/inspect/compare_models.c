@@ -1,3 +1,4 @@
+/* Two checkpoints' models, tensor by tensor. */
 #include <inttypes.h>
 #include <stdlib.h>
 #include <string.h>

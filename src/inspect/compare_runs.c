@@ -1,3 +1,4 @@
+/* Two runs: the rows of their metrics, and the first step of their trails at which the fingerprints differ. */
 #include <inttypes.h>
 #include <math.h>
 #include <string.h>

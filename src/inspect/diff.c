@@ -1,3 +1,4 @@
+/* `lockstep diff`: what is compared with what. */
 #include <inttypes.h>
 #include <string.h>
 

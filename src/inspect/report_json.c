@@ -1,3 +1,4 @@
+/* Runs, metrics and checkpoints as one JSON object. */
 #include "core/instruction_set.h"
 #include "inspect/report.h"
 #include "inspect/summary.h"

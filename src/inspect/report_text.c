@@ -1,3 +1,4 @@
+/* Runs, metrics and checkpoints for people. */
 #include <inttypes.h>
 #include <string.h>
 

@@ -1,3 +1,4 @@
+/* Reading: the seal first, then only what has the type, shape and storage that was asked for. */
 #include "io/hdf5.h"
 
 #include <errno.h>

@@ -1,3 +1,4 @@
+/* Writing: into an image in memory, then sealed into a file that is whole or not there. */
 #include "io/hdf5.h"
 
 #include <stdio.h>

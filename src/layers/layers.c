@@ -1,3 +1,4 @@
+/* The list of all layer classes, and what layers share. */
 #include <ctype.h>
 #include <string.h>
 

@@ -1,3 +1,4 @@
+/* Sums, differences, products, matrix products, reductions, and functions of one element. */
 #include <stdlib.h>
 #include <string.h>
 

@@ -1,3 +1,4 @@
+/* What the operations share: checks, strides, and contractions with their gradients. */
 #include <stdlib.h>
 #include <string.h>
 

@@ -1,3 +1,4 @@
+/* Tensors that are created rather than computed, and how to look at any. */
 #include <math.h>
 #include <stdlib.h>
 #include <string.h>

@@ -1,3 +1,4 @@
+/* Operations that move elements and compute nothing: views, transposes, slices, selections. */
 #include <stdlib.h>
 #include <string.h>
 

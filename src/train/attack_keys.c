@@ -1,3 +1,4 @@
+/* The keys of `lockstep attack`, and the list of its epsilons. */
 #include <ctype.h>
 #include <stddef.h>
 #include <stdlib.h>

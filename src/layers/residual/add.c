@@ -1,3 +1,4 @@
+/* The op of a residual block: its sum. */
 #include "layers/residual/residual.h"
 
 #include <string.h>
