@@ -99,6 +99,7 @@ static ls_status save(run *r, bool last) {
 static ls_status stop(run *r) {
     ls_trainer *t = r->trainer;
     t->comm->agreed = false; /* what fails from here on is another failure */
+    RECORD(r, ls_metrics_write(r->recorder.metrics, 1));
     LS_TRY(save(r, false));
     LS_TRY(ls_comm_agree(t->comm, t->trouble));
     return ls_comm_everywhere(t->comm, ls_fail(LS_STOPPED, "stopped on request after step %lld, checkpoint written; "

@@ -111,6 +111,8 @@ interrupt() { # WHAT STEP BATCHES [SETTINGS..]
     fail "$what: expected one message of step $step" "$folder"
   (($(cat "$WORK/batches") == batches)) || fail "$what: $(cat "$WORK/batches") batches, expected $batches" "$folder"
   [[ $(newest "$folder") == */checkpoint-$step.h5 ]] || fail "$what: no checkpoint of step $step" "$folder"
+  (($(h5dump -d /step/step "$folder/metrics.h5" | grep -c "^ *([0-9]*): .*\b$step\b") == 1)) ||
+    fail "$what: metrics.h5 does not reach step $step" "$folder"
   fingerprint=$(number "$(newest "$folder")" -a /progress/fingerprint)
   [[ -n $fingerprint && $fingerprint == "$expected" ]] ||
     fail "$what: the checkpoint's fingerprint is $fingerprint, expected $expected" "$folder"
