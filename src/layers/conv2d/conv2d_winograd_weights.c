@@ -1,116 +1,212 @@
 #include "layers/conv2d/conv2d_winograd.h"
 #include "layers/conv2d/winograd_tile.h"
 
-/* Tiles of a group of channels whose products are added together: as many as, transformed, stay in the
- * second-level cache beside the sums. */
-enum { MOST_TILES = 128, FEWEST_TILES = 16 };
+/* Tiles whose products are added together, position by position: few enough for what they become at four
+ * positions to stay near, enough to make little of loading and storing the sums. */
+enum { MOST_TILES = 64 };
 
-/* What is added together: sides [positions][groups][tiles][16] and a line of the cache, so that the positions
- * of a tile do not compete for one place in it. */
-typedef struct block {
-    int64_t tiles, x_groups, dy_groups;
+/* Floats of a group of them at a position: a line of the cache more, so that those at several positions do
+ * not compete for one place in it. */
+enum { GROUP = (MOST_TILES + 1) * LANES };
+
+/* Images, and where the tiles at hand lie in them. */
+typedef struct tiles {
+    const float *x, *dy; /* planes */
+    int64_t x_line, x_group, x_groups, dy_line, dy_group, dy_groups;
+    int64_t count, x_at[MOST_TILES], dy_at[MOST_TILES];
+} tiles;
+
+/* Tiles at two neighbouring positions: [2][groups][GROUP]. */
+typedef struct sides {
     float *x, *dy;
-} block;
+} sides;
 
-static block block_of(const ls_conv2d_args *a, float *room) {
-    block b = {.x_groups = ls_conv2d_groups(a->inputs), .dy_groups = ls_conv2d_groups(a->outputs), .x = room};
-    b.tiles = larger(FEWEST_TILES, MOST_TILES / larger(b.x_groups, b.dy_groups));
-    b.dy = b.x ? b.x + POSITIONS * (b.x_groups * b.tiles + 1) * LANES : NULL;
-    return b;
-}
-
-static int64_t position_size(const block *b, int64_t groups) {
-    return (groups * b->tiles + 1) * LANES;
+static int64_t sides_size(const ls_conv2d_args *a) {
+    return 2 * (ls_conv2d_groups(a->inputs) + ls_conv2d_groups(a->outputs)) * GROUP;
 }
 
 int64_t LS_NAME(ls_conv2d_winograd_gradient_room)(const ls_conv2d_args *a) {
-    const block b = block_of(a, NULL);
-    return POSITIONS * (position_size(&b, b.x_groups) + position_size(&b, b.dy_groups));
+    return 2 * sides_size(a);
 }
 
-/* A e for two vectors. */
-ALWAYS_INLINE void expand(sixteen a, sixteen b, sixteen to[SIDE]) {
-    to[0] = a;
-    to[1] = add16(a, b);
-    to[2] = subtract16(a, b);
-    to[3] = b;
-}
-
-/* A dy A^T */
-ALWAYS_INLINE void transform_gradient(const float *from, int64_t from_line, float *to, int64_t to_position) {
-    sixteen t[2][SIDE]; /* [column][line of positions] */
-    UNROLL
-    for (int v = 0; v < 2; v++) expand(load16(from + v * LANES), load16(from + from_line + v * LANES), t[v]);
-    UNROLL
-    for (int r = 0; r < SIDE; r++) {
-        sixteen line[SIDE];
-        expand(t[0][r], t[1][r], line);
-        UNROLL
-        for (int q = 0; q < SIDE; q++) store16(to + (r * SIDE + q) * to_position, line[q]);
+/* Tiles [first, first + count) of the images. */
+static void find(const ls_conv2d_args *a, int64_t first, int64_t count, tiles *t) {
+    const ls_conv2d_plane x = plane_of_x(a), dy = plane_of_dy(a);
+    const int64_t across = divide_up(a->out_width, 2), lines = divide_up(a->out_height, 2);
+    int64_t image = first / (lines * across), line = first / across % lines, pixel = first % across;
+    t->count = count;
+    for (int64_t i = 0; i < count; i++) {
+        t->x_at[i] = image * ls_conv2d_plane_size(&x) + 2 * line * t->x_line + 2 * pixel * LANES;
+        t->dy_at[i] = image * ls_conv2d_plane_size(&dy) + (dy.top + 2 * line) * t->dy_line +
+                      (dy.left + 2 * pixel) * LANES;
+        if (++pixel < across) continue;
+        pixel = 0;
+        if (++line == lines) line = 0, image++;
     }
 }
 
-/* Tiles [first, first + count) of the images, transformed, into b. */
-static void transform(const ls_conv2d_args *a, const float *x, const float *dy, int64_t first, int64_t count,
-                      const block *b) {
-    const ls_conv2d_plane from = plane_of_x(a), by = plane_of_dy(a);
-    const int64_t x_line = ls_conv2d_plane_line(&from), dy_line = ls_conv2d_plane_line(&by);
-    const int64_t x_position = position_size(b, b->x_groups), dy_position = position_size(b, b->dy_groups);
-    const int64_t across = divide_up(a->out_width, 2), tiles = divide_up(a->out_height, 2) * across;
-    for (int64_t t = 0; t < count; t++) {
-        const int64_t image = (first + t) / tiles, tile = (first + t) % tiles;
-        const int64_t line = tile / across * 2, pixel = tile % across * 2;
-        const float *x_at = x + image * ls_conv2d_plane_size(&from) + line * x_line + pixel * LANES;
-        const float *dy_at =
-            dy + image * ls_conv2d_plane_size(&by) + (by.top + line) * dy_line + (by.left + pixel) * LANES;
-        for (int64_t c = 0; c < b->x_groups; c++)
-            transform_pixels(x_at + c * ls_conv2d_plane_group(&from), x_line,
-                             b->x + (c * b->tiles + t) * LANES, SIDE * x_position, x_position);
-        for (int64_t k = 0; k < b->dy_groups; k++)
-            transform_gradient(dy_at + k * ls_conv2d_plane_group(&by), dy_line,
-                               b->dy + (k * b->tiles + t) * LANES, dy_position);
-    }
+/* Element `row` of A e. */
+ALWAYS_INLINE sixteen expand(sixteen a, sixteen b, int row) {
+    if (row == 0) return a;
+    if (row == 3) return b;
+    return row == 1 ? add16(a, b) : subtract16(a, b);
 }
 
-/* sums[channel][column] += sum over tiles of x[tile][channel] dy[tile][column], for n channels */
-ALWAYS_INLINE void add_tiles(const float *x, const float *dy, int64_t tiles, int n, float *sums) {
+/* (A dy A^T)[r][2 half] and the next */
+ALWAYS_INLINE void transform_gradient(const float *from, int64_t line, int r, int half, sixteen to[2]) {
+    const float *below = from + line;
+    const sixteen left = expand(load16(from), load16(below), r),
+                  right = expand(load16(from + LANES), load16(below + LANES), r);
+    to[0] = expand(left, right, 2 * half);
+    to[1] = expand(left, right, 2 * half + 1);
+}
+
+/* What is transformed in the course of a panel's products: one group of one side. */
+typedef enum side { NOTHING, X, DY } side;
+
+/* A group of inputs and one of outputs at a position. */
+typedef struct panel {
+    const float *x, *dy;
+    int64_t tiles;
+    float *sums;
+    const float *from; /* the group to be transformed */
+    const int64_t *at;
+    int64_t line, count, second;
+    float *to; /* [2][count][16], the second `second` floats behind the first */
+} panel;
+
+ALWAYS_INLINE void transform(const float *from, int64_t line, side task, int r, int half, float *to,
+                             int64_t second) {
+    sixteen two[2];
+    if (task == X)
+        transform_pixel_pair(from, line, r, half, two);
+    else
+        transform_gradient(from, line, r, half, two);
+    store16(to, two[0]);
+    store16(to + second, two[1]);
+}
+
+/* sums[channel][column] += sum over tiles of x[tile][channel] dy[tile][column], for n channels from `first`.
+ * With a task, for positions (r, 2 half) and the next: it is done while the processor multiplies. */
+ALWAYS_INLINE void add_tiles(const panel *p, int first, int n, side task, int r, int half) {
     sixteen sum[LANES];
+    float *const sums = p->sums + first * LANES;
     UNROLL
     for (int c = 0; c < n; c++) sum[c] = load16(sums + c * LANES);
-    const float *const end = dy + tiles * LANES;
-    do {
-        multiply_add16(sum, n, x, 1, load16(dy));
-        x += LANES, dy += LANES;
-    } while (dy < end);
+    const float *x = p->x + first, *dy = p->dy, *const end = dy + p->tiles * LANES, *const from = p->from;
+    if (task != NOTHING) {
+        const int64_t *at = p->at, line = p->line, second = p->second;
+        float *to = p->to;
+        for (const float *const last = dy + p->count * LANES; dy < last;
+             x += LANES, dy += LANES, to += LANES) {
+            transform(from + *at++, line, task, r, half, to, second);
+            multiply_add16(sum, n, x, 1, load16(dy));
+        }
+    }
+    for (; dy < end; x += LANES, dy += LANES) multiply_add16(sum, n, x, 1, load16(dy));
     UNROLL
     for (int c = 0; c < n; c++) store16(sums + c * LANES, sum[c]);
 }
 
-static void add_panel(const float *x, const float *dy, int64_t tiles, float *sums) {
+ALWAYS_INLINE void add_panel(const panel *p, side task, int r, int half) {
 #ifdef LS_FOR_AVX512
-    add_tiles(x, dy, tiles, LANES, sums);
+    add_tiles(p, 0, LANES, task, r, half);
 #else
-    add_tiles(x, dy, tiles, 6, sums);
-    add_tiles(x + 6, dy, tiles, 5, sums + 6 * LANES);
-    add_tiles(x + 11, dy, tiles, 5, sums + 11 * LANES);
+    add_tiles(p, 0, 5, task, r, half);
+    add_tiles(p, 5, 5, NOTHING, 0, 0);
+    add_tiles(p, 10, 6, NOTHING, 0, 0);
 #endif
+}
+
+static void add(const panel *p) {
+    add_panel(p, NOTHING, 0, 0);
+}
+
+enum { PAIRS = POSITIONS / 2 };
+#define ALL(F, task)                                                                                         \
+    F(task, 0, 0)                                                                                            \
+    F(task, 0, 1) F(task, 1, 0) F(task, 1, 1) F(task, 2, 0) F(task, 2, 1) F(task, 3, 0) F(task, 3, 1)
+#define ADD(task, r, half)                                                                                   \
+    static void add_and_##task##_##r##_##half(const panel *p) {                                              \
+        add_panel(p, task, r, half);                                                                         \
+    }
+#define NAME(task, r, half) add_and_##task##_##r##_##half,
+ALL(ADD, X)
+ALL(ADD, DY)
+static void (*const add_and_transform[2][PAIRS])(const panel *p) = {{ALL(NAME, X)}, {ALL(NAME, DY)}};
+
+static void set_task(panel *p, const tiles *t, side task, int64_t group, const sides *to) {
+    const int64_t groups = task == X ? t->x_groups : t->dy_groups;
+    p->from = task == X ? t->x + group * t->x_group : t->dy + group * t->dy_group;
+    p->at = task == X ? t->x_at : t->dy_at;
+    p->line = task == X ? t->x_line : t->dy_line;
+    p->count = t->count;
+    p->to = (task == X ? to->x : to->dy) + group * GROUP;
+    p->second = groups * GROUP;
+}
+
+/* Position 2 pair + task - X of `count` tiles; in the meantime the task for the next pair of positions, of
+ * t's tiles. */
+static void add_position(const tiles *t, int64_t count, const sides *at, int pair, side task, float *sums,
+                         const sides *next) {
+    const int64_t groups = task == X ? t->x_groups : t->dy_groups;
+    const float *x = at->x + (task - X) * t->x_groups * GROUP,
+                *dy = at->dy + (task - X) * t->dy_groups * GROUP;
+    int64_t j = 0;
+    for (int64_t k = 0; k < t->dy_groups; k++)
+        for (int64_t c = 0; c < t->x_groups; c++, j++, sums += LANES * LANES) {
+            panel p = {.x = x + c * GROUP, .dy = dy + k * GROUP, .tiles = count, .sums = sums};
+            if (next && j < groups) {
+                set_task(&p, t, task, j, next);
+                add_and_transform[task - X][(pair + 1) % PAIRS](&p);
+            } else {
+                add(&p);
+            }
+        }
+}
+
+/* The first two positions. */
+static void transform_first(const tiles *t, side task, const sides *to) {
+    for (int64_t j = 0; j < (task == X ? t->x_groups : t->dy_groups); j++) {
+        panel p;
+        set_task(&p, t, task, j, to);
+        for (int64_t i = 0; i < t->count; i++)
+            transform(p.from + p.at[i], p.line, task, 0, 0, p.to + i * LANES, p.second);
+    }
 }
 
 /* sums: [positions][groups of outputs][groups of inputs][16 inputs][16 outputs] */
 void LS_NAME(ls_conv2d_winograd_add_gradient)(const ls_conv2d_args *a, const float *x, const float *dy,
                                               int64_t images, float *room, float *sums) {
-    const block b = block_of(a, room);
-    int64_t all = images * divide_up(a->out_height, 2) * divide_up(a->out_width, 2);
-    for (int64_t left = divide_up(all, b.tiles), done = 0, n; left > 0; left--, done += n, all -= n) {
-        n = divide_up(all, left);
-        transform(a, x, dy, done, n, &b);
-        float *sum = sums;
-        for (int64_t p = 0; p < POSITIONS; p++) {
-            const float *x_side = b.x + p * position_size(&b, b.x_groups);
-            const float *dy_side = b.dy + p * position_size(&b, b.dy_groups);
-            for (int64_t k = 0; k < b.dy_groups; k++)
-                for (int64_t c = 0; c < b.x_groups; c++, sum += LANES * LANES)
-                    add_panel(x_side + c * b.tiles * LANES, dy_side + k * b.tiles * LANES, n, sum);
+    const ls_conv2d_plane of_x = plane_of_x(a), of_dy = plane_of_dy(a);
+    tiles t = {.x = x,
+               .dy = dy,
+               .x_line = ls_conv2d_plane_line(&of_x),
+               .x_group = ls_conv2d_plane_group(&of_x),
+               .x_groups = ls_conv2d_groups(a->inputs),
+               .dy_line = ls_conv2d_plane_line(&of_dy),
+               .dy_group = ls_conv2d_plane_group(&of_dy),
+               .dy_groups = ls_conv2d_groups(a->outputs)};
+    sides at[2]; /* of a pair of positions and of the next */
+    for (int i = 0; i < 2; i++, room += sides_size(a)) at[i] = (sides){room, room + 2 * t.x_groups * GROUP};
+    const int64_t position = t.x_groups * t.dy_groups * LANES * LANES;
+    const int64_t all = images * divide_up(a->out_height, 2) * divide_up(a->out_width, 2);
+    int64_t left = divide_up(all, MOST_TILES), done = divide_up(all, left);
+    find(a, 0, done, &t);
+    transform_first(&t, X, &at[0]);
+    transform_first(&t, DY, &at[0]);
+    for (; left > 0; left--) {
+        const int64_t count = t.count;
+        for (int pair = 0; pair < PAIRS; pair++) {
+            const bool last = pair == PAIRS - 1;
+            const sides *next = last && left == 1 ? NULL : &at[(pair + 1) % 2];
+            if (last && next) { /* of these tiles all is transformed; no more follow than they are */
+                find(a, done, divide_up(all - done, left - 1), &t);
+                done += t.count;
+            }
+            float *sum = sums + 2 * pair * position;
+            add_position(&t, count, &at[pair % 2], pair, X, sum, next);
+            add_position(&t, count, &at[pair % 2], pair, DY, sum + position, next);
         }
     }
 }

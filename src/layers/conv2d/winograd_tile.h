@@ -35,4 +35,18 @@ ALWAYS_INLINE void transform_pixels(const float *from, int64_t from_line, float 
     }
 }
 
+/* Element `row` of B^T d. */
+ALWAYS_INLINE sixteen difference(const float *d, int64_t step, int row) {
+    if (row == 1) return add16(load16(d + step), load16(d + 2 * step));
+    return subtract16(load16(d + row * step), load16(d + (row == 0 ? 2 : 1) * step));
+}
+
+/* (B^T d B)[r][2 half] and the next */
+ALWAYS_INLINE void transform_pixel_pair(const float *from, int64_t line, int r, int half, sixteen to[2]) {
+    const sixteen left = difference(from + LANES, line, r), right = difference(from + 2 * LANES, line, r),
+                  outer = difference(from + (half == 0 ? 0 : 3) * LANES, line, r);
+    to[0] = half == 0 ? subtract16(outer, right) : subtract16(right, left);
+    to[1] = half == 0 ? add16(left, right) : subtract16(outer, left);
+}
+
 #endif
