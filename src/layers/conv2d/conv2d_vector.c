@@ -195,7 +195,7 @@ static void forward_lines(const ls_conv2d_args *a, ls_conv2d_product *p, const r
 static void forward_image(const ls_conv2d_args *a, const ls_conv2d_plane *plane, const room *r, int shard,
                           ls_conv2d_ahead *next, float *y) {
     const int64_t together = forward_together(a);
-    const ls_conv2d_winograd tiles = {r->x, r->packed, r->tiles, y, next};
+    ls_conv2d_winograd tiles = {r->x, r->packed, r->tiles, y, next, 0};
     ls_conv2d_product p = {.from_line = a->stride * ls_conv2d_plane_line(plane),
                            .step = r->step,
                            .to_line = a->out_width * a->outputs,
@@ -318,7 +318,7 @@ static void backward_image(const ls_conv2d_args *a, const ls_conv2d_plane *x_pla
     const ls_grad_epilogue out = LS_NAME(ls_conv2d_grad_epilogue_from)(&a->dx, &a->in, n);
     const bool by_lines = LS_NAME(ls_conv2d_back_by_lines)(&in);
     const int64_t together = backward_together(a), line = a->width * ls_conv2d_groups(a->inputs) * LANES;
-    const ls_conv2d_winograd tiles = {dy, r->packed, r->tiles, r->image, next};
+    ls_conv2d_winograd tiles = {dy, r->packed, r->tiles, r->image, next, 0};
     int64_t done = 0, steps = 0;
     bool inside = false; /* are the steps those of the middle of an image without phases? */
     for (int64_t h = 0, last; h < a->height; h = last) {

@@ -5,11 +5,13 @@
 enum { PIXEL = SIDE * LANES };
 
 /* Tiles that are computed together, and positions whose sums are in registers at a time. With AVX-512 28 sums
- * and a register of weights; with AVX2 6 sums of two registers, two of weights and one to broadcast into. */
+ * and a register of weights; with AVX2 6 sums of two registers, two of weights and one to broadcast into.
+ * PREPARES: the tiles of the next run are transformed while the processor multiplies those of this one, in
+ * the four registers that are left between two terms. */
 #ifdef LS_FOR_AVX512
-enum { RUN = 7, AT_A_TIME = 4 };
+enum { RUN = 7, AT_A_TIME = 4, PREPARES = 1 };
 #else
-enum { RUN = 6, AT_A_TIME = 1 };
+enum { RUN = 6, AT_A_TIME = 1, PREPARES = 0 };
 #endif
 
 /* --- weights ----------------------------------------------------------------------------------- */
@@ -63,22 +65,34 @@ typedef struct product {
     ls_conv2d_ahead *ahead;
 } product;
 
-/* Where the tiles of a run are. */
+/* Tiles that are computed together. */
 typedef struct run {
-    const product *product;
-    int64_t line[RUN], pixel[RUN];
-    float *v; /* [groups][lines of positions][RUN][positions of the line][16] */
-    float *m; /* [lines of positions][RUN][2][16]: one panel's products, with A from the right */
+    int64_t count, line[RUN], pixel[RUN];
+    int64_t from[RUN]; /* where they begin in a group of the plane */
+    float *v;          /* [groups][lines of positions][RUN][positions of the line][16]: transformed */
 } run;
 
-static void transform_run(const run *t, int64_t n) {
-    const product *p = t->product;
+/* Line r of positions of a tile. */
+ALWAYS_INLINE void transform_line(const float *from, int64_t from_line, int r, float *to) {
+    sixteen line[SIDE], done[SIDE];
+    UNROLL
+    for (int v = 0; v < SIDE; v++) line[v] = difference(from + v * LANES, from_line, r);
+    done[0] = subtract16(line[0], line[2]);
+    store16(to, done[0]);
+    done[3] = subtract16(line[3], line[1]);
+    store16(to + 3 * LANES, done[3]);
+    done[1] = add16(line[1], line[2]);
+    store16(to + LANES, done[1]);
+    done[2] = subtract16(line[2], line[1]);
+    store16(to + 2 * LANES, done[2]);
+}
+
+static void transform_run(const product *p, const run *t) {
     float *to = t->v;
     const float *from = p->from;
     for (int64_t c = 0; c < p->terms; c += LANES, from += p->from_group, to += SIDE * RUN * PIXEL)
-        for (int64_t i = 0; i < n; i++)
-            transform_pixels(from + t->line[i] * p->from_line + t->pixel[i] * LANES, p->from_line,
-                             to + i * PIXEL, RUN * PIXEL, LANES);
+        for (int64_t i = 0; i < t->count; i++)
+            transform_pixels(from + t->from[i], p->from_line, to + i * PIXEL, RUN * PIXEL, LANES);
 }
 
 /* A^T m for four vectors. */
@@ -87,9 +101,17 @@ ALWAYS_INLINE void gather(sixteen a, sixteen b, sixteen c, sixteen d, sixteen to
     to[1] = add16(subtract16(b, c), d);
 }
 
-/* The products of a line of positions of n tiles: weights [terms][positions of the line][16]. */
-ALWAYS_INLINE void multiply_line(const run *t, int n, const float *weights, const float *v, float *to) {
-    const product *p = t->product;
+/* The products of a term. */
+ALWAYS_INLINE void add_term(sixteen (*sum)[RUN], int first, int n, const float *scalar, const float *w) {
+    UNROLL
+    for (int q = first; q < first + AT_A_TIME; q++)
+        multiply_add16(sum[q], n, scalar + q * LANES, PIXEL, load16(w + q * LANES));
+}
+
+/* The products of line r of positions of n tiles: weights [terms][positions of the line][16]. next: the run
+ * whose line is transformed between them, or NULL. */
+ALWAYS_INLINE void multiply_line(const product *p, const run *t, int n, int r, const run *next,
+                                 const float *weights, float *to) {
     sixteen sum[SIDE][RUN];
     UNROLL
     for (int first = 0; first < SIDE; first += AT_A_TIME) {
@@ -98,20 +120,27 @@ ALWAYS_INLINE void multiply_line(const run *t, int n, const float *weights, cons
             UNROLL
             for (int i = 0; i < n; i++) sum[q][i] = zero16();
         }
-        const float *w = weights, *from = v;
-        int64_t left = p->terms;
-        do {
+        const float *w = weights, *from = t->v + r * RUN * PIXEL, *pixels = p->from;
+        float *v = next ? next->v + r * RUN * PIXEL : NULL;
+        for (int64_t left = p->terms; left > 0; left -= LANES, from += SIDE * RUN * PIXEL) {
             ls_conv2d_fetch(p->ahead);
             const float *const end = w + smaller(LANES, left) * PIXEL;
             const float *scalar = from;
-            do {
-                UNROLL
-                for (int q = first; q < first + AT_A_TIME; q++)
-                    multiply_add16(sum[q], n, scalar + q * LANES, PIXEL, load16(w + q * LANES));
-                w += PIXEL, scalar++;
-            } while (w < end);
-            left -= LANES, from += SIDE * RUN * PIXEL;
-        } while (left > 0);
+            if (next) {
+                const int64_t line = p->from_line, *at = next->from, *const last = at + next->count;
+                for (float *to_tile = v; at < last; to_tile += PIXEL) {
+                    transform_line(pixels + *at++, line, r, to_tile);
+                    UNROLL
+                    for (int i = 0; i < 2; i++) {
+                        if (w == end) continue;
+                        add_term(sum, first, n, scalar, w);
+                        w += PIXEL, scalar++;
+                    }
+                }
+                pixels += p->from_group, v += SIDE * RUN * PIXEL;
+            }
+            for (; w < end; w += PIXEL, scalar++) add_term(sum, first, n, scalar, w);
+        }
     }
     UNROLL
     for (int i = 0; i < n; i++) {
@@ -122,16 +151,23 @@ ALWAYS_INLINE void multiply_line(const run *t, int n, const float *weights, cons
     }
 }
 
-ALWAYS_INLINE void multiply_run(const run *t, int n, const float *weights) {
-    const int64_t line = t->product->terms * PIXEL;
+/* m: [lines of positions][RUN][2][16]: one panel's products, with A from the right. */
+ALWAYS_INLINE void multiply_run(const product *p, const run *t, int n, const run *next, const float *weights,
+                                float *m) {
+    const int64_t line = p->terms * PIXEL;
+    if (PREPARES && next) {
+        UNROLL
+        for (int r = 0; r < SIDE; r++)
+            multiply_line(p, t, n, r, next, weights + r * line, m + r * RUN * 2 * LANES);
+        return;
+    }
     for (int r = 0; r < SIDE; r++)
-        multiply_line(t, n, weights + r * line, t->v + r * RUN * PIXEL, t->m + r * RUN * 2 * LANES);
+        multiply_line(p, t, n, r, NULL, weights + r * line, m + r * RUN * 2 * LANES);
 }
 
 /* The four pixels of a tile from the products, as far as they are in the image. */
-static void store_tile(const run *t, int64_t i, int64_t k) {
-    const product *p = t->product;
-    const float *m = t->m + 2 * i * LANES;
+static void store_tile(const product *p, const run *t, int64_t i, const float *m, int64_t k) {
+    m += 2 * i * LANES;
     float *to = p->to + (t->line[i] * p->width + t->pixel[i]) * p->columns + k;
     const int64_t next_line = p->width * p->columns;
     const int64_t n = smaller(LANES, p->columns - k);
@@ -157,30 +193,60 @@ static void store_tile(const run *t, int64_t i, int64_t k) {
 #define RUNS(X) RUNS_6(X)
 #endif
 #define MULTIPLY(n)                                                                                          \
-    static void multiply_##n(const run *t, const float *weights) {                                           \
-        multiply_run(t, n, weights);                                                                         \
+    static void multiply_##n(const product *p, const run *t, const run *next, const float *weights,          \
+                             float *m) {                                                                     \
+        multiply_run(p, t, n, next, weights, m);                                                             \
     }
 #define NAME(n) multiply_##n,
 RUNS(MULTIPLY)
-static void (*const multiply[RUN])(const run *t, const float *weights) = {RUNS(NAME)};
+static void (*const multiply[RUN])(const product *p, const run *t, const run *next, const float *weights,
+                                   float *m) = {RUNS(NAME)};
 
-/* Tile lines of lines [first, last) of the image; v and m as in `run`. */
-static void multiply_lines(const product *p, int64_t first, int64_t last, float *v, float *m) {
-    run t = {.product = p, .v = v, .m = m};
-    int64_t line = first, pixel = 0;
-    int64_t tiles = divide_up(last - first, 2) * divide_up(p->width, 2);
-    for (int64_t left = divide_up(tiles, RUN), n; left > 0; left--, tiles -= n) {
-        n = divide_up(tiles, left);
-        for (int64_t i = 0; i < n; i++) {
-            t.line[i] = line, t.pixel[i] = pixel;
-            pixel += 2;
-            if (pixel >= p->width) pixel = 0, line += 2;
+/* The runs that share a number of lines, as evenly as can be; the next begins at (line, pixel). */
+typedef struct runs {
+    int64_t line, pixel, left, count, longer; /* tiles of each; how many have one more */
+} runs;
+
+static runs runs_of(const product *p, int64_t first, int64_t last) {
+    const int64_t tiles = divide_up(last - first, 2) * divide_up(p->width, 2), count = divide_up(tiles, RUN);
+    return (runs){.line = first, .left = count, .count = tiles / count, .longer = tiles % count};
+}
+
+static void take_run(const product *p, runs *r, run *t) {
+    t->count = r->count + (r->longer-- > 0);
+    r->left--;
+    for (int64_t i = 0; i < t->count; i++) {
+        t->line[i] = r->line, t->pixel[i] = r->pixel;
+        t->from[i] = r->line * p->from_line + r->pixel * LANES;
+        r->pixel += 2;
+        if (r->pixel >= p->width) r->pixel = 0, r->line += 2;
+    }
+}
+
+/* Lines [first, last) of the image; those behind them end with next_last. v: of two runs, which take turns;
+ * done: runs of the image so far. */
+static void multiply_lines(const product *p, int64_t first, int64_t last, int64_t next_last,
+                           float *const v[2], float *m, int64_t *done) {
+    runs here = runs_of(p, first, last);
+    run t[2] = {{.v = v[0]}, {.v = v[PREPARES]}};
+    take_run(p, &here, &t[*done % 2]);
+    for (bool more = true; more; ++*done) {
+        const run *at = &t[*done % 2];
+        run *next = &t[(*done + 1) % 2];
+        more = here.left > 0;
+        if (more) {
+            take_run(p, &here, next);
+        } else if (last < next_last) {
+            runs behind = runs_of(p, last, next_last);
+            take_run(p, &behind, next);
+        } else {
+            next = NULL;
         }
-        transform_run(&t, n);
+        if (!PREPARES || *done == 0) transform_run(p, at);
         const float *weights = p->weights;
         for (int64_t k = 0; k < p->columns; k += LANES, weights += p->terms * POSITIONS * LANES) {
-            multiply[n - 1](&t, weights);
-            for (int64_t i = 0; i < n; i++) store_tile(&t, i, k);
+            multiply[at->count - 1](p, at, k == 0 ? next : NULL, weights, m);
+            for (int64_t i = 0; i < at->count; i++) store_tile(p, at, i, m, k);
         }
     }
 }
@@ -192,19 +258,19 @@ static int64_t room_for_pixels(const ls_conv2d_args *a) {
 }
 
 int64_t LS_NAME(ls_conv2d_winograd_room)(const ls_conv2d_args *a) {
-    return room_for_pixels(a) + RUN * SIDE * 2 * LANES;
+    return (1 + PREPARES) * room_for_pixels(a) + RUN * SIDE * 2 * LANES;
 }
 
 int64_t LS_NAME(ls_conv2d_winograd_steps)(const ls_conv2d_args *a, bool transposed) {
     const int64_t width = transposed ? a->width : a->out_width,
                   height = transposed ? a->height : a->out_height;
     const int64_t lines = smaller(ls_conv2d_winograd_lines(width), divide_up(height, 2) * 2);
-    const int64_t runs = divide_up(height, lines) * divide_up(lines / 2 * divide_up(width, 2), RUN);
-    return runs * ls_conv2d_groups(a->inputs) * ls_conv2d_groups(a->outputs) * SIDE * (SIDE / AT_A_TIME);
+    const int64_t share = divide_up(height, lines) * divide_up(lines / 2 * divide_up(width, 2), RUN);
+    return share * ls_conv2d_groups(a->inputs) * ls_conv2d_groups(a->outputs) * SIDE * (SIDE / AT_A_TIME);
 }
 
-void LS_NAME(ls_conv2d_winograd_multiply)(const ls_conv2d_args *a, bool transposed,
-                                          const ls_conv2d_winograd *p, int64_t first, int64_t last) {
+void LS_NAME(ls_conv2d_winograd_multiply)(const ls_conv2d_args *a, bool transposed, ls_conv2d_winograd *p,
+                                          int64_t first, int64_t last) {
     const ls_conv2d_plane plane = transposed ? plane_of_dy(a) : plane_of_x(a);
     const int64_t line = transposed ? plane.top + a->pad - 2 : 0,
                   column = transposed ? plane.left + a->pad - 2 : 0;
@@ -218,5 +284,7 @@ void LS_NAME(ls_conv2d_winograd_multiply)(const ls_conv2d_args *a, bool transpos
                            .width = transposed ? a->width : a->out_width,
                            .columns = transposed ? ls_conv2d_groups(a->inputs) * LANES : a->outputs,
                            .ahead = p->ahead};
-    multiply_lines(&image, first, last, p->room, p->room + room_for_pixels(a));
+    float *const v[2] = {p->room, p->room + PREPARES * room_for_pixels(a)};
+    multiply_lines(&image, first, last, smaller(last + ls_conv2d_winograd_lines(image.width), image.height),
+                   v, p->room + (1 + PREPARES) * room_for_pixels(a), &p->runs);
 }

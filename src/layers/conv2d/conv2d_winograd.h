@@ -32,6 +32,7 @@ typedef struct ls_conv2d_winograd {
     float *room;            /* ls_conv2d_winograd_room() floats */
     float *to;              /* y [pixels][outputs], or dx' [pixels][groups][16], of an image */
     ls_conv2d_ahead *ahead; /* moves on */
+    int64_t runs;           /* of tiles, since the image began: 0; moves on */
 } ls_conv2d_winograd;
 
 int64_t LS_NAME(ls_conv2d_winograd_room)(const ls_conv2d_args *a);
@@ -45,9 +46,9 @@ static inline int64_t ls_conv2d_winograd_lines(int64_t width) {
 /* How often an image moves `ahead` on. */
 int64_t LS_NAME(ls_conv2d_winograd_steps)(const ls_conv2d_args *a, bool transposed);
 
-/* Lines [first, last) of y, or of dx': first even, last even or the height. */
-void LS_NAME(ls_conv2d_winograd_multiply)(const ls_conv2d_args *a, bool transposed,
-                                          const ls_conv2d_winograd *p, int64_t first, int64_t last);
+/* Lines [first, last) of y, or of dx': the next ls_conv2d_winograd_lines(), or as many as there are. */
+void LS_NAME(ls_conv2d_winograd_multiply)(const ls_conv2d_args *a, bool transposed, ls_conv2d_winograd *p,
+                                          int64_t first, int64_t last);
 
 /* --- weight gradient (conv2d_winograd_weights.c) ----------------------------------------------- */
 
