@@ -186,8 +186,8 @@ static ls_status report(const char *path, const ls_config *config, FILE *out) {
             1e-9 * (double)batch * (double)(sum.forward + sum.backward));
     fprintf(out, "the training images on every rank: %.1f MiB\n\n",
             mib((size_t)p.sizes.count * (size_t)p.sizes.height * (size_t)p.sizes.width));
-    fprintf(out, "MiB on rank 0 of so many:\n%6s %12s %12s %12s %12s %12s\n", "ranks", "state", "gradients",
-            "training", "evaluation", "sum");
+    fprintf(out, "MiB on rank 0 of so many; ranks of one node share the state and gradients of dense layers:\n"
+            "%6s %12s %12s %12s %12s %12s\n", "ranks", "state", "gradients", "training", "evaluation", "sum");
     ls_preview_destroy(&p);
     for (int ranks = 1; ranks <= shards && ranks <= 16; ranks *= 2) LS_TRY(report_memory(config, ranks, out));
     return LS_OK;

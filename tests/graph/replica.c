@@ -130,6 +130,7 @@ void replica_poison(replica *r) {
 
 void replica_plan(replica *r, ls_purpose purpose, bool fuse, int threads) {
     EXPECT_OK(replica_record(r, purpose));
+    ls_graph_share(r->graph, &r->sharing);
     EXPECT_OK(ls_plan_create(r->graph, fuse, threads, &r->plan));
     replica_poison(r);
     if (!r->team || ls_team_size(r->team) != threads) {
@@ -152,6 +153,15 @@ ls_status replica_try_run(replica *r, int64_t batch, uint32_t step) {
     ls_shards shards;
     ls_run run = make_run(r, &shards, batch, step);
     return ls_plan_run(r->plan, &run, r->team);
+}
+
+ls_status replica_try_run_whole(replica *r, int64_t batch, uint32_t step) {
+    ls_shards shards, all;
+    ls_run run = make_run(r, &shards, batch, step);
+    LS_TRY(ls_shards_create(&all, shards.total, 0, 1, batch));
+    run.all = &all;
+    ls_plan_run_whole(r->plan, &run, r->team);
+    return LS_OK;
 }
 
 ls_status replica_try_run_eager(replica *r, ls_purpose purpose, int64_t batch, uint32_t step) {

@@ -39,6 +39,7 @@ typedef struct replica {
     ls_dataset data;
     ls_shards shards; /* of the largest batch */
     uint32_t *sample; /* [largest batch] */
+    ls_sharing sharing; /* of the next plan, with other replicas; none unless somebody sets it */
     ls_reducer reducer;
     ls_graph *graph; /* of the plan, or of the last eager step */
     ls_plan *plan;
@@ -72,6 +73,8 @@ void replica_run_eager(replica *r, ls_purpose purpose, int64_t batch, uint32_t s
 
 /* The same for threads of a test: hand the status back and fail nothing. */
 ls_status replica_try_run(replica *r, int64_t batch, uint32_t step);
+/* What a plan with `sharing` has left, once all replicas have run. */
+ls_status replica_try_run_whole(replica *r, int64_t batch, uint32_t step);
 ls_status replica_try_run_eager(replica *r, ls_purpose purpose, int64_t batch, uint32_t step);
 
 /* The loss, the last op of the graph. */

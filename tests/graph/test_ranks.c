@@ -3,6 +3,7 @@
 #include <stdarg.h>
 #include <stddef.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 
 #include <cmocka.h>
@@ -12,9 +13,15 @@
 
 enum { SHARDS = 16, STEPS = 3, RANDOM_GRAPHS = 24 };
 
+/* How ranks run: SHARED is a plan with weight gradients over the shards of all of them (graph/sharing.c). */
+typedef enum way { EAGER, PLANNED, SHARED, WAYS } way;
+static const char *const way_names[WAYS] = {"eager", "planned", "shared"};
+
 typedef struct world {
     exchange exchange;
-    bool eager;
+    way way;
+    void *reduced, *own_reduced[EXCHANGE_RANKS]; /* the arena that all write, and what each had before */
+    void *factors;
     const int64_t *batches;
     uint32_t step;
     replica ranks[EXCHANGE_RANKS];
@@ -32,36 +39,77 @@ static double gradient_value(const void *argument, int rank, int node, int64_t e
                                         : (double)((const float *)p->gradient)[at];
 }
 
-static void world_create(world *w, const network_case *network, ls_dtype dtype, int size, bool eager,
+/* Memory full of NaN. */
+static void *poisoned(size_t size) {
+    void *memory = aligned_alloc(64, (size + 64) / 64 * 64);
+    assert_non_null(memory);
+    return memset(memory, 0xff, (size + 64) / 64 * 64);
+}
+
+static void world_share(world *w, ls_dtype dtype, int size) {
+    const ls_parameters *p = &w->ranks[0].network->parameters;
+    const size_t bytes = ls_sharing_bytes(p, dtype, w->batches[0]);
+    w->reduced = poisoned((size_t)p->total * ls_dtype_size(dtype));
+    w->factors = poisoned(bytes);
+    for (int r = 0; r < size; r++) {
+        w->ranks[r].sharing = (ls_sharing){w->factors, bytes, r, size};
+        w->own_reduced[r] = w->ranks[r].network->parameters.reduced;
+        w->ranks[r].network->parameters.reduced = w->reduced;
+    }
+}
+
+static void world_create(world *w, const network_case *network, ls_dtype dtype, int size, way how,
                          const int64_t *batches) {
     const ls_shards *shards[EXCHANGE_RANKS] = {NULL};
-    *w = (world){.eager = eager, .batches = batches};
+    *w = (world){.way = how, .batches = batches};
     for (int r = 0; r < size; r++) {
         replica_create(&w->ranks[r], network, cpu_backend(dtype), SHARDS, r, size, batches[0]);
         shards[r] = &w->ranks[r].shards;
     }
     exchange_create(&w->exchange, size, shards);
+    if (how == SHARED) world_share(w, dtype, size);
     for (int r = 0; r < size; r++) {
         w->ranks[r].reducer = exchange_reducer(&w->exchange, r);
-        if (!eager) replica_plan(&w->ranks[r], LS_TRAINING, true, 1 + r % 2);
+        if (how != EAGER) replica_plan(&w->ranks[r], LS_TRAINING, true, 1 + r % 2);
     }
 }
 
 static void world_destroy(world *w) {
-    for (int r = 0; r < w->exchange.size; r++) replica_destroy(&w->ranks[r]);
+    for (int r = 0; r < w->exchange.size; r++) {
+        if (w->way == SHARED) w->ranks[r].network->parameters.reduced = w->own_reduced[r];
+        replica_destroy(&w->ranks[r]);
+    }
     exchange_destroy(&w->exchange);
+    free(w->reduced);
+    free(w->factors);
 }
 
 static ls_status run_rank(void *argument, int r) {
     world *w = argument;
     int64_t batch = w->batches[w->step];
-    return w->eager ? replica_try_run_eager(&w->ranks[r], LS_TRAINING, batch, w->step)
-                    : replica_try_run(&w->ranks[r], batch, w->step);
+    return w->way == EAGER ? replica_try_run_eager(&w->ranks[r], LS_TRAINING, batch, w->step)
+                           : replica_try_run(&w->ranks[r], batch, w->step);
+}
+
+static ls_status run_whole(void *argument, int r) {
+    world *w = argument;
+    return replica_try_run_whole(&w->ranks[r], w->batches[w->step], w->step);
 }
 
 static void world_step(world *w, uint32_t step) {
     w->step = step;
     exchange_run(&w->exchange, run_rank, w);
+    if (w->way == SHARED) exchange_run(&w->exchange, run_whole, w);
+}
+
+/* Gradients that are over all shards already, in the shared arena. */
+static void copy_whole(const world *w, const ls_parameters *p, outcome *o) {
+    const size_t element = ls_dtype_size(p->backend->dtype);
+    for (int i = 0; i < p->count; i++)
+        if (p->list[i].whole)
+            memcpy(o->gradient + (size_t)p->list[i].offset * element,
+                   (const char *)w->reduced + (size_t)p->list[i].offset * element,
+                   (size_t)p->list[i].count * element);
 }
 
 /* The outcome as one rank would have it: sums over all nodes, and rank r's own copy of what each rank has
@@ -80,6 +128,7 @@ static outcome world_outcome(const world *w, int r) {
         else
             ((double *)(void *)o.gradient)[i] = sum;
     }
+    copy_whole(w, p, &o);
     const char *own_region = (const char *)p->gradient + (size_t)(p->nodes * p->summed) * element;
     memcpy(o.gradient + (size_t)p->summed * element, own_region, (size_t)(p->total - p->summed) * element);
     return o;
@@ -90,7 +139,7 @@ static outcome world_outcome(const world *w, int r) {
 static const int sizes[] = {1, 2, 3, 5, 8, 16};
 static const int64_t batches[][STEPS] = {{33, 18, 33}, {5, 3, 5}};
 
-static void check_case(const network_case *network, ls_dtype dtype, const int64_t *batch, bool eager) {
+static void check_case(const network_case *network, ls_dtype dtype, const int64_t *batch, way how) {
     outcome want[STEPS];
     replica single;
     replica_create(&single, network, cpu_backend(dtype), SHARDS, 0, 1, batch[0]);
@@ -100,14 +149,17 @@ static void check_case(const network_case *network, ls_dtype dtype, const int64_
     }
     for (size_t i = 0; i < sizeof sizes / sizeof *sizes; i++) {
         world w;
-        world_create(&w, network, dtype, sizes[i], eager, batch);
+        world_create(&w, network, dtype, sizes[i], how, batch);
+        if (strcmp(network->name, "mlp") == 0) /* or nothing would be tested */
+            assert_int_equal(w.ranks[0].network->parameters.list[0].whole || w.ranks[0].network->parameters.list[2].whole,
+                             how == SHARED && sizes[i] > 1);
         for (uint32_t step = 0; step < STEPS; step++) {
             world_step(&w, step);
             for (int r = 0; r<w.exchange.size; r += w.exchange.size> 1 ? w.exchange.size - 1 : 1) {
                 char what[256];
                 snprintf(what, sizeof what, "%s, fp%d, rank %d of %d, step %u of %lld, %s", network->name,
                          dtype == LS_FP64 ? 64 : 32, r, w.exchange.size, (unsigned)step,
-                         (long long)batch[step], eager ? "eager" : "planned");
+                         (long long)batch[step], way_names[how]);
                 outcome got = world_outcome(&w, r);
                 expect_same_outcome(what, &single, &got, &want[step]);
                 outcome_free(&got);
@@ -122,10 +174,17 @@ static void check_case(const network_case *network, ls_dtype dtype, const int64_
 static void test_planned(void **state) {
     (void)state;
     for (int i = 0; i < network_case_count; i++)
-        check_case(&network_cases[i], LS_FP32, batches[i % 2], false);
-    check_case(network_case_named("mlp"), LS_FP32, batches[1], false);
-    check_case(network_case_named("conv"), LS_FP32, batches[0], false);
-    check_case(network_case_named("conv"), LS_FP32, batches[1], false);
+        check_case(&network_cases[i], LS_FP32, batches[i % 2], PLANNED);
+    check_case(network_case_named("mlp"), LS_FP32, batches[1], PLANNED);
+    check_case(network_case_named("conv"), LS_FP32, batches[0], PLANNED);
+    check_case(network_case_named("conv"), LS_FP32, batches[1], PLANNED);
+}
+
+static void test_shared(void **state) {
+    (void)state;
+    for (int i = 0; i < network_case_count; i++)
+        for (int b = 0; b < 2; b++) check_case(&network_cases[i], LS_FP32, batches[b], SHARED);
+    check_case(network_case_named("mlp"), LS_FP64, batches[0], SHARED);
 }
 
 static void test_random_graphs(void **state) {
@@ -133,26 +192,28 @@ static void test_random_graphs(void **state) {
     for (uint32_t seed = 1; seed <= RANDOM_GRAPHS; seed++) {
         network_case network = seed % 2 ? random_vectors : random_images;
         network.seed = seed;
-        check_case(&network, LS_FP32, batches[seed / 2 % 2], seed % 8 == 0);
+        check_case(&network, LS_FP32, batches[seed / 2 % 2], seed % 8 == 0 ? EAGER : PLANNED);
+        check_case(&network, LS_FP32, batches[seed / 2 % 2], SHARED);
     }
 }
 
 static void test_planned_fp64(void **state) {
     (void)state;
-    check_case(network_case_named("mlp"), LS_FP64, batches[0], false);
-    check_case(network_case_named("conv"), LS_FP64, batches[1], false);
+    check_case(network_case_named("mlp"), LS_FP64, batches[0], PLANNED);
+    check_case(network_case_named("conv"), LS_FP64, batches[1], PLANNED);
 }
 
 static void test_eager(void **state) {
     (void)state;
-    check_case(network_case_named("mlp"), LS_FP32, batches[0], true);
-    check_case(network_case_named("mlp"), LS_FP32, batches[1], true);
-    check_case(network_case_named("conv"), LS_FP32, batches[1], true);
+    check_case(network_case_named("mlp"), LS_FP32, batches[0], EAGER);
+    check_case(network_case_named("mlp"), LS_FP32, batches[1], EAGER);
+    check_case(network_case_named("conv"), LS_FP32, batches[1], EAGER);
 }
 
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_planned),
+        cmocka_unit_test(test_shared),
         cmocka_unit_test(test_random_graphs),
         cmocka_unit_test(test_planned_fp64),
         cmocka_unit_test(test_eager),
