@@ -9,11 +9,12 @@ themselves and the step on one rank alone a model is made,
 
     t(B, P) = c B ceil(V/P)/V + cuts L(P) + G(P) + n b(P)
 
-with V shards, B images, n bytes of gradient; L is the time of a cut's vector, G and b those of a gradient, all measured
+with V shards, B images, n bytes of gradient that are added over ranks (on one node those of dense layers are not); L is the time of a cut's vector, G and b those of a gradient, all measured
 at P. Nothing in it is fitted to the steps on more than one rank, so that predicted against measured is a test of it.
 
 Beyond the measured numbers of ranks it is an extrapolation and marked as one: every rank sends to every other, so that
-L and G grow like P - 1, and each moves 2 (P-1)/P n bytes. --latency and --gigabytes put a network's own figures there.
+L and G grow like P - 1, and each moves 2 (P-1)/P n bytes. --latency and --gigabytes put a network's own figures there,
+over which the whole gradient goes.
 """
 import argparse
 import json
@@ -66,6 +67,7 @@ class Model:
         self.shards = shards
         self.cuts = one[0]["cuts"]
         self.bytes = one[0]["gradient_bytes"]
+        self.added = found[next(key for key in found if key[0] == "strong" and key[1] > 1)][0]["added_bytes"]
         phases = [p for p in one[0]["phases_ms"] if p != "communication"]
         self.image = 1e-3 * median(one, lambda o: sum(o["phases_ms"][p]["median"] for p in phases)) / batch
         self.measured = {}
@@ -99,7 +101,8 @@ class Model:
     def seconds(self, batch, ranks):
         cut, gradient, byte = self.sums(ranks)
         share = -(-self.shards // ranks) / self.shards
-        return self.image * batch * share + self.cuts * cut + gradient + self.bytes * byte
+        over_network = ranks not in self.measured and self.network != (None, None)
+        return self.image * batch * share + self.cuts * cut + gradient + (self.bytes if over_network else self.added) * byte
 
     def pays_above(self, ranks):
         """The batch from which so many ranks are faster than half as many; None: they never are."""
@@ -169,7 +172,7 @@ def main():
           f"{setting['instruction_set']}; {setting['processor']}, {setting['cores']} cores; {options.rounds} round(s)")
     for ranks, (cut, gradient, byte) in sorted(model.measured.items()):
         print(f"{ranks} ranks: a cut {1e6 * cut:.1f} us, {model.cuts} of them; the gradient {1e6 * gradient:.1f} us + "
-              f"{model.bytes} bytes at {1e-9 / byte if byte else math.inf:.2f} GB/s")
+              f"{model.added} bytes at {1e-9 / byte if byte else math.inf:.2f} GB/s")
     print_measured(found, model, batch, options.ranks)
     print_extrapolated(model, batch, max(options.ranks))
 

@@ -3,10 +3,11 @@
  *     t(B, P) = c B ceil(V/P)/V + cuts o (P-1) + g (P-1) + 2 (P-1)/P n b
  *
  * B images on P ranks that hold V shards between them: c seconds an image, whoever computes it; at a cut
- * every rank sends a message to every other, o seconds each; the gradient of n bytes is a reduce-scatter and
+ * every rank sends a message to every other, o seconds each; the n bytes of gradient are a reduce-scatter and
  * an all-gather, so that each rank moves 2 (P-1)/P n bytes at b seconds each, with g seconds for the messages
  * to each other rank. o, g and b come from sums by themselves (bench comm), c from the steps without
- * communication. What ranks share (memory bandwidth, a network's switches) is not in it. */
+ * communication. Where ranks share memory, n leaves out what they compute over all shards at once. What else they share
+ * (memory bandwidth, a network's switches) is not in it. */
 #include <inttypes.h>
 #include <stdio.h>
 
@@ -18,14 +19,14 @@ static const int64_t point_bytes[POINTS] = {4096, 65536, 524288, 4194304};
 
 typedef struct model {
     double image, cut, gradient, byte; /* c, o, g, b */
-    double gradient_bytes;
+    double added_bytes;
     int cuts, shards;
 } model;
 
 static double predict(const model *m, double batch, int ranks) {
     const int most = (m->shards + ranks - 1) / ranks, others = ranks - 1;
     return m->image * batch * most / m->shards + (m->cuts * m->cut + m->gradient) * others +
-           2.0 * others / ranks * m->gradient_bytes * m->byte;
+           2.0 * others / ranks * m->added_bytes * m->byte;
 }
 
 /* The global batch above which so many ranks are faster than half as many. */
@@ -62,7 +63,7 @@ static ls_status measure(const ls_bench *bench, ls_step_run *run, model *m) {
     LS_TRY(run_steps(bench, run));
     const ls_trainer *t = run->trainer;
     *m = (model){.shards = (int)t->options.shards, .cuts = run->times.exchanges};
-    m->gradient_bytes = (double)t->network->parameters.summed * (double)ls_dtype_size(t->backend->dtype);
+    m->added_bytes = (double)ls_parameters_added(&t->network->parameters) * (double)ls_dtype_size(t->backend->dtype);
     double seconds = 0; /* of a rank that computes */
     for (int p = 0; p < LS_STEP_PHASES; p++)
         if (p != LS_PHASE_COMMUNICATION) seconds += run->times.phase[p].median;
@@ -95,10 +96,10 @@ static void print(const ls_bench *bench, ls_step_run *run, const model *m) {
     const ls_spread ms = ls_spread_scaled(ls_spread_of(run->times.seconds, run->times.counted), 1e3);
     ls_bench_print_setting(bench, run->trainer);
     printf("\nmeasured on %d ranks: step %.3f ms (quartiles %.3f .. %.3f), of it communication %.3f ms;\n"
-           "%.3f us of computing an image, %d cuts of %.2f us, the gradient of %.0f bytes %.2f us + bytes at "
+           "%.3f us of computing an image, %d cuts of %.2f us, %.0f bytes of gradient to add %.2f us + bytes at "
            "%.2f GB/s\n\n",
            here, ms.median, ms.q1, ms.q3, 1e3 * run->times.phase[LS_PHASE_COMMUNICATION].median,
-           1e6 * m->image, m->cuts, 1e6 * m->cut * (here - 1), m->gradient_bytes,
+           1e6 * m->image, m->cuts, 1e6 * m->cut * (here - 1), m->added_bytes,
            1e6 * m->gradient * (here - 1), 1e-9 / m->byte);
     printf("%6s %12s %10s %10s %14s   predicted for batches of %.0f; weak: %.0f a rank\n", "ranks", "step ms",
            "strong", "weak", "pays above", batch, batch / here);
@@ -130,7 +131,7 @@ static void write_json(const ls_bench *bench, ls_step_run *run, const model *m) 
     ls_json_real(&json, "cut_us_per_rank", 1e6 * m->cut);
     ls_json_real(&json, "gradient_us_per_rank", 1e6 * m->gradient);
     ls_json_real(&json, "ns_per_byte_moved", 1e9 * m->byte);
-    ls_json_real(&json, "gradient_bytes", m->gradient_bytes);
+    ls_json_real(&json, "added_bytes", m->added_bytes);
     ls_json_begin(&json, "predictions", '[');
     for (int ranks = 1; ranks <= m->shards; ranks *= 2) {
         const prediction p = predict_all(m, (double)run->full_batch, here, ranks);

@@ -214,9 +214,10 @@ void ls_step_write_json(const ls_bench *bench, const ls_step_found *found) {
     ls_json_real(&json, "fma_share_per_core", s.core_gflops / s.core_fma);
     ls_ceilings_write(&found->ceilings, &json);
     ls_json_count(&json, "cuts", (uint64_t)run->times.exchanges);
-    ls_json_count(&json, "gradient_bytes",
-                  (uint64_t)((size_t)run->trainer->network->parameters.summed *
-                             ls_dtype_size(run->trainer->backend->dtype)));
+    const ls_parameters *parameters = &run->trainer->network->parameters;
+    const uint64_t element = ls_dtype_size(run->trainer->backend->dtype);
+    ls_json_count(&json, "gradient_bytes", (uint64_t)parameters->summed * element);
+    ls_json_count(&json, "added_bytes", (uint64_t)ls_parameters_added(parameters) * element);
     write_phases(run, &json);
     write_layers(run, &json);
     write_memory(found, &json);

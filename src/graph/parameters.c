@@ -117,6 +117,13 @@ void ls_parameters_destroy(ls_parameters *parameters) {
     *parameters = (ls_parameters){0};
 }
 
+int64_t ls_parameters_added(const ls_parameters *parameters) {
+    int64_t added = parameters->summed;
+    for (int i = 0; i < parameters->count; i++)
+        if (parameters->list[i].whole) added -= parameters->list[i].count;
+    return added;
+}
+
 void *ls_arena_at(const ls_parameters *parameters, void *arena, int64_t offset) {
     return (char *)arena + (size_t)offset * ls_dtype_size(parameters->backend->dtype);
 }

@@ -88,6 +88,9 @@ static inline int64_t ls_parameter_products(const ls_parameter *parameter, int64
     return parameter->layout == LS_LAYOUT_VECTOR ? 0 : parameter->count * pixels;
 }
 
+/* Elements of the gradient that are added over nodes: all summed ones, but those that a plan computes as a whole. */
+int64_t ls_parameters_added(const ls_parameters *parameters);
+
 /* Address of element `offset` of an arena. */
 void *ls_arena_at(const ls_parameters *parameters, void *arena, int64_t offset);
 
