@@ -5,6 +5,8 @@ check_c_source_compiles("#ifndef __x86_64__\n#error\n#endif\nint main(void) { re
 set(LOCKSTEP_AVX2_OPTIONS -mavx2 -mfma)
 set(LOCKSTEP_AVX512_OPTIONS -mavx2 -mfma -mavx512f -mavx512bw -mavx512dq -mavx512vl -mprefer-vector-width=512)
 set(LOCKSTEP_AVX512_BF16_OPTIONS ${LOCKSTEP_AVX512_OPTIONS} -mavx512bf16)
+set(LOCKSTEP_AMX_OPTIONS ${LOCKSTEP_AVX512_BF16_OPTIONS} -mamx-tile -mamx-bf16)
+set(LOCKSTEP_AMX_DEFINITIONS LS_FOR_AVX512 LS_BF16 LS_FOR_AMX)
 
 # Adds the objects of these sources, compiled with the given definition and options, to the library.
 function(lockstep_add_objects name definition options)
@@ -35,5 +37,14 @@ function(lockstep_add_bf16_tiers name)
   if(LOCKSTEP_X86_64)
     lockstep_add_objects(${name}_bf16_avx2 "LS_FOR_AVX2;LS_BF16" "${LOCKSTEP_AVX2_OPTIONS}" ${ARGN})
     lockstep_add_objects(${name}_bf16_avx512 "LS_FOR_AVX512;LS_BF16" "${LOCKSTEP_AVX512_BF16_OPTIONS}" ${ARGN})
+  endif()
+endfunction()
+
+# The sources of AMX's tier of bf16, remembered for the tests, which compile them again for emulated tiles (tests/amx).
+function(lockstep_add_amx name)
+  if(LOCKSTEP_X86_64)
+    lockstep_add_objects(${name}_bf16_amx "${LOCKSTEP_AMX_DEFINITIONS}" "${LOCKSTEP_AMX_OPTIONS}" ${ARGN})
+    list(TRANSFORM ARGN PREPEND ${CMAKE_CURRENT_SOURCE_DIR}/ OUTPUT_VARIABLE sources)
+    set_property(GLOBAL APPEND PROPERTY LOCKSTEP_AMX_SOURCES ${sources})
   endif()
 endfunction()

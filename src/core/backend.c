@@ -19,6 +19,7 @@ static const ls_backend backends[] = {
     {"cpu", LS_AVX2, LS_PRECISION_BF16, LS_FP32, HOST_MEMORY},
     {"cpu", LS_AVX512, LS_PRECISION_BF16, LS_FP32, HOST_MEMORY},
     {"cpu", LS_AVX512_BF16, LS_PRECISION_BF16, LS_FP32, HOST_MEMORY},
+    {"cpu", LS_AMX, LS_PRECISION_BF16, LS_FP32, HOST_MEMORY},
 };
 
 ls_status ls_backend_find_for(const char *name, ls_precision precision, ls_instruction_set set,

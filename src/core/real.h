@@ -25,8 +25,12 @@ typedef float real;
  * the same, and LS_TIER_NAME calls the element-by-element kernels of the tier.
  * ls_dense_vector_bf16_avx512 is for the tier that has the dot product of pairs of bf16 numbers (LS_PAIRS): a word of 32
  * bits then holds two factors, the first of them in the upper half, which the processor adds first; so a sum takes its
- * products in their order, each with one rounding, as elsewhere. */
-#ifdef LS_BF16
+ * products in their order, each with one rounding, as elsewhere.
+ * ls_dense_vector_bf16_amx, compiled with LS_FOR_AMX as well, is for AMX (LS_TILES, core/tiles.h): the same words in
+ * tiles, whose products are summed in an order of their own. */
+#if defined LS_BF16 && defined LS_FOR_AMX
+#define LS_PRODUCT_NAME(name) name##_bf16_amx
+#elif defined LS_BF16
 #define LS_PRODUCT_NAME(name) LS_TIER_NAME(name##_bf16)
 #else
 #define LS_PRODUCT_NAME(name) LS_TIER_NAME(name)
@@ -40,6 +44,11 @@ typedef float real;
 #define LS_PAIRS 1
 #else
 #define LS_PAIRS 0
+#endif
+#ifdef LS_FOR_AMX
+#define LS_TILES 1
+#else
+#define LS_TILES 0
 #endif
 
 #endif

@@ -31,7 +31,7 @@ static const struct field {
     {"seed", offsetof(ls_progress_mark, seed), UINT64_MAX},
     {"data_digest", offsetof(ls_progress_mark, data_digest), UINT64_MAX},
     {"fingerprint", offsetof(ls_progress_mark, fingerprint), UINT64_MAX},
-    {"instruction_set", offsetof(ls_progress_mark, instruction_set), LS_AVX512_BF16},
+    {"instruction_set", offsetof(ls_progress_mark, instruction_set), LS_AMX},
     {"height", offsetof(ls_progress_mark, height), INT32_MAX},
     {"width", offsetof(ls_progress_mark, width), INT32_MAX},
     {"classes", offsetof(ls_progress_mark, classes), 256}, /* a label is a byte */

@@ -1,5 +1,6 @@
 /* The kernels of the dense layer, all that this processor can run, against loops over its terms, to the bit, in fp32
- * and fp64; the vector tiers against loops of fused multiply-adds, and so against each other. */
+ * and fp64; the vector tiers against loops of fused multiply-adds, and so against each other. With LS_EMULATED_AMX that of
+ * AMX alone, on emulated tiles (tests/amx). */
 #include <math.h>
 #include <setjmp.h>
 #include <stdarg.h>
@@ -9,6 +10,10 @@
 
 #include <cmocka.h>
 
+#ifdef LS_EMULATED_AMX
+#include "amx/emulated_tiles.h"
+#include "amx/naive_tiles.h"
+#endif
 #include "core/backend.h"
 #include "layers/dense/dense.h"
 #include "layers/fixture.h"
@@ -69,11 +74,55 @@ static const ls_backend *tier(int i) {
 #else
 #define PRECISION LS_PRECISION_FP32
 #endif
+#ifdef LS_EMULATED_AMX
+static int tiers(void) { return 1; }
+static const ls_backend *tier(int i) {
+    const ls_backend *backend;
+    assert_int_equal(ls_backend_find_for("cpu", PRECISION, (ls_instruction_set)(LS_AMX + i), &backend), LS_OK);
+    return backend;
+}
+#else
 static int tiers(void) { return (int)ls_instruction_set_supported() + 1; }
 static const ls_backend *tier(int i) {
     const ls_backend *backend;
     assert_int_equal(ls_backend_find_for("cpu", PRECISION, (ls_instruction_set)i, &backend), LS_OK);
     return backend;
+}
+#endif
+#endif
+
+#ifdef LS_EMULATED_AMX
+static void tile_forward(const fixture *f, const real *x, real *y, double *bound) {
+    (void)bound; /* holds for any order */
+    const int64_t outputs = f->y_channels;
+    for (int64_t k = 0; k < outputs; k++)
+        y[k] = naive_tile_sum(x, 1, f->weight + k, outputs, f->x_pixels * f->x_channels) + 0.0f;
+}
+
+static void tile_backward(const fixture *f, const real *dy, real *dx, double *bound) {
+    (void)bound;
+    const int64_t outputs = f->y_channels;
+    for (int64_t c = 0; c < f->x_pixels * f->x_channels; c++)
+        dx[c] = naive_tile_sum(dy, 1, f->weight + c * outputs, 1, outputs);
+}
+
+static void tile_gradient(const fixture *f, int64_t rows, const real *x, const real *dy, real *dweight, double *bound) {
+    (void)bound;
+    const int64_t outputs = f->y_channels, inputs = f->x_pixels * f->x_channels;
+    for (int64_t c = 0; c < inputs; c++)
+        for (int64_t k = 0; k < outputs; k++)
+            dweight[c * outputs + k] = naive_tile_sum(x + c, inputs, dy + k, outputs, rows);
+}
+
+static const layer_products tile_order = {tile_forward, tile_backward, tile_gradient};
+
+static const layer_products *products_of(const ls_backend *backend) {
+    return backend->instruction_set == LS_AMX ? &tile_order : NULL;
+}
+#else
+static const layer_products *products_of(const ls_backend *backend) {
+    (void)backend;
+    return NULL;
 }
 #endif
 
@@ -101,6 +150,7 @@ static void check_pixels(int64_t pixels, int64_t channels, int64_t outputs, batc
     for (int i = 0; i < tiers(); i++) {
         kernels = ls_dense_kernels_for(tier(i));
         ops.fused = tier(i)->instruction_set != LS_PORTABLE;
+        ops.products = products_of(tier(i));
         check_layer(&f, features, &ops);
     }
     free(f.term);
@@ -190,8 +240,9 @@ static void extremes(void **state) {
     const extreme cases[] = {{.x = {{0, small, 0, 0}, {0, 0, 0, 0}, {1, 0, 0, 0}}, .w = {1, -small, -1, -1}},
                              {.x = {{0, 1, 0, 2}, {0, 3, 0, 0}, {0, 0, 0, 1}}, .w = {1, 1, big, 1}},
                              {.x = {{0, 1, 0, 2}, {0, 3, 0, 0}, {0, 0, 0, 1}}, .w = {NAN, 1, -0.0f, 1}}};
-    for (int tier_index = 1; tier_index < tiers(); tier_index++)
+    for (int tier_index = 0; tier_index < tiers(); tier_index++)
         for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+            if (tier(tier_index)->instruction_set == LS_PORTABLE) continue;
             extreme e = cases[i];
             const ls_dense_kernels *k = ls_dense_kernels_for(tier(tier_index));
             ls_shards shards;
@@ -217,9 +268,25 @@ static void extremes(void **state) {
 #endif
 }
 
+#ifdef LS_EMULATED_AMX
+/* All this went through tiles, and left them as the thread had them. */
+static void tiles(void **state) {
+    (void)state;
+    assert_true(emulated_tile_products() > 100000);
+    assert_false(emulated_tiles_in_use());
+}
+#endif
+
 int main(void) {
+#ifdef LS_EMULATED_AMX
+    if (ls_instruction_set_supported() < LS_AVX512_BF16) return 77; /* skipped */
+#endif
     const struct CMUnitTest tests[] = {cmocka_unit_test(sizes),     cmocka_unit_test(batches),
                                        cmocka_unit_test(prologues), cmocka_unit_test(epilogues),
-                                       cmocka_unit_test(zero_inputs), cmocka_unit_test(extremes)};
+                                       cmocka_unit_test(zero_inputs), cmocka_unit_test(extremes),
+#ifdef LS_EMULATED_AMX
+                                       cmocka_unit_test(tiles)
+#endif
+    };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

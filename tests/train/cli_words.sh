@@ -69,7 +69,7 @@ expect_success "" - --version
 check "--version: git" grep -qE '^lockstep [0-9.]+ \(git ([0-9a-f]{7,}(-dirty)?|unknown)\)$' out
 check "--version: MPI" grep -qE '^(Open MPI|MPI) [0-9.]+$' out
 check "--version: HDF5" grep -qE '^HDF5 [0-9.]+$' out
-check "--version: instruction set" grep -qE '^instructions (portable|avx2|avx512|avx512_bf16) ' out
+check "--version: instruction set" grep -qE '^instructions (portable|avx2|avx512|avx512_bf16|amx) ' out
 
 # --- the resolved configuration reads back to itself, and is printed once by three ranks
 

@@ -7,7 +7,12 @@
  *   dw, db  : inside a shard over its rows in increasing order, starting from 0; over shards by the tree.
  * The vector tiers take each step of a sum of products as one fused multiply-add, and add 0 to the sum of y before the
  * bias, which makes a -0 of it positive. In bf16 each factor is rounded first; the order and the fused multiply-add stay,
- * except that denormal factors, products and sums count as 0 where AVX512_BF16 is used. */
+ * except that denormal factors, products and sums count as 0 where AVX512_BF16 is used.
+ * AMX in bf16 takes the terms of each sum (over c, over k, over the rows of a shard) in steps of 32, the last one of what is
+ * left. A step's terms of even number are added from 0 by fused multiply-adds in their order, so are those of odd number
+ * (behind an odd number of terms stands a 0), the second sum is added to the first, and that to the sum of the steps before,
+ * from 0. Denormal factors and results count as 0. Bias, the 0 before it and the tree stay. (core/tiles.h; run on emulated
+ * tiles so far.) */
 #ifndef LOCKSTEP_LAYERS_DENSE_H
 #define LOCKSTEP_LAYERS_DENSE_H
 
@@ -46,7 +51,8 @@ typedef struct ls_dense_kernels {
 extern const ls_dense_kernels ls_dense_ref_f32, ls_dense_ref_f64, ls_dense_ref_bf16_f32;
 #ifdef __x86_64__
 extern const ls_dense_kernels ls_dense_vector_avx2, ls_dense_vector_avx512;
-extern const ls_dense_kernels ls_dense_vector_bf16_avx2, ls_dense_vector_bf16_avx512; /* the second needs LS_AVX512_BF16 */
+extern const ls_dense_kernels ls_dense_vector_bf16_avx2;
+extern const ls_dense_kernels ls_dense_vector_bf16_avx512, ls_dense_vector_bf16_amx; /* need LS_AVX512_BF16, LS_AMX */
 #endif
 const ls_dense_kernels *ls_dense_kernels_for(const ls_backend *backend);
 

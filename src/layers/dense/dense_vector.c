@@ -1,6 +1,6 @@
-/* The dense layer for AVX2 and AVX-512. Every sum runs over the terms that dense.h specifies, in that order,
- * in one accumulator of fused multiply-adds: the bits of both tiers are equal, and differ from the reference
- * by the rounding of the products alone.
+/* The dense layer for AVX2, AVX-512 and AMX. Every sum runs over the terms that dense.h specifies, in that
+ * order, in one accumulator of fused multiply-adds: the bits of the first two are equal, and differ from the
+ * reference by the rounding of the products alone. The products of AMX (dense_amx.c) have their own order.
  *
  * Inputs that are 0 in all rows at hand (pixels that no image of the batch lights, behind a BatchNorm too)
  * are left out. That cannot be seen: their products are zeros, which change a sum of fused multiply-adds only
@@ -15,10 +15,11 @@
 #include "layers/fusion_ref.h"
 
 enum {
-    BLOCK_ROWS = 128, /* rows that pass through scratch at a time, where they must */
-    DEPTH = 128,      /* terms of dx' whose weights are transposed at a time */
-    WIDTH = 96,       /* columns of dx' at a time: a multiple of both tiers' panels */
-    TRANSPOSED = 8    /* rows and columns of a transposition in registers */
+    BLOCK_ROWS = 128,            /* rows that pass through scratch at a time, where they must */
+    DEPTH = 128,                 /* terms of dx' whose weights are transposed at a time */
+    WIDTH = 96,                  /* columns of dx' at a time: a multiple of both tiers' panels */
+    TRANSPOSED = 8,              /* rows and columns of a transposition in registers */
+    TOGETHER = LS_TILES ? 32 : 1 /* terms of y that are left out together: the steps of a sum (dense.h) */
 };
 
 static inline int64_t smaller_of(int64_t a, int64_t b) {
@@ -161,9 +162,13 @@ static void multiply_rows(const ls_dense_args *args, const float *x, int64_t row
     const float *weight = args->weight;
     int64_t terms = 0;
     nonzero_inputs(x, rows, args->inputs, parts->bits);
-    for (int64_t c = 0; c < args->inputs; c++)
-        if (parts->bits[c] || !all_finite(weight + c * args->outputs, args->outputs))
-            parts->terms[terms++] = (int32_t)c;
+    for (int64_t c = 0; c < args->inputs; c += TOGETHER) {
+        const int64_t end = smaller_of(c + TOGETHER, args->inputs);
+        bool needed = false;
+        for (int64_t i = c; i < end && !needed; i++)
+            needed = parts->bits[i] || !all_finite(weight + i * args->outputs, args->outputs);
+        for (int64_t i = c; i < end && needed; i++) parts->terms[terms++] = (int32_t)i;
+    }
     multiply_terms(args, x, row, rows, terms, parts);
 }
 

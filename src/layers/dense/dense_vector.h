@@ -1,4 +1,4 @@
-/* The products of the dense layer's vector kernels (dense_products.c), for one tier. With LS_PAIRS
+/* The products of the dense layer's vector kernels (dense_products.c, for AMX dense_amx.c), for one tier. With LS_PAIRS
  * (core/real.h) a, b, x and dy hold words of two factors (dense_words.h), and terms and rows of x and dy are
  * counted in them. */
 #ifndef LOCKSTEP_LAYERS_DENSE_VECTOR_H
@@ -16,7 +16,7 @@ typedef struct ls_dense_product {
     int64_t rows, a_row;
     const float *b; /* b_term elements between terms, columns side by side */
     int64_t b_term;
-    const int32_t *term; /* [terms] which terms, increasing */
+    const int32_t *term; /* [terms] which terms, increasing; with LS_TILES they are 0, 1, .. */
     int64_t terms;
     float *out; /* [rows], out_row elements apart */
     int64_t columns, out_row;
