@@ -1,5 +1,6 @@
 /* The kernels of the convolution against loops over its terms, to the bit: the reference in fp32 and fp64,
- * and in fp32 and bf16 the vector kernels of every tier that this processor has. */
+ * and in fp32 and bf16 the vector kernels of every tier that this processor has. With LS_EMULATED_AMX those of
+ * AMX alone, on emulated tiles (tests/amx). */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -8,6 +9,11 @@
 
 #include <cmocka.h>
 
+#ifdef LS_EMULATED_AMX
+#include "amx/emulated_tiles.h"
+#include "amx/naive_tiles.h"
+#include "layers/conv2d/conv2d_amx.h"
+#endif
 #include "layers/conv2d/conv2d.h"
 #include "layers/conv2d/conv2d_layout.h"
 #include "layers/fixture.h"
@@ -83,6 +89,39 @@ static int64_t shard_gradient_elements(const fixture *f) {
 
 static layer_ops ops = {scratch_bytes, forward, backward, parts, weight_grad, NULL, false, NULL};
 
+/* --- AMX's order ------------------------------------------------------------------------------- */
+
+#ifdef LS_EMULATED_AMX
+
+static tile_shape tiles_of(const fixture *f) {
+    const ls_conv2d_args a = args_of(f);
+    return (tile_shape){a.height, a.width, a.inputs, a.out_height, a.out_width, a.outputs, a.pad};
+}
+
+static void tile_forward(const fixture *f, const real *x, real *y, double *bound) {
+    (void)bound; /* holds for any order */
+    naive_tile_forward(tiles_of(f), f->weight, x, y);
+}
+
+static void tile_backward(const fixture *f, const real *dy, real *dx, double *bound) {
+    (void)bound;
+    naive_tile_backward(tiles_of(f), f->weight, dy, dx);
+}
+
+static void tile_gradient(const fixture *f, int64_t rows, const real *x, const real *dy, real *dweight,
+                          double *bound) {
+    (void)bound;
+    naive_tile_gradient(tiles_of(f), rows, x, dy, dweight);
+}
+
+static const layer_products tile_order = {tile_forward, tile_backward, tile_gradient};
+
+static const layer_products *products_of(const ls_conv2d_args *a) {
+    return ls_conv2d_on_tiles(a) ? &tile_order : NULL;
+}
+
+#else
+
 /* --- Winograd's algorithm ---------------------------------------------------------------------- */
 
 static winograd_shape shape_of(const fixture *f) {
@@ -104,6 +143,12 @@ static void winograd_gradient(const fixture *f, int64_t rows, const real *x, con
 }
 
 static const layer_products winograd = {winograd_forward, winograd_backward, winograd_gradient};
+
+static const layer_products *products_of(const ls_conv2d_args *a) {
+    return kernels->shard_gradient_elements && is_winograd(a) ? &winograd : NULL;
+}
+
+#endif
 
 /* --- terms ------------------------------------------------------------------------------------- */
 
@@ -138,7 +183,7 @@ static void check(shape s, batch_cut cut, unsigned features) {
                  .weights = s.kernel_h * s.kernel_w * s.inputs * s.outputs};
     current = s;
     const ls_conv2d_args args = args_of(&f);
-    ops.products = kernels->shard_gradient_elements && is_winograd(&args) ? &winograd : NULL;
+    ops.products = products_of(&args);
     assert_int_equal(ls_shards_create(&f.shards, cut.total, cut.rank, cut.size, cut.batch), LS_OK);
     f.term = malloc((size_t)(out * f.weights) * sizeof *f.term);
     assert_non_null(f.term);
@@ -227,6 +272,33 @@ static void tiles(void **state) {
 }
 #endif
 
+#ifdef LS_EMULATED_AMX
+/* On tiles: lines that make one tile and several, whole and overlapping, one and several of them together, channels of
+ * both layouts and of several groups, every padding. */
+static void on_tiles(void **state) {
+    (void)state;
+    const shape list[] = {{28, 28, 16, 16, 3, 3, 1, 1}, {14, 14, 32, 32, 3, 3, 1, 1}, {7, 7, 64, 64, 3, 3, 1, 1},
+                          {5, 6, 16, 32, 3, 3, 1, 1},   {5, 6, 32, 16, 3, 3, 1, 1},   {3, 9, 96, 16, 3, 3, 1, 1},
+                          {4, 7, 16, 64, 3, 3, 1, 0},   {3, 5, 16, 16, 3, 3, 1, 2},   {4, 3, 32, 32, 3, 3, 1, 3},
+                          {3, 17, 16, 16, 3, 3, 1, 1},  {2, 33, 16, 16, 3, 3, 1, 1},  {1, 29, 32, 16, 3, 3, 1, 1},
+                          {1, 1, 16, 16, 3, 3, 1, 1},   {31, 4, 16, 16, 3, 3, 1, 1},  {3, 3, 16, 32, 3, 3, 1, 0}};
+    for (size_t i = 0; i < sizeof list / sizeof *list; i++) {
+        check(list[i], (batch_cut){4, 0, 1, list[i].height > 9 ? 2 : 5}, i % 2 ? all & ~(unsigned)DROPOUT : all);
+        assert_ptr_equal(ops.products, &tile_order);
+    }
+    const shape s = {4, 5, 16, 16, 3, 3, 1, 1};
+    const batch_cut cuts[] = {{1, 0, 1, 9}, {4, 0, 1, 30}, {16, 1, 3, 40}, {8, 0, 1, 1}};
+    for (size_t i = 0; i < sizeof cuts / sizeof *cuts; i++) {
+        check(s, cuts[i], all & ~(unsigned)(DROPOUT | STORED));
+        check(s, cuts[i], (all | TANH | ACCUMULATE) & ~(unsigned)(RELU | STORED));
+    }
+    check(s, few, NORM | RESIDUAL | RESIDUAL_NORM | RELU | DY_NORM | DX_SUMS | DRESIDUAL | RESIDUAL_SUMS);
+    check(s, few, NO_DX);
+    assert_true(emulated_tile_products() > 10000);
+    assert_false(emulated_tiles_in_use());
+}
+#endif
+
 static void every_kernel(void **state) {
     (void)state;
     const int64_t kernel[] = {1, 2, 3, 5, 7};
@@ -310,6 +382,9 @@ static int run_all(const char *name, const ls_conv2d_kernels *under_test) {
 #ifndef LS_BF16
         cmocka_unit_test(tiles),
 #endif
+#ifdef LS_EMULATED_AMX
+        cmocka_unit_test(on_tiles),
+#endif
         cmocka_unit_test(every_kernel), cmocka_unit_test(batches),       cmocka_unit_test(prologues),
         cmocka_unit_test(epilogues),    cmocka_unit_test(no_weight_grad)};
     kernels = under_test;
@@ -318,6 +393,10 @@ static int run_all(const char *name, const ls_conv2d_kernels *under_test) {
 }
 
 int main(void) {
+#ifdef LS_EMULATED_AMX
+    if (ls_instruction_set_supported() < LS_AVX512_BF16) return 77; /* skipped */
+    return run_all("amx", &ls_conv2d_bf16_amx);
+#endif
     int failed = run_all("reference", &LS_PRODUCT_NAME(ls_conv2d_ref));
 #if defined __x86_64__ && !defined LS_F64
     const ls_instruction_set supported = ls_instruction_set_supported();

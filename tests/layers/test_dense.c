@@ -96,14 +96,14 @@ static void tile_forward(const fixture *f, const real *x, real *y, double *bound
     (void)bound; /* holds for any order */
     const int64_t outputs = f->y_channels;
     for (int64_t k = 0; k < outputs; k++)
-        y[k] = naive_tile_sum(x, 1, f->weight + k, outputs, f->x_pixels * f->x_channels) + 0.0f;
+        y[k] = naive_tile_sum(x, 1, f->weight + k, outputs, f->x_pixels * f->x_channels, 0) + 0.0f;
 }
 
 static void tile_backward(const fixture *f, const real *dy, real *dx, double *bound) {
     (void)bound;
     const int64_t outputs = f->y_channels;
     for (int64_t c = 0; c < f->x_pixels * f->x_channels; c++)
-        dx[c] = naive_tile_sum(dy, 1, f->weight + c * outputs, 1, outputs);
+        dx[c] = naive_tile_sum(dy, 1, f->weight + c * outputs, 1, outputs, 0);
 }
 
 static void tile_gradient(const fixture *f, int64_t rows, const real *x, const real *dy, real *dweight, double *bound) {
@@ -111,7 +111,7 @@ static void tile_gradient(const fixture *f, int64_t rows, const real *x, const r
     const int64_t outputs = f->y_channels, inputs = f->x_pixels * f->x_channels;
     for (int64_t c = 0; c < inputs; c++)
         for (int64_t k = 0; k < outputs; k++)
-            dweight[c * outputs + k] = naive_tile_sum(x + c, inputs, dy + k, outputs, rows);
+            dweight[c * outputs + k] = naive_tile_sum(x + c, inputs, dy + k, outputs, rows, 0);
 }
 
 static const layer_products tile_order = {tile_forward, tile_backward, tile_gradient};

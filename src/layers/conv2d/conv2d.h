@@ -19,7 +19,15 @@
  * A value that is not finite spreads over its tile. Errors are bounded in tests/layers/naive_winograd.h.
  * In bf16 all is computed directly: each factor is rounded first, the order stays the same, and so do the bits, except
  * where AVX512_BF16 is used: there factors, products and sums that are denormal count as 0, and x' of a factor that does is
- * not positive to its relu. */
+ * not positive to its relu.
+ * AMX in bf16 computes kernels of 3x3 with stride 1 and 16, or a multiple of 32, inputs and outputs on its tiles, all others
+ * as AVX512_BF16 does. Sums are taken in steps as in dense.h, padding counts as zeros, and a step is
+ *   y      : u, v and 32 inputs; with 16 inputs u and v = 0, 1, or v = 2 alone;
+ *   dx'    : the same for the kernel turned round (2 - u and 2 - v for u and v) and k for c;
+ *   dw     : 32 pixels of an image of y, its lines one after the other, each but the last with zeros behind it up to the
+ *            next even number from out_width + 2, the last one up to an even number; rows in increasing order. What
+ *            stands beside those zeros in x', of its border or the next line, is multiplied with them.
+ * (Run on emulated tiles so far.) */
 #ifndef LOCKSTEP_LAYERS_CONV2D_H
 #define LOCKSTEP_LAYERS_CONV2D_H
 
@@ -61,8 +69,8 @@ typedef struct ls_conv2d_kernels {
 extern const ls_conv2d_kernels ls_conv2d_ref_f32, ls_conv2d_ref_f64, ls_conv2d_ref_bf16_f32;
 #ifdef __x86_64__
 extern const ls_conv2d_kernels ls_conv2d_vector_avx2, ls_conv2d_vector_avx512;
-/* The second needs LS_AVX512_BF16. */
-extern const ls_conv2d_kernels ls_conv2d_vector_bf16_avx2, ls_conv2d_vector_bf16_avx512;
+/* The second needs LS_AVX512_BF16, the third LS_AMX. */
+extern const ls_conv2d_kernels ls_conv2d_vector_bf16_avx2, ls_conv2d_vector_bf16_avx512, ls_conv2d_bf16_amx;
 #endif
 const ls_conv2d_kernels *ls_conv2d_kernels_for(const ls_backend *backend);
 

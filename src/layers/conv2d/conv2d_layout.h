@@ -54,8 +54,8 @@ static inline ls_conv2d_plane plane_of_x(const ls_conv2d_args *a) {
     const bool tiles = is_winograd(a);
     const int64_t lines =
         tiles ? winograd_reach(a->out_height) : (a->out_height - 1) * a->stride + a->kernel_h;
-    const int64_t columns =
-        tiles ? winograd_reach(a->out_width) : (a->out_width - 1) * a->stride + a->kernel_w;
+    int64_t columns = tiles ? winograd_reach(a->out_width) : (a->out_width - 1) * a->stride + a->kernel_w;
+    if (LS_TILES) columns = divide_up(columns, 2) * 2; /* pairs of pixels go on over the ends of lines */
     return (ls_conv2d_plane){.height = a->height,
                              .width = a->width,
                              .channels = a->inputs,

@@ -17,7 +17,8 @@ void LS_NAME(ls_conv2d_pack_weights)(const ls_conv2d_args *a, bool transposed, f
     const int64_t by_column = transposed ? a->outputs : 1, by_term = transposed ? 1 : a->outputs;
     for (int64_t column = 0; column < columns; column += LANES)
         for (int64_t tap = 0; tap < taps(a); tap++) {
-            const float *w = weight + tap * a->inputs * a->outputs + column * by_column;
+            const int64_t place = LS_TILES && transposed ? taps(a) - 1 - tap : tap;
+            const float *w = weight + place * a->inputs * a->outputs + column * by_column;
             const int64_t n = smaller(LANES, columns - column);
 #if LS_PAIRS
             for (int64_t t = 0; t < terms; t += 2, to += LANES) {

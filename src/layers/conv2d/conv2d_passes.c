@@ -26,19 +26,20 @@ ALWAYS_INLINE void store_lanes(float *p, sixteen x, int64_t n) {
  * that the compiler sees that no store changes it. */
 typedef struct walk {
     int64_t at; /* floats from the line's beginning */
-    int64_t phase, phases, stride;
+    int64_t phase, phases, stride, pixel;
 } walk;
 
 ALWAYS_INLINE walk walk_from(ls_conv2d_plane plane) {
-    const int64_t phase = plane.left % plane.phases, stride = plane.columns * LANES;
-    return (walk){phase * stride + plane.left / plane.phases * LANES, phase, plane.phases, stride};
+    const int64_t pixel = ls_conv2d_plane_pixel(&plane), stride = plane.columns * pixel;
+    const int64_t phase = plane.left % plane.phases;
+    return (walk){phase * stride + plane.left / plane.phases * pixel, phase, plane.phases, stride, pixel};
 }
 
 ALWAYS_INLINE walk next_pixel(walk w) {
     w.at += w.stride;
     if (++w.phase == w.phases) {
         w.phase = 0;
-        w.at += LANES - w.phases * w.stride;
+        w.at += w.pixel - w.phases * w.stride;
     }
     return w;
 }

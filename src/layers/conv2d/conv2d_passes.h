@@ -28,9 +28,14 @@ static inline int64_t ls_conv2d_groups(int64_t channels) {
     return (channels + 15) / 16;
 }
 
-/* Floats, or words, in a line, in a group of channels, in the plane. */
+/* Floats, or words, from one column of a phase to the next: those of sixteen channels have no gap with
+ * LS_TILES. */
+static inline int64_t ls_conv2d_plane_pixel(const ls_conv2d_plane *p) {
+    return LS_TILES && p->channel_pairs && p->channels == 16 ? 8 : 16;
+}
+/* In a line, in a group of channels, in the plane. */
 static inline int64_t ls_conv2d_plane_line(const ls_conv2d_plane *p) {
-    return p->phases * p->columns * 16;
+    return p->phases * p->columns * ls_conv2d_plane_pixel(p);
 }
 static inline int64_t ls_conv2d_plane_group(const ls_conv2d_plane *p) {
     return p->lines * ls_conv2d_plane_line(p);

@@ -57,7 +57,7 @@ static inline void ls_conv2d_fetch(ls_conv2d_ahead *a) {
  *     from[line from_line + pixel 16 + step.from + t] weights[step.weights + t 16 + column] */
 typedef struct ls_conv2d_product {
     const float *from;
-    int64_t from_line;
+    int64_t from_line, from_pixel; /* 16 pixels apart, but with LS_TILES */
     const float *weights;
     const ls_conv2d_step *step;
     int64_t steps;

@@ -11,6 +11,7 @@
  * The order of every sum is that of conv2d.h, with terms 0 w where a tap meets padding and a multiply-add
  * that rounds once; it does not depend on the tier. x' is computed again where it is needed, so that nobody
  * has to store it. */
+#include "layers/conv2d/conv2d_amx.h"
 #include "layers/conv2d/conv2d_layout.h"
 #include "layers/conv2d/conv2d_pack.h"
 #include "layers/conv2d/conv2d_tiles.h"
@@ -81,6 +82,9 @@ static int64_t room_for_weights(const ls_conv2d_args *a) {
 
 /* Floats of transformed tiles. */
 static int64_t room_for_tiles(const ls_conv2d_args *a) {
+#if LS_TILES
+    return LS_NAME(ls_conv2d_amx_gradient_room)(a);
+#endif
     if (!is_winograd(a)) return 0;
     return larger(LS_NAME(ls_conv2d_winograd_room)(a), LS_NAME(ls_conv2d_winograd_gradient_room)(a));
 }
@@ -149,6 +153,7 @@ static int shard_at(const ls_conv2d_args *a, int first, int last, int i) {
 static int64_t forward_steps(const ls_conv2d_args *a, const ls_conv2d_plane *plane, int64_t i, int64_t n,
                              ls_conv2d_step *to) {
     ls_conv2d_step *step = to;
+    if (LS_TILES) return ls_conv2d_amx_add_steps(plane, 0, to);
     for (int64_t u = 0; u < a->kernel_h; u++) {
         const int64_t line = i * a->stride + u - a->pad;
         const int lines = skipped_lines(line, line + (n - 1) * a->stride, a->height);
@@ -175,8 +180,8 @@ static int64_t forward_together(const ls_conv2d_args *a) {
 /* In how many steps an image's y moves on what is fetched ahead. */
 static int64_t forward_all_steps(const ls_conv2d_args *a) {
     if (is_winograd(a)) return LS_NAME(ls_conv2d_winograd_steps)(a, false);
-    return divide_up(a->out_height, forward_together(a)) * ls_conv2d_groups(a->outputs) * taps(a) *
-           ls_conv2d_groups(words(a->inputs));
+    return divide_up(a->out_height, forward_together(a)) * ls_conv2d_groups(a->outputs) *
+           (LS_TILES ? ls_conv2d_amx_steps(a->inputs) : taps(a) * ls_conv2d_groups(words(a->inputs)));
 }
 
 /* n lines of y from i, where y begins, directly. */
@@ -197,12 +202,14 @@ static void forward_image(const ls_conv2d_args *a, const ls_conv2d_plane *plane,
     const int64_t together = forward_together(a);
     ls_conv2d_winograd tiles = {r->x, r->packed, r->tiles, y, next, 0};
     ls_conv2d_product p = {.from_line = a->stride * ls_conv2d_plane_line(plane),
+                           .from_pixel = ls_conv2d_plane_pixel(plane),
                            .step = r->step,
                            .to_line = a->out_width * a->outputs,
                            .to_pixel = a->outputs,
                            .ahead = next};
     int64_t waiting = 0;
     bool inside = false; /* are the steps those of the middle of the image? */
+    LS_NAME(ls_conv2d_open_tiles)(a->out_width);
     for (int64_t i = 0, n; i < a->out_height; i += n, y += n * p.to_line) {
         n = smaller(together, a->out_height - i);
         if (is_winograd(a)) {
@@ -217,6 +224,7 @@ static void forward_image(const ls_conv2d_args *a, const ls_conv2d_plane *plane,
         (&a->out, a->outputs, shard, waiting * a->out_width, y - waiting * p.to_line);
         waiting = n;
     }
+    LS_NAME(ls_conv2d_close_tiles)();
     LS_NAME(ls_conv2d_finish)(&a->out, a->outputs, shard, waiting * a->out_width, y - waiting * p.to_line);
 }
 
@@ -254,6 +262,11 @@ static int64_t backward_steps(const ls_conv2d_args *a, const ls_conv2d_plane *pl
                               int64_t w, ls_conv2d_step *to) {
     ls_conv2d_step *step = to;
     const int64_t pixels = divide_up(a->width - w, a->stride);
+    if (LS_TILES)
+        return ls_conv2d_amx_add_steps(plane,
+                                       (plane->top + a->pad - 2) * ls_conv2d_plane_line(plane) +
+                                           (plane->left + a->pad - 2) * ls_conv2d_plane_pixel(plane),
+                                       to);
     for (int64_t u = 0; u < a->kernel_h; u++) {
         if ((h + a->pad - u) % a->stride != 0) continue;
         const int64_t line = (h + a->pad - u) / a->stride;
@@ -280,8 +293,8 @@ static int64_t backward_together(const ls_conv2d_args *a) {
 /* In how many steps an image's dx' moves on what is fetched ahead. */
 static int64_t backward_all_steps(const ls_conv2d_args *a) {
     if (is_winograd(a)) return LS_NAME(ls_conv2d_winograd_steps)(a, true);
-    return divide_up(a->height, backward_together(a)) * ls_conv2d_groups(a->inputs) * taps(a) *
-           ls_conv2d_groups(words(a->outputs));
+    return divide_up(a->height, backward_together(a)) * ls_conv2d_groups(a->inputs) *
+           (LS_TILES ? ls_conv2d_amx_steps(a->outputs) : taps(a) * ls_conv2d_groups(words(a->outputs)));
 }
 
 /* Do all taps of these lines of dx' meet lines of dy, with stride 1? */
@@ -297,6 +310,7 @@ static void backward_phase(const ls_conv2d_args *a, const ls_conv2d_plane *plane
     const int64_t pitch = ls_conv2d_groups(a->inputs) * LANES, lines = divide_up(last - h, a->stride);
     ls_conv2d_product p = {.from = dy + h / a->stride * ls_conv2d_plane_line(plane),
                            .from_line = ls_conv2d_plane_line(plane),
+                           .from_pixel = ls_conv2d_plane_pixel(plane),
                            .weights = r->packed,
                            .step = r->step,
                            .steps = steps,
@@ -321,6 +335,7 @@ static void backward_image(const ls_conv2d_args *a, const ls_conv2d_plane *x_pla
     ls_conv2d_winograd tiles = {dy, r->packed, r->tiles, r->image, next, 0};
     int64_t done = 0, steps = 0;
     bool inside = false; /* are the steps those of the middle of an image without phases? */
+    LS_NAME(ls_conv2d_open_tiles)(a->width);
     for (int64_t h = 0, last; h < a->height; h = last) {
         last = smaller(h + together, a->height);
         float *image = r->image + h * line;
@@ -338,6 +353,7 @@ static void backward_image(const ls_conv2d_args *a, const ls_conv2d_plane *x_pla
         LS_NAME(ls_conv2d_finish_gradient)(&in, &out, shard, x_plane, x, done, h, r->image + done * line);
         done = h;
     }
+    LS_NAME(ls_conv2d_close_tiles)();
     LS_NAME(ls_conv2d_finish_gradient)(&in, &out, shard, x_plane, x, done, a->height, r->image + done * line);
 }
 /* --- both gradients ---------------------------------------------------------------------------- */
@@ -377,10 +393,18 @@ static void backward_shard(const ls_conv2d_args *a, const ls_shards *shards, int
         }
         if (sums && tiles)
             LS_NAME(ls_conv2d_winograd_add_gradient)(a, r->x, r->dy, images, r->tiles, r->sums);
+#if LS_TILES
+        else if (sums)
+            LS_NAME(ls_conv2d_amx_add_gradient)(a, r->x, r->dy_pixels, images, r->tiles, sums);
+#else
         else if (sums)
             LS_NAME(ls_conv2d_add_weight_gradient)(a, r->x, r->dy_pixels, images, sums);
+#endif
     }
     if (sums && tiles) LS_NAME(ls_conv2d_winograd_finish_gradient)(a, r->sums, sums);
+#if LS_TILES
+    if (sums) LS_NAME(ls_conv2d_amx_finish_gradient)(a, sums);
+#endif
 }
 
 static void backward(const ls_conv2d_args *a, const ls_shards *shards, int first, int last, void *scratch) {

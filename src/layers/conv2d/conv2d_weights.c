@@ -6,6 +6,8 @@
 
 enum { SUM_CHUNK = 1024 }; /* elements of a part of the sum over shards */
 
+#if !LS_TILES /* which has conv2d_amx.c for it */
+
 /* --- of a shard -------------------------------------------------------------------------------- */
 
 /* Adds lines [i, i + lines) of the images to the sums of a panel, a line of the kernel, and a group of
@@ -57,6 +59,8 @@ void LS_NAME(ls_conv2d_add_weight_gradient)(const ls_conv2d_args *a, const float
             }
         }
 }
+
+#endif
 
 /* --- over the shards --------------------------------------------------------------------------- */
 
