@@ -1,4 +1,5 @@
-/* Any number of ranks gives the same bits: a rank is a thread here (exchange.h). */
+/* Any number of ranks gives the same bits: a rank is a thread here (exchange.h). With LS_EMULATED_AMX in AMX's tier of bf16,
+ * on emulated tiles (tests/amx). */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -8,6 +9,9 @@
 
 #include <cmocka.h>
 
+#ifdef LS_EMULATED_AMX
+#include "amx/emulated_tiles.h"
+#endif
 #include "graph/exchange.h"
 #include "graph/replica.h"
 
@@ -58,16 +62,16 @@ static void world_share(world *w, ls_dtype dtype, int size) {
     }
 }
 
-static void world_create(world *w, const network_case *network, ls_dtype dtype, int size, way how,
+static void world_create(world *w, const network_case *network, const ls_backend *backend, int size, way how,
                          const int64_t *batches) {
     const ls_shards *shards[EXCHANGE_RANKS] = {NULL};
     *w = (world){.way = how, .batches = batches};
     for (int r = 0; r < size; r++) {
-        replica_create(&w->ranks[r], network, cpu_backend(dtype), SHARDS, r, size, batches[0]);
+        replica_create(&w->ranks[r], network, backend, SHARDS, r, size, batches[0]);
         shards[r] = &w->ranks[r].shards;
     }
     exchange_create(&w->exchange, size, shards);
-    if (how == SHARED) world_share(w, dtype, size);
+    if (how == SHARED) world_share(w, backend->dtype, size);
     for (int r = 0; r < size; r++) {
         w->ranks[r].reducer = exchange_reducer(&w->exchange, r);
         if (how != EAGER) replica_plan(&w->ranks[r], LS_TRAINING, true, 1 + r % 2);
@@ -139,17 +143,17 @@ static outcome world_outcome(const world *w, int r) {
 static const int sizes[] = {1, 2, 3, 5, 8, 16};
 static const int64_t batches[][STEPS] = {{33, 18, 33}, {5, 3, 5}};
 
-static void check_case(const network_case *network, ls_dtype dtype, const int64_t *batch, way how) {
+static void check_case(const network_case *network, const ls_backend *backend, const int64_t *batch, way how) {
     outcome want[STEPS];
     replica single;
-    replica_create(&single, network, cpu_backend(dtype), SHARDS, 0, 1, batch[0]);
+    replica_create(&single, network, backend, SHARDS, 0, 1, batch[0]);
     for (uint32_t step = 0; step < STEPS; step++) {
         replica_run_eager(&single, LS_TRAINING, batch[step], step);
         want[step] = replica_outcome(&single);
     }
     for (size_t i = 0; i < sizeof sizes / sizeof *sizes; i++) {
         world w;
-        world_create(&w, network, dtype, sizes[i], how, batch);
+        world_create(&w, network, backend, sizes[i], how, batch);
         if (strcmp(network->name, "mlp") == 0) /* or nothing would be tested */
             assert_int_equal(w.ranks[0].network->parameters.list[0].whole || w.ranks[0].network->parameters.list[2].whole,
                              how == SHARED && sizes[i] > 1);
@@ -158,7 +162,7 @@ static void check_case(const network_case *network, ls_dtype dtype, const int64_
             for (int r = 0; r<w.exchange.size; r += w.exchange.size> 1 ? w.exchange.size - 1 : 1) {
                 char what[256];
                 snprintf(what, sizeof what, "%s, fp%d, rank %d of %d, step %u of %lld, %s", network->name,
-                         dtype == LS_FP64 ? 64 : 32, r, w.exchange.size, (unsigned)step,
+                         backend->dtype == LS_FP64 ? 64 : 32, r, w.exchange.size, (unsigned)step,
                          (long long)batch[step], way_names[how]);
                 outcome got = world_outcome(&w, r);
                 expect_same_outcome(what, &single, &got, &want[step]);
@@ -171,20 +175,51 @@ static void check_case(const network_case *network, ls_dtype dtype, const int64_
     replica_destroy(&single);
 }
 
+#ifdef LS_EMULATED_AMX
+
+/* Convolutions of which some are computed on tiles and some are not, a residual block, dense layers. */
+static const network_case small_cnn = {
+    "cnn", 6, 7, 4,
+    .layers = "[{conv2d: {channels: 16, pad: 1}}, batchnorm, relu, {residual: {body: [{conv2d: {channels: 16, pad: 1}}, "
+              "batchnorm, relu, {conv2d: {channels: 16, pad: 1}}, batchnorm]}}, relu, "
+              "{conv2d: {channels: 32, pad: 1}}, batchnorm, relu, {conv2d: {channels: 32, pad: 0}}, batchnorm, tanh, "
+              "{dropout: {rate: 0.3}}, {dense: {units: 37}}, relu, {dense: {units: 4}}]"};
+
+static void test_tiles(void **state) {
+    (void)state;
+    const ls_backend *amx;
+    assert_int_equal(ls_backend_find_for("cpu", LS_PRECISION_BF16, LS_AMX, &amx), LS_OK);
+    for (int b = 0; b < 2; b++) {
+        check_case(network_case_named("wide"), amx, batches[b], b ? EAGER : PLANNED);
+        check_case(network_case_named("wide"), amx, batches[b], SHARED);
+        check_case(&small_cnn, amx, batches[b], b ? PLANNED : EAGER);
+        check_case(&small_cnn, amx, batches[b], SHARED);
+    }
+    assert_true(emulated_tile_products() > 0); /* of this thread: the single rank's */
+}
+
+int main(void) {
+    const struct CMUnitTest tests[] = {cmocka_unit_test(test_tiles)};
+    if (ls_instruction_set_supported() < LS_AVX512_BF16) return 77; /* skipped */
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
+
+#else
+
 static void test_planned(void **state) {
     (void)state;
     for (int i = 0; i < network_case_count; i++)
-        check_case(&network_cases[i], LS_FP32, batches[i % 2], PLANNED);
-    check_case(network_case_named("mlp"), LS_FP32, batches[1], PLANNED);
-    check_case(network_case_named("conv"), LS_FP32, batches[0], PLANNED);
-    check_case(network_case_named("conv"), LS_FP32, batches[1], PLANNED);
+        check_case(&network_cases[i], cpu_backend(LS_FP32), batches[i % 2], PLANNED);
+    check_case(network_case_named("mlp"), cpu_backend(LS_FP32), batches[1], PLANNED);
+    check_case(network_case_named("conv"), cpu_backend(LS_FP32), batches[0], PLANNED);
+    check_case(network_case_named("conv"), cpu_backend(LS_FP32), batches[1], PLANNED);
 }
 
 static void test_shared(void **state) {
     (void)state;
     for (int i = 0; i < network_case_count; i++)
-        for (int b = 0; b < 2; b++) check_case(&network_cases[i], LS_FP32, batches[b], SHARED);
-    check_case(network_case_named("mlp"), LS_FP64, batches[0], SHARED);
+        for (int b = 0; b < 2; b++) check_case(&network_cases[i], cpu_backend(LS_FP32), batches[b], SHARED);
+    check_case(network_case_named("mlp"), cpu_backend(LS_FP64), batches[0], SHARED);
 }
 
 static void test_random_graphs(void **state) {
@@ -192,22 +227,22 @@ static void test_random_graphs(void **state) {
     for (uint32_t seed = 1; seed <= RANDOM_GRAPHS; seed++) {
         network_case network = seed % 2 ? random_vectors : random_images;
         network.seed = seed;
-        check_case(&network, LS_FP32, batches[seed / 2 % 2], seed % 8 == 0 ? EAGER : PLANNED);
-        check_case(&network, LS_FP32, batches[seed / 2 % 2], SHARED);
+        check_case(&network, cpu_backend(LS_FP32), batches[seed / 2 % 2], seed % 8 == 0 ? EAGER : PLANNED);
+        check_case(&network, cpu_backend(LS_FP32), batches[seed / 2 % 2], SHARED);
     }
 }
 
 static void test_planned_fp64(void **state) {
     (void)state;
-    check_case(network_case_named("mlp"), LS_FP64, batches[0], PLANNED);
-    check_case(network_case_named("conv"), LS_FP64, batches[1], PLANNED);
+    check_case(network_case_named("mlp"), cpu_backend(LS_FP64), batches[0], PLANNED);
+    check_case(network_case_named("conv"), cpu_backend(LS_FP64), batches[1], PLANNED);
 }
 
 static void test_eager(void **state) {
     (void)state;
-    check_case(network_case_named("mlp"), LS_FP32, batches[0], EAGER);
-    check_case(network_case_named("mlp"), LS_FP32, batches[1], EAGER);
-    check_case(network_case_named("conv"), LS_FP32, batches[1], EAGER);
+    check_case(network_case_named("mlp"), cpu_backend(LS_FP32), batches[0], EAGER);
+    check_case(network_case_named("mlp"), cpu_backend(LS_FP32), batches[1], EAGER);
+    check_case(network_case_named("conv"), cpu_backend(LS_FP32), batches[1], EAGER);
 }
 
 int main(void) {
@@ -220,3 +255,5 @@ int main(void) {
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
+
+#endif
