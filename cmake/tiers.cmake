@@ -4,6 +4,11 @@ check_c_source_compiles("#ifndef __x86_64__\n#error\n#endif\nint main(void) { re
 
 set(LOCKSTEP_AVX2_OPTIONS -mavx2 -mfma)
 set(LOCKSTEP_AVX512_OPTIONS -mavx2 -mfma -mavx512f -mavx512bw -mavx512dq -mavx512vl -mprefer-vector-width=512)
+# gcc 12 stores registers of 64 bytes as if they were aligned on its fake stack, which finds uses after a return, where they
+# are not (its bug 110027): kernels keep to the real one.
+if(LOCKSTEP_SANITIZE MATCHES "address" AND CMAKE_C_COMPILER_ID STREQUAL "GNU")
+  list(APPEND LOCKSTEP_AVX512_OPTIONS --param=asan-use-after-return=0)
+endif()
 set(LOCKSTEP_AVX512_BF16_OPTIONS ${LOCKSTEP_AVX512_OPTIONS} -mavx512bf16)
 set(LOCKSTEP_AMX_OPTIONS ${LOCKSTEP_AVX512_BF16_OPTIONS} -mamx-tile -mamx-bf16)
 set(LOCKSTEP_AMX_DEFINITIONS LS_FOR_AVX512 LS_BF16 LS_FOR_AMX)

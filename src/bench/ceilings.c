@@ -53,12 +53,27 @@ static int64_t find_rounds(ls_register_loop loop) {
     }
 }
 
+/* Loops that some rank does not have are measured by none, since they begin together. */
+static ls_status keep_common(ls_ceilings *c) {
+    const int32_t own[2] = {c->bf16 != NULL, c->amx != NULL};
+    int32_t all[LS_MAX_SHARDS][2];
+    LS_TRY(ls_comm_allgather_equal(c->comm, own, sizeof own, all));
+    for (int r = 0; r < c->comm->size; r++) {
+        if (!all[r][0]) c->bf16 = NULL;
+        if (!all[r][1]) c->amx = NULL;
+    }
+    return LS_OK;
+}
+
 ls_status ls_ceilings_create(ls_comm *comm, int threads, ls_dtype dtype, ls_ceilings *c) {
     *c = (ls_ceilings){.comm = comm};
     c->fma = ls_fma_loop(dtype, &c->fma_set);
+    c->bf16 = ls_bf16_loop();
     c->amx = ls_amx_loop();
     LS_TRY(ls_comm_agree(comm, ls_team_create(threads, &c->team)));
+    LS_TRY(keep_common(c));
     c->fma_rounds = find_rounds(c->fma);
+    if (c->bf16) c->bf16_rounds = find_rounds(c->bf16);
     if (c->amx) c->amx_rounds = find_rounds(c->amx);
     return LS_OK;
 }
@@ -82,17 +97,17 @@ static void close_series(ls_ceiling *ceiling) {
     ceiling->median[ceiling->series++] = ls_spread_of(series, LS_CEILING_BURSTS).median;
 }
 
-/* Bursts that all ranks begin together; `core` may be NULL. */
+/* Bursts that all ranks begin together. */
 static ls_status measure_loop(ls_ceilings *c, ls_register_loop loop, int64_t rounds, ls_ceiling *wall,
                               ls_ceiling *core) {
     for (int i = 0; i < LS_CEILING_BURSTS; i++) {
         LS_TRY(ls_comm_agree(c->comm, LS_OK));
         const rates found = time_loop(c->team, loop, rounds);
         LS_TRY(note(c, wall, i, found.wall));
-        if (core) LS_TRY(note(c, core, i, found.core / c->comm->size));
+        LS_TRY(note(c, core, i, found.core / c->comm->size));
     }
     close_series(wall);
-    if (core) close_series(core);
+    close_series(core);
     return LS_OK;
 }
 
@@ -100,7 +115,8 @@ ls_status ls_ceilings_measure_registers(ls_ceilings *c) {
     c->comm->phase = "measuring the machine";
     if (c->fma_flops.series == LS_CEILING_SERIES) return LS_OK;
     LS_TRY(measure_loop(c, c->fma, c->fma_rounds, &c->fma_flops, &c->fma_core));
-    return c->amx ? measure_loop(c, c->amx, c->amx_rounds, &c->amx_flops, NULL) : LS_OK;
+    if (c->bf16) LS_TRY(measure_loop(c, c->bf16, c->bf16_rounds, &c->bf16_flops, &c->bf16_core));
+    return c->amx ? measure_loop(c, c->amx, c->amx_rounds, &c->amx_flops, &c->amx_core) : LS_OK;
 }
 
 typedef struct copy_job {
@@ -160,7 +176,10 @@ void ls_ceilings_write(const ls_ceilings *c, ls_json *json) {
     ls_json_text(json, "fma_instruction_set", ls_instruction_set_name(c->fma_set));
     write_one(json, "fma_gflops", &c->fma_flops);
     write_one(json, "fma_gflops_per_core", &c->fma_core);
+    write_one(json, "bf16_gflops", &c->bf16_flops);
+    write_one(json, "bf16_gflops_per_core", &c->bf16_core);
     write_one(json, "amx_gflops", &c->amx_flops);
+    write_one(json, "amx_gflops_per_core", &c->amx_core);
     write_one(json, "copy_gb_per_s", &c->copy);
     ls_json_end(json, '}');
 }

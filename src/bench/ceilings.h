@@ -16,7 +16,9 @@ typedef double (*ls_register_loop)(int64_t rounds);
 /* The loop of the highest tier that this processor has of those up to avx512, whatever the kernels use, and
  * that tier; in the portable one a product and a sum are two instructions. Local. */
 ls_register_loop ls_fma_loop(ls_dtype dtype, ls_instruction_set *set);
-/* The same on AMX tiles of bf16; NULL: this processor has none, or Linux does not let us use them. Local. */
+/* The same on pairs of bf16, and on AMX tiles of them; NULL: this machine has none (core/instruction_set.h).
+ * Local. */
+ls_register_loop ls_bf16_loop(void);
 ls_register_loop ls_amx_loop(void);
 
 enum { LS_CEILING_BURSTS = 5, LS_CEILING_SERIES = 8 };
@@ -30,13 +32,13 @@ typedef struct ls_ceiling {
 typedef struct ls_ceilings {
     ls_comm *comm;
     ls_team *team;
-    ls_register_loop fma, amx;
+    ls_register_loop fma, bf16, amx;
     ls_instruction_set fma_set;
-    int64_t fma_rounds, amx_rounds;  /* in one burst */
-    ls_ceiling fma_flops, amx_flops; /* operations a second */
-    ls_ceiling fma_core; /* operations a second of processor time, mean over ranks: of one core, whoever else
-                            wants it */
-    ls_ceiling copy;     /* bytes a second, read and written ones */
+    int64_t fma_rounds, bf16_rounds, amx_rounds; /* in one burst */
+    ls_ceiling fma_flops, bf16_flops, amx_flops; /* operations a second */
+    ls_ceiling fma_core, bf16_core, amx_core;    /* operations a second of processor time, mean over ranks: of
+                                                    one    core, whoever else wants it */
+    ls_ceiling copy;                             /* bytes a second, read and written ones */
 } ls_ceilings;
 
 /* For loops of this type of element. Collective. */

@@ -63,7 +63,23 @@ MULTIPLY_ADD_LOOP(avx512_f32, AVX512, __m512, float, _mm512_set1_ps, _mm512_fmad
 MULTIPLY_ADD_LOOP(avx512_f64, AVX512, __m512d, double, _mm512_set1_pd, _mm512_fmadd_pd, _mm512_add_pd)
 MULTIPLY_ADD_LOOP(avx2_f32, AVX2, __m256, float, _mm256_set1_ps, _mm256_fmadd_ps, _mm256_add_ps)
 MULTIPLY_ADD_LOOP(avx2_f64, AVX2, __m256d, double, _mm256_set1_pd, _mm256_fmadd_pd, _mm256_add_pd)
+
+/* Pairs of bf16: a word of f or g is two factors. */
+#define AVX512_BF16        __attribute__((target("avx512f,avx512bf16")))
+#define DOT_PAIRS(f, g, s) _mm512_dpbf16_ps(s, (__m512bh)(f), (__m512bh)(g))
+MULTIPLY_ADD_LOOP(words_of_pairs, AVX512_BF16, __m512, float, _mm512_set1_ps, DOT_PAIRS, _mm512_add_ps)
+
+static double dot_pairs(int64_t rounds) {
+    return 2 * words_of_pairs(rounds);
+}
 #endif
+
+ls_register_loop ls_bf16_loop(void) {
+#if defined(__x86_64__)
+    if (ls_instruction_set_supported() >= LS_AVX512_BF16) return dot_pairs;
+#endif
+    return NULL;
+}
 
 ls_register_loop ls_fma_loop(ls_dtype dtype, ls_instruction_set *set) {
     const ls_instruction_set highest = ls_instruction_set_supported();

@@ -75,6 +75,21 @@ static void print_ceiling(const char *name, const ls_ceiling *c, const char *uni
            1e-9 * c->median[0], 1e-9 * c->median[c->series - 1], all.q1, all.q3);
 }
 
+/* Two lines of a loop of bf16, and how far the run in that precision is from it. */
+static void print_bf16_ceiling(const ls_step_found *found, const summary *s, const char *name,
+                               const ls_ceiling *flops, const ls_ceiling *core) {
+    if (flops->series == 0) {
+        printf("  %-22s %9s\n", name, "none");
+        return;
+    }
+    print_ceiling(name, flops, "GFLOP/s");
+    print_ceiling("by processor time", core, "GFLOP/s");
+    if (found->run.trainer->backend->precision == LS_PRECISION_BF16)
+        printf("  %-22s %9.1f %% of it, %.1f %% by processor time\n", "arithmetic",
+               1e11 * s->gflops / ls_ceiling_spread(flops).median,
+               1e11 * s->core_gflops / ls_ceiling_spread(core).median);
+}
+
 static void print_rates(const ls_step_found *found, const summary *s) {
     const ls_step_run *run = &found->run;
     const ls_ceilings *c = &found->ceilings;
@@ -92,10 +107,8 @@ static void print_rates(const ls_step_found *found, const summary *s) {
            ls_instruction_set_name(c->fma_set));
     print_ceiling("multiply-add loop", &c->fma_flops, "GFLOP/s");
     print_ceiling("by processor time", &c->fma_core, "GFLOP/s");
-    if (c->amx)
-        print_ceiling("AMX loop, bf16", &c->amx_flops, "GFLOP/s");
-    else
-        printf("  %-22s %9s\n", "AMX loop, bf16", "none");
+    print_bf16_ceiling(found, s, "dot product of bf16", &c->bf16_flops, &c->bf16_core);
+    print_bf16_ceiling(found, s, "AMX loop, bf16", &c->amx_flops, &c->amx_core);
     print_ceiling("copy, read + written", &c->copy, "GB/s");
 }
 

@@ -80,7 +80,7 @@ __attribute__((target("avx512f,avx512bf16"))) static double bf16_loop(void) {
     for (int i = 0; i < SUMS; i++) __asm__ volatile("" : : "v"(s[i]));
     return 4.0 * 16 * SUMS * CEILING_STEPS;
 }
-static double (*const loops[])(void) = {portable_loop, avx2_loop, avx512_loop, bf16_loop};
+static double (*const loops[])(void) = {portable_loop, avx2_loop, avx512_loop, bf16_loop, bf16_loop};
 #else
 static double (*const loops[])(void) = {portable_loop};
 #endif
@@ -143,7 +143,7 @@ static void bench(int64_t size, int64_t inputs, int64_t outputs, int64_t kernel,
     const int64_t weights = kernel * kernel * inputs * outputs;
     layer l = {0};
     if (ls_shards_create(&l.shards, SHARDS, 0, 1, BATCH) ||
-        ls_backend_find_for("cpu", set == LS_AVX512_BF16 ? LS_PRECISION_BF16 : LS_PRECISION_FP32, set,
+        ls_backend_find_for("cpu", set >= LS_AVX512_BF16 ? LS_PRECISION_BF16 : LS_PRECISION_FP32, set,
                             &backend))
         exit(70);
     l.kernels = ls_conv2d_kernels_for(backend);

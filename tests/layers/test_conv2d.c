@@ -9,7 +9,7 @@
 
 #include <cmocka.h>
 
-#ifdef LS_EMULATED_AMX
+#ifdef LS_BF16
 #include "amx/emulated_tiles.h"
 #include "amx/naive_tiles.h"
 #include "layers/conv2d/conv2d_amx.h"
@@ -91,7 +91,7 @@ static layer_ops ops = {scratch_bytes, forward, backward, parts, weight_grad, NU
 
 /* --- AMX's order ------------------------------------------------------------------------------- */
 
-#ifdef LS_EMULATED_AMX
+#ifdef LS_BF16 /* where else all is computed directly */
 
 static tile_shape tiles_of(const fixture *f) {
     const ls_conv2d_args a = args_of(f);
@@ -117,7 +117,7 @@ static void tile_gradient(const fixture *f, int64_t rows, const real *x, const r
 static const layer_products tile_order = {tile_forward, tile_backward, tile_gradient};
 
 static const layer_products *products_of(const ls_conv2d_args *a) {
-    return ls_conv2d_on_tiles(a) ? &tile_order : NULL;
+    return kernels == &ls_conv2d_bf16_amx && ls_conv2d_on_tiles(a) ? &tile_order : NULL;
 }
 
 #else
@@ -244,7 +244,7 @@ static void sizes(void **state) {
     check((shape){1, 7, 2, 2, 3, 3, 1, 1}, few, all);
 }
 
-#ifndef LS_BF16 /* where all is computed directly */
+#ifndef LS_BF16 /* which has none */
 /* By Winograd's algorithm: tiles that hang over, runs of several lengths over several lines of them, channels
  * that fill no vector, every padding; and shapes beside it that are computed directly. */
 static void tiles(void **state) {
@@ -272,8 +272,8 @@ static void tiles(void **state) {
 }
 #endif
 
-#ifdef LS_EMULATED_AMX
-/* On tiles: lines that make one tile and several, whole and overlapping, one and several of them together, channels of
+#ifdef LS_BF16
+/* On tiles, in AMX's tier: lines that make one tile and several, whole and overlapping, one and several of them together, channels of
  * both layouts and of several groups, every padding. */
 static void on_tiles(void **state) {
     (void)state;
@@ -284,7 +284,7 @@ static void on_tiles(void **state) {
                           {1, 1, 16, 16, 3, 3, 1, 1},   {31, 4, 16, 16, 3, 3, 1, 1},  {3, 3, 16, 32, 3, 3, 1, 0}};
     for (size_t i = 0; i < sizeof list / sizeof *list; i++) {
         check(list[i], (batch_cut){4, 0, 1, list[i].height > 9 ? 2 : 5}, i % 2 ? all & ~(unsigned)DROPOUT : all);
-        assert_ptr_equal(ops.products, &tile_order);
+        assert_int_equal(ops.products == &tile_order, kernels == &ls_conv2d_bf16_amx);
     }
     const shape s = {4, 5, 16, 16, 3, 3, 1, 1};
     const batch_cut cuts[] = {{1, 0, 1, 9}, {4, 0, 1, 30}, {16, 1, 3, 40}, {8, 0, 1, 1}};
@@ -294,8 +294,10 @@ static void on_tiles(void **state) {
     }
     check(s, few, NORM | RESIDUAL | RESIDUAL_NORM | RELU | DY_NORM | DX_SUMS | DRESIDUAL | RESIDUAL_SUMS);
     check(s, few, NO_DX);
+#ifdef LS_EMULATED_AMX
     assert_true(emulated_tile_products() > 10000);
     assert_false(emulated_tiles_in_use());
+#endif
 }
 #endif
 
@@ -382,7 +384,7 @@ static int run_all(const char *name, const ls_conv2d_kernels *under_test) {
 #ifndef LS_BF16
         cmocka_unit_test(tiles),
 #endif
-#ifdef LS_EMULATED_AMX
+#ifdef LS_BF16
         cmocka_unit_test(on_tiles),
 #endif
         cmocka_unit_test(every_kernel), cmocka_unit_test(batches),       cmocka_unit_test(prologues),
@@ -403,6 +405,7 @@ int main(void) {
 #ifdef LS_BF16
     if (supported >= LS_AVX2) failed += run_all("avx2", &ls_conv2d_vector_bf16_avx2);
     if (supported >= LS_AVX512_BF16) failed += run_all("avx512_bf16", &ls_conv2d_vector_bf16_avx512);
+    if (supported >= LS_AMX) failed += run_all("amx", &ls_conv2d_bf16_amx);
 #else
     if (supported >= LS_AVX2) failed += run_all("avx2", &ls_conv2d_vector_avx2);
     if (supported >= LS_AVX512) failed += run_all("avx512", &ls_conv2d_vector_avx512);

@@ -10,7 +10,7 @@
 
 #include <cmocka.h>
 
-#ifdef LS_EMULATED_AMX
+#ifdef LS_BF16
 #include "amx/emulated_tiles.h"
 #include "amx/naive_tiles.h"
 #endif
@@ -91,7 +91,7 @@ static const ls_backend *tier(int i) {
 #endif
 #endif
 
-#ifdef LS_EMULATED_AMX
+#ifdef LS_BF16
 static void tile_forward(const fixture *f, const real *x, real *y, double *bound) {
     (void)bound; /* holds for any order */
     const int64_t outputs = f->y_channels;
