@@ -62,13 +62,16 @@ typedef struct ls_grad_prologue {
     void *stored; /* receives dy for the weight gradient; may be dz itself; NULL only if a is NULL */
 } ls_grad_prologue;
 
-/* Storing a gradient: dx' goes back through the dropout and the activation of the forward prologue. What is stored is
- * dz, the gradient of z = (x - mean) scale + shift + r'; without a normalisation that is the gradient of x. */
+/* Storing a gradient: dx', added to what other readers of x' have written, goes back through the dropout and
+ * the activation of the forward prologue. What is stored is dz, the gradient of z = (x - mean) scale + shift
+ * + r'; without a normalisation that is the gradient of x. */
 typedef struct ls_grad_epilogue {
-    void *dz;        /* [rows][pixels][channels], or NULL: nobody needs it */
-    bool accumulate; /* dz += instead of dz = : x has another consumer that ran before */
-    double *sums;    /* [local shards][2][channels]: sum of dz, sum of dz (x - mean), or NULL */
-    void *dresidual; /* [rows][pixels][channels] += or = the same gradient for the residual, or NULL */
+    const void *others; /* [rows][pixels][channels] gradient by other readers of x', or NULL; may be dz */
+    void *dz;           /* [rows][pixels][channels], or NULL: nobody needs it */
+    bool accumulate;    /* dz += instead of dz = : x has another consumer that ran before */
+    double *sums;       /* [local shards][2][channels]: sum of dz, sum of dz (x - mean), or NULL */
+    void *dresidual;    /* [rows][pixels][channels] += or = the same gradient for the residual; NULL: nobody needs
+                           it, or it is read in dz */
     bool dresidual_accumulate;
     double *residual_sums; /* as sums, with the residual and its mean, or NULL */
 } ls_grad_epilogue;

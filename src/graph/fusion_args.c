@@ -16,7 +16,7 @@ ls_prologue ls_op_prologue(const ls_op *op, const ls_run *run) {
         .residual = op->fusion.residual ? op->fusion.residual->value : NULL,
         .residual_norm = normalisation_of(op->fusion.residual_norm),
         .act = op->fusion.act,
-        .stored = op->fusion.stored,
+        .stored = op->fusion.shared ? op->fusion.shared->out->value : op->fusion.stored,
     };
     if (op->fusion.dropout) {
         p.dropout = op->fusion.dropout->mask;
@@ -52,7 +52,8 @@ ls_grad_prologue ls_op_grad_prologue(const ls_op *op) {
 ls_grad_epilogue ls_op_grad_epilogue(const ls_op *op) {
     const ls_op *norm = op->fusion.norm, *residual_norm = op->fusion.residual_norm;
     const ls_tensor *residual = residual_norm ? residual_norm->out : op->fusion.residual;
-    return (ls_grad_epilogue){
+    ls_grad_epilogue e = {
+        .others = op->fusion.others ? op->fusion.others->grad : NULL,
         .dz = norm ? norm->out->grad : op->fusion.source->grad,
         .accumulate = op->accumulate[0],
         .sums = norm ? norm->grad_sums : NULL,
@@ -60,4 +61,6 @@ ls_grad_epilogue ls_op_grad_epilogue(const ls_op *op) {
         .dresidual_accumulate = op->accumulate[1],
         .residual_sums = residual_norm ? residual_norm->grad_sums : NULL,
     };
+    if (e.dresidual == e.dz && !e.dresidual_accumulate) e.dresidual = NULL; /* one place for both */
+    return e;
 }

@@ -65,6 +65,8 @@ typedef struct ls_fusion {
     ls_op *residual_norm;   /* BatchNorm of the residual, folded too */
     ls_activation act;      /* activation folded into the load */
     ls_op *dropout;         /* dropout folded into the load */
+    ls_op *shared;          /* activation folded into the load that other ops read too: x' is its output */
+    ls_tensor *others;      /* that output, if its gradient holds what they have written; else NULL */
     void *stored;           /* [rows][in[0]'s shape]: x' kept for the backward pass */
     ls_op *sums_for;        /* BatchNorm whose forward sums this op's store takes */
     ls_op *grad_norm;       /* BatchNorm behind this op whose backward is applied while dy is loaded */
@@ -81,6 +83,8 @@ typedef enum ls_kept { LS_KEEPS_ALL, LS_KEEPS_INPUTS, LS_KEEPS_NOTHING } ls_kept
 typedef struct ls_op_class {
     const char *name;
     bool loads_prologue;      /* forward and backward read in[0] through a prologue, and dy through its twin */
+    bool loads_join;          /* with a residual in the prologue, and with what other readers of x' have written of its
+                                 gradient on the way back; with loads_prologue */
     bool stores_sums;         /* forward can take the sums of a BatchNorm that follows */
     bool view;                /* the output is the input under another shape: no pieces, no memory */
     ls_kept kept;

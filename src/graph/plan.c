@@ -1,85 +1,14 @@
-/* The planner: decides what is fused and in which stage every piece runs.
+/* The planner: decides in which stage every piece runs.
  *
- * Scheduling is a list schedule over the tape. A stage takes every piece whose inputs are there; when nothing more fits
- * without a sum over all shards, all partial sums that are ready are added in one cut and the next stage begins. So two
- * BatchNorms that do not wait for one another share a cut. */
+ * Scheduling is a list schedule over the tape. A stage takes every piece whose inputs are there; when nothing
+ * more fits without a sum over all shards, all partial sums that are ready are added in one cut and the next
+ * stage begins. So two BatchNorms that do not wait for one another share a cut. */
 #include "graph/plan.h"
 
 #include <stdio.h>
 #include <stdlib.h>
 
-/* --- what is fused ------------------------------------------------------------------------------------------------ */
-
 static ls_op_plan *plan_of(ls_plan *plan, const ls_op *op) { return &plan->ops[op->index]; }
-
-static bool sole_consumer(const ls_tensor *tensor) { return tensor->producer && tensor->consumers == 1; }
-
-/* The BatchNorm that makes t for one reader alone, folded into that reader's load, and in *source what it reads; NULL,
- * and t, if there is none. */
-static ls_op *fold_norm(ls_plan *plan, ls_tensor *t, ls_tensor **source) {
-    *source = t;
-    if (!sole_consumer(t) || !t->producer->class->norm) return NULL;
-    plan_of(plan, t->producer)->folded = true;
-    *source = t->producer->in[0];
-    return t->producer;
-}
-
-/* Folds the chain norm -> activation -> dropout before `op` into its load; each link may be missing. */
-static void fold_chain(ls_plan *plan, ls_op *op) {
-    ls_tensor *t = op->in[0];
-    if (sole_consumer(t) && t->producer->class->elementwise && t->producer->mask.active) {
-        op->fusion.dropout = t->producer;
-        plan_of(plan, t->producer)->folded = true;
-        t = t->producer->in[0];
-    }
-    if (sole_consumer(t) && t->producer->class->elementwise && t->producer->act != LS_ACT_NONE) {
-        op->fusion.act = t->producer->act;
-        plan_of(plan, t->producer)->folded = true;
-        t = t->producer->in[0];
-    }
-    op->fusion.norm = fold_norm(plan, t, &op->fusion.source);
-}
-
-/* An activation that is written out, since several ops or one of another kind read it: folds what comes before it,
- * act(norm(x) + norm(r)), into its load. Each part may be missing. */
-static void fold_join(ls_plan *plan, ls_op *op) {
-    ls_tensor *t = op->in[0];
-    if (sole_consumer(t) && t->producer->class->join) {
-        const ls_op *join = t->producer;
-        plan_of(plan, join)->folded = true;
-        op->fusion.residual_norm = fold_norm(plan, join->in[1], &op->fusion.residual);
-        t = join->in[0];
-    }
-    op->fusion.norm = fold_norm(plan, t, &op->fusion.source);
-}
-
-static void decide_fusion(ls_plan *plan, bool fuse) {
-    ls_graph *graph = plan->graph;
-    for (int i = 0; i < graph->op_count; i++) {
-        ls_op *op = graph->ops[i];
-        op->fusion = (ls_fusion){.source = op->in[0]};
-        for (int k = 0; k < LS_MAX_INPUTS && op->in[k]; k++)
-            if (op->in[k]->producer) plan_of(plan, op->in[k]->producer)->consumer = op;
-    }
-    for (int i = 0; fuse && i < graph->op_count; i++)
-        if (graph->ops[i]->class->loads_prologue) fold_chain(plan, graph->ops[i]);
-    for (int i = 0; fuse && i < graph->op_count; i++) {
-        ls_op *op = graph->ops[i];
-        if (op->class->elementwise && op->act != LS_ACT_NONE && !plan_of(plan, op)->folded) fold_join(plan, op);
-    }
-    for (int i = 0; fuse && i < graph->op_count; i++) {
-        ls_op *op = graph->ops[i];
-        if (!op->class->norm) continue;
-        ls_op *producer = op->in[0]->producer;
-        if (op->sum_length > 0 && producer->class->stores_sums && !producer->fusion.sums_for)
-            producer->fusion.sums_for = op;
-        if (ls_purpose_goes_back(graph->purpose) && op->in[0]->requires_grad && producer->class->loads_prologue &&
-            sole_consumer(op->in[0])) {
-            producer->fusion.grad_norm = op;
-            plan_of(plan, op)->absorbed = true;
-        }
-    }
-}
 
 /* --- stages ------------------------------------------------------------------------------------------------------- */
 
@@ -146,6 +75,7 @@ static bool schedule_forward(ls_plan *plan, ls_op *op) {
         if (op->in[k] && !value_ready(plan, op->in[k])) return progress;
     emit(plan, op, LS_PIECE_FORWARD);
     p->forward_done = true;
+    if (op->fusion.shared) plan_of(plan, op->fusion.shared)->forward_done = true;
     return true;
 }
 
@@ -176,30 +106,12 @@ static bool gradient_ready(ls_plan *plan, const ls_op *op) {
     return true;
 }
 
-/* The tensor whose gradient an op's backward piece writes for its input k; NULL: none. A folded residual counts as
- * input 1. */
-static ls_tensor *gradient_target(const ls_op *op, int k) {
-    const ls_fusion *f = &op->fusion;
-    ls_tensor *t = op->in[k];
-    if (k == 0) t = f->norm ? f->norm->out : f->source;
-    if (k == 1 && f->residual) t = f->residual_norm ? f->residual_norm->out : f->residual;
-    return t && t->batched && t->requires_grad ? ls_tensor_base(t) : NULL;
-}
-
-/* The op that reads the target of op's input k: op itself, or the first one folded into its load. */
-static const ls_op *direct_reader(const ls_op *op, int k) {
-    if (op->fusion.residual) return op->in[0]->producer; /* the addition */
-    const ls_tensor *t = op->fusion.norm ? op->fusion.norm->out : op->fusion.source;
-    while (k == 0 && op->in[0] != t) op = op->in[0]->producer;
-    return op;
-}
-
 /* Gradients of one tensor are added from its last reader on the tape to its first, as the eager graph does. Two may come
  * in any order; of more, an op's share for input k has to wait for those of later readers. */
 static bool in_turn(ls_plan *plan, const ls_op *op, int k) {
     const ls_graph *graph = plan->graph;
-    const ls_tensor *target = gradient_target(op, k);
-    int first = direct_reader(op, k)->index, writes = 0;
+    const ls_tensor *target = ls_gradient_target(op, k);
+    int first = ls_direct_reader(op, k)->index, writes = 0;
     bool later_done = true;
     for (int i = 0; i < graph->op_count; i++)
         for (int m = 0; m < LS_MAX_INPUTS && graph->ops[i]->in[m]; m++) {
@@ -213,13 +125,25 @@ static bool in_turn(ls_plan *plan, const ls_op *op, int k) {
 
 static bool all_in_turn(ls_plan *plan, const ls_op *op) {
     for (int k = 0; k < LS_MAX_INPUTS; k++)
-        if (gradient_target(op, k) && !in_turn(plan, op, k)) return false;
+        if (ls_gradient_target(op, k) && !in_turn(plan, op, k)) return false;
+    return true;
+}
+
+/* Have the other readers of an activation that is folded into this op's load written their shares of its
+ * gradient? */
+static bool others_delivered(ls_plan *plan, const ls_op *op) {
+    const ls_graph *graph = plan->graph;
+    for (int i = 0; op->fusion.shared && i < graph->op_count; i++)
+        for (int k = 0; k < LS_MAX_INPUTS; k++)
+            if (graph->ops[i] != op && graph->ops[i]->in[k] == op->fusion.shared->out &&
+                !delivered(plan, graph->ops[i]))
+                return false;
     return true;
 }
 
 static bool writes_gradient(const ls_op *op) {
     for (int k = 0; k < LS_MAX_INPUTS; k++)
-        if (gradient_target(op, k)) return true;
+        if (ls_gradient_target(op, k)) return true;
     return false;
 }
 
@@ -247,26 +171,13 @@ static bool schedule_backward(ls_plan *plan, ls_op *op) {
     if (op->class->norm) return schedule_norm_backward(plan, op);
     if (op->fusion.grad_norm ? !plan_of(plan, op->fusion.grad_norm)->grad_cut_done : !gradient_ready(plan, op))
         return false;
-    if (!all_in_turn(plan, op)) return false;
+    if (!all_in_turn(plan, op) || !others_delivered(plan, op)) return false;
     if (writes_gradient(op) || op->fusion.grad_norm || ls_op_joint_gradients(op)) emit(plan, op, LS_PIECE_BACKWARD);
     if (op->class->weight_grad && plan->graph->purpose != LS_ATTACKING) emit(plan, op, LS_PIECE_WEIGHT_GRAD);
     return p->backward_done = true;
 }
 
 /* --- the whole ---------------------------------------------------------------------------------------------------- */
-
-/* The last op is the loss. What it does not depend on has no backward pass, nor has what needs no gradient or ends it. */
-static void mark_needed(ls_plan *plan) {
-    const ls_graph *graph = plan->graph;
-    for (int i = graph->op_count - 1; i >= 0; i--) {
-        const ls_op *op = graph->ops[i];
-        ls_op_plan *p = plan_of(plan, op);
-        if (i == graph->op_count - 1) p->needed = true;
-        if (!op->out->requires_grad || !op->in[0]) p->needed = false;
-        for (int k = 0; k < LS_MAX_INPUTS && op->in[k]; k++)
-            if (op->in[k]->producer && p->needed) plan_of(plan, op->in[k]->producer)->needed = true;
-    }
-}
 
 static void schedule(ls_plan *plan) {
     ls_graph *graph = plan->graph;
@@ -277,31 +188,10 @@ static void schedule(ls_plan *plan) {
         more = progress || cut_here(plan, false);
     }
     if (!ls_purpose_goes_back(graph->purpose)) return;
-    mark_needed(plan);
     for (bool more = true; more;) {
         bool progress = false;
         for (int i = graph->op_count - 1; i >= 0; i--) progress |= schedule_backward(plan, graph->ops[i]);
         more = progress || cut_here(plan, true);
-    }
-}
-
-/* Does a backward piece before piece i, or piece i for an input before k, write the gradient that i writes for k? */
-static bool written_before(const ls_plan *plan, int i, int k) {
-    const ls_tensor *target = gradient_target(plan->shard_pieces[i].op, k);
-    for (int j = 0; j <= i; j++)
-        for (int other = 0; other < (j < i ? LS_MAX_INPUTS : k); other++)
-            if (plan->shard_pieces[j].kind == LS_PIECE_BACKWARD &&
-                gradient_target(plan->shard_pieces[j].op, other) == target)
-                return true;
-    return false;
-}
-
-/* A tensor with two readers gets its gradient in two writes; the one that comes second adds. */
-static void mark_accumulation(ls_plan *plan) {
-    for (int i = 0; i < plan->shard_count; i++) {
-        ls_op *op = plan->shard_pieces[i].op;
-        for (int k = 0; plan->shard_pieces[i].kind == LS_PIECE_BACKWARD && k < LS_MAX_INPUTS; k++)
-            op->accumulate[k] = gradient_target(op, k) && written_before(plan, i, k);
     }
 }
 
@@ -332,10 +222,11 @@ ls_status ls_plan_create(ls_graph *graph, bool fuse, int threads, ls_plan **out)
     LS_TRY_GOTO(status, failed, ls_calloc(&plan->whole_pieces, n, sizeof *plan->whole_pieces, "a plan"));
     LS_TRY_GOTO(status, failed, ls_calloc(&plan->cuts, 2 * n, sizeof *plan->cuts, "a plan"));
     LS_TRY_GOTO(status, failed, ls_calloc(&plan->stages, 2 * n + 1, sizeof *plan->stages, "a plan"));
-    decide_fusion(plan, fuse);
+    ls_plan_fuse(plan, fuse);
     schedule(plan);
     LS_TRY_GOTO(status, failed, check_complete(plan));
-    mark_accumulation(plan);
+    ls_plan_accumulate(plan);
+    ls_plan_share_gradients(plan);
     LS_TRY_GOTO(status, failed, ls_plan_allocate(plan));
     *out = plan;
     return LS_OK;
@@ -364,6 +255,7 @@ static void print_piece(const ls_piece *piece) {
     static const char *const kinds[] = {"sums", "forward", "gradient sums", "backward", "weight gradient"};
     const ls_fusion *f = &piece->op->fusion;
     printf("    %-16s %s %d", kinds[piece->kind], piece->op->class->name, piece->op->index);
+    if (f->shared) printf(" +activation %d", f->shared->index);
     if (f->norm) printf(" +norm %d", f->norm->index);
     if (f->residual) printf(" +residual of %d", f->residual->producer ? f->residual->producer->index : -1);
     if (f->residual_norm) printf(" +norm %d", f->residual_norm->index);

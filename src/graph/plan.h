@@ -1,4 +1,5 @@
-/* The inside of a plan, shared by the planner (plan.c), its memory (plan_memory.c) and the replay (plan_run.c). */
+/* The inside of a plan, shared by the planner (plan.c; what is fused: plan_fusion.c; gradients:
+ * plan_gradients.c), its memory (plan_memory.c) and the replay (plan_run.c). */
 #ifndef LOCKSTEP_GRAPH_PLAN_H
 #define LOCKSTEP_GRAPH_PLAN_H
 
@@ -37,6 +38,7 @@ typedef struct ls_buffer {
     size_t size, offset;
     size_t row; /* > 0: it lies in memory that ranks share, at the place of its rows in the batch; bytes of one */
     int birth, death;
+    int touched; /* number of the last piece that touches it */
 } ls_buffer;
 
 /* How far the planner is with an op. */
@@ -46,7 +48,8 @@ typedef struct ls_op_plan {
     bool absorbed; /* a BatchNorm whose backward pass happens in its producer's load of dy */
     bool sums_done, cut_done, forward_done;
     bool grad_sums_done, grad_cut_done, backward_done;
-    ls_op *consumer; /* the last op that reads the output (the only one, where it matters) */
+    ls_op *consumer;  /* the op that reads the output, where it is the only one or the op is folded into it */
+    ls_tensor *place; /* whose gradient's memory that of the output lies in; NULL: its own */
 } ls_op_plan;
 
 struct ls_plan {
@@ -64,15 +67,31 @@ struct ls_plan {
     void *memory;
     size_t memory_size, unshared_size;
     size_t touched_size; /* of the piece that is looked at */
+    int touching;        /* number of that piece */
     size_t shared_size; /* of what lies in shared memory */
     int64_t shared_row; /* of the batch, with which this rank's rows of it begin */
     void *scratch; /* [threads][scratch_size] */
     size_t scratch_size;
 };
 
+/* Decides what is folded into what, and which ops have a backward pass. */
+void ls_plan_fuse(ls_plan *plan, bool fuse);
+
+/* The tensor whose gradient an op's backward piece writes for its input k; NULL: none. A folded residual
+ * counts as input 1. */
+ls_tensor *ls_gradient_target(const ls_op *op, int k);
+/* The op that reads the target of op's input k: op itself, or the first one folded into its load. */
+const ls_op *ls_direct_reader(const ls_op *op, int k);
+/* Of several writes of a gradient all but the first add. */
+void ls_plan_accumulate(ls_plan *plan);
+/* Puts gradients with equal values, or of which one replaces the other, at one place. */
+void ls_plan_share_gradients(ls_plan *plan);
+/* In whose gradient's memory that of `tensor`, no view, lies. */
+ls_tensor *ls_plan_gradient_place(const ls_plan *plan, ls_tensor *tensor);
+
 /* Gives every buffer that the pieces touch an address. */
 ls_status ls_plan_allocate(ls_plan *plan);
-/* Views are where the tensors are that they are views of. */
+/* Views are where the tensors are that they are views of, and gradients at the places that they share. */
 void ls_plan_set_views(ls_plan *plan);
 /* Is x' of the op's fused load kept for its backward pass? */
 bool ls_op_stores_input(const ls_op *op);

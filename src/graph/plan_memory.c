@@ -9,15 +9,18 @@ enum { ALIGNMENT = 64 };
 
 /* Notes that a stage touches the buffer behind `slot`. */
 static void touch(ls_plan *plan, int stage, void **slot, size_t size) {
-    plan->touched_size += size;
     for (int i = 0; i < plan->buffer_count; i++) {
         ls_buffer *b = &plan->buffers[i];
         if (b->slot != slot) continue;
         if (stage > b->death) b->death = stage;
+        if (b->touched != plan->touching) plan->touched_size += size;
+        b->touched = plan->touching;
         return;
     }
+    plan->touched_size += size;
     size = (size + ALIGNMENT - 1) / ALIGNMENT * ALIGNMENT;
-    plan->buffers[plan->buffer_count++] = (ls_buffer){.slot = slot, .size = size, .birth = stage, .death = stage};
+    plan->buffers[plan->buffer_count++] =
+        (ls_buffer){.slot = slot, .size = size, .birth = stage, .death = stage, .touched = plan->touching};
     plan->unshared_size += size;
 }
 
@@ -29,12 +32,12 @@ static void touch_value(ls_plan *plan, int stage, ls_tensor *tensor) {
 static void touch_grad(ls_plan *plan, int stage, ls_tensor *tensor) {
     if (tensor) tensor = ls_tensor_base(tensor);
     if (tensor && tensor->producer && tensor->requires_grad)
-        touch(plan, stage, &tensor->grad, ls_tensor_bytes(tensor));
+        touch(plan, stage, &ls_plan_gradient_place(plan, tensor)->grad, ls_tensor_bytes(tensor));
 }
 
 /* Does the load change what it reads, so that x' differs from x? */
 static bool has_prologue(const ls_op *op) {
-    return op->fusion.norm || op->fusion.act != LS_ACT_NONE || op->fusion.dropout;
+    return op->fusion.norm || op->fusion.residual || op->fusion.act != LS_ACT_NONE || op->fusion.dropout;
 }
 
 /* Would x' be computed again where it is needed, from what is kept anyway? */
@@ -43,13 +46,15 @@ static bool recomputed(const ls_op *op) {
 }
 
 /* x' of a fused load is kept for the weight gradient and the masks; without a backward pass nothing is. That of an
- * activation is its output. */
+ * activation is its output, also where others read it. */
 bool ls_op_stores_input(const ls_op *op) {
     return op->class->loads_prologue && has_prologue(op) && !recomputed(op) && ls_purpose_goes_back(op->graph->purpose);
 }
 
 static void touch_stored(ls_plan *plan, int stage, ls_op *op) {
-    if (ls_op_stores_input(op))
+    if (op->fusion.shared)
+        touch_value(plan, stage, op->fusion.shared->out);
+    else if (ls_op_stores_input(op))
         touch(plan, stage, &op->fusion.stored, ls_tensor_bytes(op->in[0]));
 }
 
@@ -78,11 +83,13 @@ static void touch_buffers(ls_plan *plan, int stage, const ls_piece *piece) {
     if (piece->kind != LS_PIECE_BACKWARD) return;
     touch_grad(plan, stage, f->norm ? f->norm->out : f->source);
     touch_grad(plan, stage, f->residual_norm ? f->residual_norm->out : f->residual);
+    touch_grad(plan, stage, f->others);
     for (int k = 1; k < LS_MAX_INPUTS && op->in[k]; k++) touch_grad(plan, stage, op->in[k]);
 }
 
 static void touch_piece(ls_plan *plan, int stage, ls_piece *piece) {
     plan->touched_size = 0;
+    plan->touching++;
     touch_buffers(plan, stage, piece);
     piece->bytes = plan->touched_size;
 }
@@ -174,6 +181,10 @@ static ls_status allocate_scratch(ls_plan *plan) {
 }
 
 void ls_plan_set_views(ls_plan *plan) {
+    for (int i = 0; i < plan->graph->op_count; i++) {
+        ls_tensor *out = plan->graph->ops[i]->out;
+        if (plan->ops[i].place) out->grad = ls_plan_gradient_place(plan, out)->grad;
+    }
     for (int i = 0; i < plan->graph->op_count; i++) {
         ls_tensor *view = plan->graph->ops[i]->out;
         if (!plan->graph->ops[i]->class->view) continue;

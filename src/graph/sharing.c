@@ -74,7 +74,7 @@ ls_status ls_plan_share_factors(ls_plan *plan) {
         ls_op *op = plan->whole_pieces[i].op;
         ls_tensor *dy = dy_tensor(op);
         share(plan, x_slot(op), op->in[0]);
-        share(plan, &dy->grad, dy);
+        share(plan, &ls_plan_gradient_place(plan, dy)->grad, dy);
     }
     if (plan->shared_size <= plan->graph->sharing.bytes) return LS_OK;
     return ls_fail(LS_INTERNAL, "%zu bytes of factors for %zu of shared memory", plan->shared_size,

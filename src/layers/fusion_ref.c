@@ -182,6 +182,15 @@ static void add_sums(double *sums, int64_t channels, int64_t start, int64_t n, c
     }
 }
 
+/* The whole gradient of x': dx, or, in `total`, what other readers have written and dx. */
+static const real *with_others(const ls_grad_epilogue *e, int64_t base, int64_t n, const real *restrict dx,
+                               real *restrict total) {
+    if (!e->others) return dx;
+    const real *restrict others = (const real *)e->others + base;
+    for (int64_t i = 0; i < n; i++) total[i] = others[i] + dx[i];
+    return total;
+}
+
 void LS_NAME(ls_grad_epilogue_rows)(const ls_prologue *p, const ls_grad_epilogue *e, int shard, int64_t row,
                                     int64_t rows, const real *dx) {
     const int64_t channels = p->channels, length = p->pixels * channels;
@@ -192,7 +201,8 @@ void LS_NAME(ls_grad_epilogue_rows)(const ls_prologue *p, const ls_grad_epilogue
     for (int64_t r = 0; r < rows; r++) {
         for (int64_t start = 0; start < length; start += CHUNK) {
             const int64_t n = smaller(CHUNK, length - start), base = (row + r) * length + start;
-            back_through(p, row + r, base, start, n, dx + r * length + start, g);
+            const real *total = with_others(e, base, n, dx + r * length + start, v);
+            back_through(p, row + r, base, start, n, total, g);
             store_gradient(e->dz ? (real *)e->dz + base : NULL, e->accumulate, g, n, v);
             if (sums) add_sums(sums, channels, start, n, v, (const real *)p->x + base, p->norm.mean);
             if (!e->dresidual && !residual_sums) continue;

@@ -20,9 +20,9 @@ void LS_TIER_NAME(ls_epilogue_rows)(const ls_epilogue *e, int64_t channels, int 
 void LS_TIER_NAME(ls_grad_prologue_rows)(const ls_grad_prologue *p, int64_t row, int64_t rows, real *out);
 
 /* Takes dx' [rows][pixels][channels] of rows [row, row + rows) of local shard `shard` (-1: no sums) back
- * through the forward prologue and stores it; dx may be the very place where dz goes. What accumulates adds
- * this gradient alone; sums are of the values then stored, so of the totals, with x - mean rounded to `real`
- * first. The sums must be zeroed before a shard's first row; rows come in order. */
+ * through the forward prologue and stores it; dx, without others, may be the very place where dz goes. What
+ * accumulates adds this gradient alone; sums are of the values then stored, so of the totals, with x - mean
+ * rounded to `real` first. The sums must be zeroed before a shard's first row; rows come in order. */
 void LS_TIER_NAME(ls_grad_epilogue_rows)(const ls_prologue *p, const ls_grad_epilogue *e, int shard, int64_t row,
                                     int64_t rows, const real *dx);
 

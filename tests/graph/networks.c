@@ -12,13 +12,21 @@
 #define MLP(bn, act)                                                                                         \
     "[" bn ", " FC(37) ", " bn ", " act ", " DROP ", " FC(19) ", " bn ", " act ", " DROP ", " FC(5) "]"
 
+#define CONV_OF(n) "{conv2d: {channels: " #n ", pad: 1}}"
+
 /* The blocks of the published ResNet, small: a plain one, and one with a stride and a projection. */
-#define BLOCKS(bn, act)                                                                                      \
-    "[{conv2d: {channels: 3, pad: 1}}, " bn ", " act ", {residual: {body: [{conv2d: {channels: 3, pad: 1}}, " bn    \
-    ", " act ", {conv2d: {channels: 3, pad: 1}}, " bn "]}}, " act                                              \
-    ", {residual: {body: [{conv2d: {channels: 5, pad: 1, stride: 2}}, " bn ", " act                            \
-    ", {conv2d: {channels: 5, pad: 1}}, " bn "], shortcut: [{conv2d: {channels: 5, kernel: 1, stride: 2}}, " bn    \
+#define BLOCKS(bn, act, few, more)                                                                           \
+    "[" CONV_OF(few) ", " bn ", " act ", "                                                                   \
+    "{residual: {body: [" CONV_OF(few) ", " bn ", " act ", " CONV_OF(few) ", " bn "]}}, " act ", "           \
+    "{residual: {body: [{conv2d: {channels: " #more ", pad: 1, stride: 2}}, " bn ", " act ", "               \
+    CONV_OF(more) ", " bn "], shortcut: [{conv2d: {channels: " #more ", kernel: 1, stride: 2}}, " bn         \
     "]}}, " act ", global_average_pool, " FC(4) "]"
+
+/* Activations with several readers, for the wiring of that name. */
+#define SHARED(bn, act, n)                                                                                   \
+    "[" CONV_OF(n) ", " bn ", " act ", " CONV_OF(n) ", " bn ", " CONV_OF(n) ", " act ", "                    \
+    CONV_OF(n) ", " bn ", " act ", {average_pool: {kernel: 3, stride: 1, pad: 1}}, "                         \
+    CONV_OF(n) ", " bn ", " act ", " DROP ", " CONV_OF(n) ", " bn ", " act ", global_average_pool, " FC(4) "]"
 
 /* Layers [first, last) of a network, one after another. */
 static ls_tensor *through(const ls_network *network, int first, int last, ls_graph *graph, ls_tensor *x) {
@@ -64,6 +72,19 @@ static ls_tensor *many_readers(const ls_network *network, ls_graph *graph, ls_te
     ls_tensor *c = through(network, 1, 3, graph, h), *d = through(network, 3, 5, graph, h);
     ls_tensor *sum = ls_add(graph, ls_add(graph, a, ls_add(graph, c, h)), ls_add(graph, b, d));
     return through(network, 6, network->count, graph, sum);
+}
+
+/* An activation that three ops read, two of them convolutions; one whose first reader makes a block of one
+ * convolution, which reads its gradient where it adds to that of the residual; one that a pooling reads
+ * first; and a join that one convolution alone reads, through a dropout. */
+static ls_tensor *shared_activations(const ls_network *network, ls_graph *graph, ls_tensor *x) {
+    ls_tensor *h = through(network, 0, 3, graph, x);
+    ls_tensor *a = through(network, 3, 5, graph, h), *b = through(network, 5, 6, graph, h);
+    h = through(network, 6, 7, graph, ls_add(graph, ls_add(graph, a, b), h));
+    h = through(network, 9, 10, graph, ls_add(graph, through(network, 7, 9, graph, h), h));
+    ls_tensor *pooled = through(network, 10, 11, graph, h);
+    return through(network, 13, network->count, graph,
+                   ls_add(graph, through(network, 11, 13, graph, h), pooled));
 }
 
 const network_case network_cases[] = {
@@ -138,8 +159,13 @@ const network_case network_cases[] = {
      .wire = residual},
     {"residual, join first", 4, 3, 3, .layers = "[" FC(6) ", " FC(6) ", " BN ", relu, " FC(3) "]",
      .wire = join_first},
-    {"residual blocks", 8, 7, 4, .layers = BLOCKS(BN, "relu")},
-    {"residual blocks, no affine, tanh", 8, 7, 4, .layers = BLOCKS(PLAIN_BN, "tanh")},
+    {"residual blocks", 8, 7, 4, .layers = BLOCKS(BN, "relu", 3, 5)},
+    {"residual blocks, no affine, tanh", 8, 7, 4, .layers = BLOCKS(PLAIN_BN, "tanh", 3, 5)},
+    {"residual blocks of vectors", 6, 4, 4, .layers = BLOCKS(PLAIN_BN, "relu", 16, 18)},
+    {"shared activations", 5, 4, 4, .layers = SHARED(BN, "relu", 3), .wire = shared_activations},
+    {"shared activations, tanh", 6, 5, 4, .layers = SHARED(PLAIN_BN, "tanh", 6), .wire = shared_activations},
+    {"shared activations of vectors", 4, 4, 4, .layers = SHARED(PLAIN_BN, "relu", 16),
+     .wire = shared_activations},
     {"residual, joins of other kinds", 4, 3, 3,
      .layers = "[" FC(6) ", {residual: {body: [" BN ", relu, " FC(6) "]}}, relu, {residual: {body: [" BN
                "], shortcut: [" PLAIN_BN "]}}, tanh, " FC(5) ", {residual: {body: [" FC(5) "], shortcut: [" BN
@@ -161,7 +187,7 @@ const network_case random_vectors = {"random graph of vectors",
                                                                                ", flatten, " FC(3) "]",
                                      .seed = 1};
 
-#define CONV "{conv2d: {channels: 3, pad: 1}}"
+#define CONV CONV_OF(3)
 const network_case random_images = {
     "random graph of images",
     4,

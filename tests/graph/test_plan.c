@@ -71,24 +71,6 @@ static void test_pieces(void **state) {
 
 /* --- memory ---------------------------------------------------------------------------------------- */
 
-/* In residual blocks neither a BatchNorm nor an addition has a pass of its own; three activations are written. */
-static void test_pieces_of_blocks(void **state) {
-    replica r;
-    int forward = 0, backward = 0;
-    (void)state;
-    start(&r, "residual blocks", LS_TRAINING, true);
-    for (int i = 0; i < r.plan->shard_count; i++) {
-        const ls_piece *piece = &r.plan->shard_pieces[i];
-        assert_false(piece->op->class->norm || piece->op->class->join);
-        if (!piece->op->class->elementwise) continue;
-        *(piece->kind == LS_PIECE_FORWARD ? &forward : &backward) += 1;
-        assert_true(piece->op->fusion.norm);
-    }
-    assert_int_equal(forward, 3);
-    assert_int_equal(backward, 3);
-    replica_destroy(&r);
-}
-
 static void check_buffers(const ls_plan *plan) {
     for (int i = 0; i < plan->buffer_count; i++) {
         const ls_buffer *a = &plan->buffers[i];
@@ -199,10 +181,10 @@ static void test_failed_graph(void **state) {
 
 /* Runs a network of which the output of layer `at` (-1: none) has a second reader whose result nobody wants.
  */
-static outcome run_with_dead_branch(int at, bool eager, bool fuse) {
+static outcome run_with_dead_branch(const char *network, int at, bool eager, bool fuse) {
     replica r;
     ls_shards shards;
-    replica_create(&r, network_case_named("chain for branches"), cpu_backend(LS_FP32), SHARDS, 0, 1, BATCH);
+    replica_create(&r, network_case_named(network), cpu_backend(LS_FP32), SHARDS, 0, 1, BATCH);
     for (int i = 0; i < BATCH; i++) r.sample[i] = (uint32_t)i;
     assert_int_equal(ls_shards_create(&shards, SHARDS, 0, 1, BATCH), LS_OK);
     ls_run run = {
@@ -233,22 +215,27 @@ static outcome run_with_dead_branch(int at, bool eager, bool fuse) {
     return o;
 }
 
-static void test_dead_branch(void **state) {
+static void check_dead_branches(const char *network) {
     replica r;
-    (void)state;
-    replica_create(&r, network_case_named("chain for branches"), cpu_backend(LS_FP32), SHARDS, 0, 1, BATCH);
-    outcome want = run_with_dead_branch(-1, true, false);
+    replica_create(&r, network_case_named(network), cpu_backend(LS_FP32), SHARDS, 0, 1, BATCH);
+    outcome want = run_with_dead_branch(network, -1, true, false);
     for (int at = -1; at < r.network->count; at++)
         for (int way = 0; way < 3; way++) {
             static const char *const ways[] = {"eager", "planned", "fused"};
             char what[64];
-            snprintf(what, sizeof what, "dead branch at %d, %s", at, ways[way]);
-            outcome got = run_with_dead_branch(at, way == 0, way == 2);
+            snprintf(what, sizeof what, "%s, dead branch at %d, %s", network, at, ways[way]);
+            outcome got = run_with_dead_branch(network, at, way == 0, way == 2);
             expect_same_outcome(what, &r, &got, &want);
             outcome_free(&got);
         }
     outcome_free(&want);
     replica_destroy(&r);
+}
+
+static void test_dead_branch(void **state) {
+    (void)state;
+    check_dead_branches("chain for branches");
+    check_dead_branches("residual blocks");
 }
 
 /* --- every allocation fails once ------------------------------------------------------------------- */
@@ -309,12 +296,13 @@ static void test_out_of_memory(void **state) {
     check_failures("mlp", run_once);
     check_failures("conv, flatten", plan_once);
     check_failures("conv, flatten", run_once);
+    check_failures("residual blocks", plan_once);
     check_failures("dense", create_team);
 }
 
 int main(void) {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_cuts),        cmocka_unit_test(test_pieces), cmocka_unit_test(test_pieces_of_blocks),
+        cmocka_unit_test(test_cuts),        cmocka_unit_test(test_pieces),
         cmocka_unit_test(test_memory),      cmocka_unit_test(test_kept),
         cmocka_unit_test(test_cycle),       cmocka_unit_test(test_failed_graph),
         cmocka_unit_test(test_dead_branch), cmocka_unit_test(test_out_of_memory),

@@ -120,6 +120,8 @@ void fixture_fill(fixture *f, unsigned features) {
     f->dx = (ls_grad_epilogue){.accumulate = features & ACCUMULATE,
                                .dresidual_accumulate = features & DRESIDUAL_ACCUMULATE};
     if (!(features & NO_DX)) f->dx.dz = fixture_reals(x_size, 100);
+    if (features & OTHERS) f->dx.others = fixture_reals(x_size, 102);
+    if (features & OTHERS_AT_DZ) f->dx.others = f->dx.dz;
     if (features & DX_SUMS) f->dx.sums = sums(f, f->x_channels);
     if (features & DRESIDUAL) f->dx.dresidual = fixture_reals(x_size, 101);
     if (features & RESIDUAL_SUMS) f->dx.residual_sums = sums(f, f->x_channels);
@@ -201,7 +203,8 @@ void naive_grad_epilogue(const fixture *f, const ls_grad_epilogue *e, const real
             if (e->residual_sums) e->residual_sums[s * two + c] = 0;
         }
         for (int64_t i = f->shards.start[s] * size; i < f->shards.start[s + 1] * size; i++) {
-            const real g = naive_back(p, i / size, i % size, dx[i]);
+            const real whole = e->others ? ((const real *)e->others)[i] + dx[i] : dx[i];
+            const real g = naive_back(p, i / size, i % size, whole);
             real v = dz && e->accumulate ? dz[i] + g : g;
             if (dz) dz[i] = v;
             if (e->sums)

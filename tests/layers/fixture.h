@@ -34,8 +34,10 @@ enum {
     DRESIDUAL = 1 << 14, /* with RESIDUAL, as the next two */
     DRESIDUAL_ACCUMULATE = 1 << 15,
     RESIDUAL_SUMS = 1 << 16,
+    OTHERS = 1 << 17,       /* other readers of x' have written a gradient */
+    OTHERS_AT_DZ = 1 << 18, /* where dz goes; without NO_DX and ACCUMULATE */
     /* operands */
-    ZEROS = 1 << 17 /* x is 0 or -0 in some channels, in all rows */
+    ZEROS = 1 << 19 /* x is 0 or -0 in some channels, in all rows */
 };
 
 typedef struct term {

@@ -330,8 +330,11 @@ static void with_prologue(void *context, unsigned features) {
     check(s, few, features | BIAS | SUMS | DX_SUMS);
     check(s, few, features | DY_NORM | ACCUMULATE | DX_SUMS);
     check((shape){3, 5, 16, 18, 3, 3, 1, 1}, few, features | BIAS | SUMS | DY_NORM | DX_SUMS);
-    if (features & RESIDUAL)
-        check(s, few, features | DY_NORM | DY_IN_PLACE | DRESIDUAL | DX_SUMS | RESIDUAL_SUMS);
+    check((shape){4, 6, 17, 16, 3, 3, 1, 1}, few, features | DY_NORM | OTHERS_AT_DZ | DX_SUMS);
+    if (!(features & RESIDUAL)) return;
+    check(s, few, features | DY_NORM | DY_IN_PLACE | DRESIDUAL | DX_SUMS | RESIDUAL_SUMS);
+    check(s, few, features | DY_NORM | OTHERS_AT_DZ | DX_SUMS | RESIDUAL_SUMS);
+    check((shape){5, 4, 32, 3, 3, 3, 2, 1}, few, features | OTHERS | DRESIDUAL | DX_SUMS | RESIDUAL_SUMS);
 }
 
 static void prologues(void **state) {
@@ -345,6 +348,21 @@ static void epilogues(void **state) {
                                DRESIDUAL | DRESIDUAL_ACCUMULATE | RESIDUAL_SUMS;
     for (unsigned bits = free_bits; bits; bits = (bits - 1) & free_bits)
         check((shape){4, 3, 2, 3, 3, 3, 1, 1}, few, NORM | RESIDUAL | RESIDUAL_NORM | RELU | STORED | bits);
+}
+
+/* What other readers of x' have written is added before the mask: directly, and by Winograd's algorithm. */
+static void others(void **state) {
+    (void)state;
+    const shape list[] = {{4, 3, 2, 3, 3, 3, 1, 1}, {4, 5, 16, 16, 3, 3, 1, 1}, {6, 4, 16, 2, 1, 1, 2, 0}};
+    const unsigned free_bits =
+        DY_NORM | ACCUMULATE | DX_SUMS | DRESIDUAL | DRESIDUAL_ACCUMULATE | RESIDUAL_SUMS;
+    for (size_t i = 0; i < sizeof list / sizeof *list; i++)
+        for (unsigned bits = free_bits; bits; bits = (bits - 1) & free_bits) {
+            check(list[i], few, NORM | RESIDUAL | RELU | STORED | OTHERS | bits);
+            if (bits & ACCUMULATE) continue;
+            check(list[i], few, NORM | RESIDUAL | RESIDUAL_NORM | RELU | STORED | OTHERS_AT_DZ | bits);
+        }
+    check(list[0], few, RELU | OTHERS | NO_DX);
 }
 
 /* Without the memory for it no weight gradient is taken, and nothing else changes. */
@@ -380,15 +398,15 @@ static void no_weight_grad(void **state) {
 
 static int run_all(const char *name, const ls_conv2d_kernels *under_test) {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(channels),     cmocka_unit_test(shapes),        cmocka_unit_test(sizes),
+        cmocka_unit_test(channels),     cmocka_unit_test(shapes),  cmocka_unit_test(sizes),
 #ifndef LS_BF16
         cmocka_unit_test(tiles),
 #endif
 #ifdef LS_BF16
         cmocka_unit_test(on_tiles),
 #endif
-        cmocka_unit_test(every_kernel), cmocka_unit_test(batches),       cmocka_unit_test(prologues),
-        cmocka_unit_test(epilogues),    cmocka_unit_test(no_weight_grad)};
+        cmocka_unit_test(every_kernel), cmocka_unit_test(batches), cmocka_unit_test(prologues),
+        cmocka_unit_test(epilogues),    cmocka_unit_test(others),  cmocka_unit_test(no_weight_grad)};
     kernels = under_test;
     ops.shard_gradient_elements = kernels->shard_gradient_elements ? shard_gradient_elements : NULL;
     return cmocka_run_group_tests_name(name, tests, NULL, NULL);

@@ -184,6 +184,8 @@ static void grad_epilogue_of_shape(void *context, unsigned features) {
         check_grad_epilogue(context, features | DX_SUMS | ACCUMULATE | DRESIDUAL | RESIDUAL_SUMS, false);
     else
         check_grad_epilogue(context, features | ACCUMULATE, false);
+    check_grad_epilogue(context, features | OTHERS | DX_SUMS, false);
+    check_grad_epilogue(context, features | OTHERS_AT_DZ | DX_SUMS, false);
 }
 
 static void grad_epilogues(void **state) {
@@ -192,8 +194,10 @@ static void grad_epilogues(void **state) {
     const unsigned free_bits =
         NO_DX | ACCUMULATE | DX_SUMS | DRESIDUAL | DRESIDUAL_ACCUMULATE | RESIDUAL_SUMS;
     const int64_t shape[] = {9, 7};
-    for (unsigned bits = free_bits; bits; bits = (bits - 1) & free_bits)
+    for (unsigned bits = free_bits; bits; bits = (bits - 1) & free_bits) {
         check_grad_epilogue(shape, NORM | RESIDUAL | RESIDUAL_NORM | TANH | DROPOUT | bits, false);
+        check_grad_epilogue(shape, NORM | RESIDUAL | RESIDUAL_NORM | RELU | STORED | OTHERS | bits, false);
+    }
 }
 
 /* Shard -1: the same dz, no sums. */

@@ -91,6 +91,7 @@ static const ls_op_class conv2d_class = {
     .name = "conv2d",
     .kept = LS_KEEPS_INPUTS,
     .loads_prologue = true,
+    .loads_join = true,
     .stores_sums = true,
     .forward = forward,
     .backward = backward,

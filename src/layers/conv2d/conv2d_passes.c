@@ -101,11 +101,12 @@ ALWAYS_INLINE sixteen apply(affine a, sixteen x) {
     return add16(multiply16(subtract16(x, a.mean), a.scale), a.shift);
 }
 
-/* n channels from number `at` of all pixels; constants after inlining for the case that matters. */
+/* n channels from number `at` of all pixels; constants after inlining for the cases that matter. */
 ALWAYS_INLINE void load_group(const ls_prologue *p, ls_conv2d_plane plane, int64_t at, int64_t n, bool norm,
-                              bool residual, bool relu, float *to) {
+                              bool residual, bool residual_norm, bool relu, bool stored, float *to) {
     const affine a = load_affine(&p->norm, at, n), b = load_affine(&p->residual_norm, at, n);
     const float *x = (const float *)p->x + at, *r = residual ? (const float *)p->residual + at : NULL;
+    float *kept = stored ? (float *)p->stored + at : NULL;
     for (int64_t h = 0; h < plane.height; h++) {
         float *line = to + (plane.top + h) * ls_conv2d_plane_line(&plane);
         walk w = walk_from(plane);
@@ -114,11 +115,15 @@ ALWAYS_INLINE void load_group(const ls_prologue *p, ls_conv2d_plane plane, int64
             if (norm) z = apply(a, z);
             if (residual) {
                 sixteen s = load_lanes(r, n);
-                if (p->residual_norm.mean) s = apply(b, s);
+                if (residual_norm) s = apply(b, s);
                 z = add16(z, s);
                 r += p->channels;
             }
             if (relu) z = where_positive16(z, z);
+            if (stored) {
+                store_lanes(kept, z, n);
+                kept += p->channels;
+            }
             store_factors(plane, line + w.at, z);
         }
         finish_factors(plane, line);
@@ -126,7 +131,7 @@ ALWAYS_INLINE void load_group(const ls_prologue *p, ls_conv2d_plane plane, int64
 }
 
 static bool computed_here(const ls_prologue *p) {
-    return p->act != LS_ACT_TANH && !p->dropout.active && !p->stored;
+    return p->act != LS_ACT_TANH && !p->dropout.active;
 }
 
 void LS_NAME(ls_conv2d_load)(const ls_prologue *p, const ls_conv2d_plane *plane, float *plain, float *to) {
@@ -135,16 +140,21 @@ void LS_NAME(ls_conv2d_load)(const ls_prologue *p, const ls_conv2d_plane *plane,
         LS_TIER_NAME(ls_prologue_rows)(p, 0, 1, plain);
         p = &done;
     }
-    const bool norm = p->norm.mean, residual = p->residual, relu = p->act == LS_ACT_RELU;
+    const bool norm = p->norm.mean, residual = p->residual, residual_norm = p->residual_norm.mean;
+    const bool relu = p->act == LS_ACT_RELU, stored = p->stored;
     for (int64_t at = 0; at < p->channels; at += LANES) {
         const int64_t n = smaller(LANES, p->channels - at);
         float *group = group_at(to, plane, at);
-        if (n == LANES && norm && relu && !residual)
-            load_group(p, *plane, at, LANES, true, false, true, group);
-        else if (n == LANES && !norm && relu && !residual)
-            load_group(p, *plane, at, LANES, false, false, true, group);
+        if (n < LANES)
+            load_group(p, *plane, at, n, norm, residual, residual_norm, relu, stored, group);
+        else if (norm && relu && !residual && !stored)
+            load_group(p, *plane, at, LANES, true, false, false, true, false, group);
+        else if (norm && relu && residual && !residual_norm && stored)
+            load_group(p, *plane, at, LANES, true, true, false, true, true, group);
+        else if (!norm && !residual && !stored)
+            load_group(p, *plane, at, LANES, false, false, false, relu, false, group);
         else
-            load_group(p, *plane, at, n, norm, residual, relu, group);
+            load_group(p, *plane, at, LANES, norm, residual, residual_norm, relu, stored, group);
     }
 }
 
@@ -300,8 +310,8 @@ ALWAYS_INLINE float *offset(void *base, int64_t at) {
     return base ? (float *)base + at : NULL;
 }
 
-ALWAYS_INLINE void back_group(way_back b, int64_t at, int64_t n, bool relu, bool accumulate, bool summed,
-                              bool residual, const float *dx) {
+ALWAYS_INLINE void back_group(way_back b, int64_t at, int64_t n, bool others, bool relu, bool accumulate,
+                              bool summed, bool residual, const float *dx) {
     const ls_prologue p = b.p;
     const int64_t channels = p.channels;
     const sixteen mean = p.norm.mean ? load_lanes((const float *)p.norm.mean + at, n) : zero16();
@@ -317,6 +327,7 @@ ALWAYS_INLINE void back_group(way_back b, int64_t at, int64_t n, bool relu, bool
         walk w = walk_from(b.plane);
         for (int64_t j = 0; j < b.plane.width; j++, i += channels, dx += b.pitch, w = next_pixel(w)) {
             sixteen g = load16(dx);
+            if (others) g = add16(load_lanes((const float *)b.e.others + i, n), g);
             if (relu) g = where_positive16(first_factor16(load16(t + w.at)), g);
             const sixteen v = store_gradient(offset(b.e.dz, i), accumulate, g, n);
             if (summed) add_to_sums(&s, v, subtract16(load_lanes((const float *)p.x + i, n), mean));
@@ -344,14 +355,19 @@ void LS_NAME(ls_conv2d_finish_gradient)(const ls_prologue *p, const ls_grad_epil
         LS_TIER_NAME(ls_grad_epilogue_rows)(p, e, shard, 0, 1, dx);
         return;
     }
-    const bool relu = p->act == LS_ACT_RELU, residual = e->dresidual || e->residual_sums;
+    const bool relu = p->act == LS_ACT_RELU, residual = e->dresidual || e->residual_sums, others = e->others;
     way_back b = {*p, *e, *plane, x, shard, first, last, pitch};
     for (int64_t at = 0; at < p->channels; at += LANES, b.x += ls_conv2d_plane_group(plane)) {
         const int64_t n = smaller(LANES, p->channels - at);
-        if (n == LANES && relu && !e->accumulate && e->sums && !residual)
-            back_group(b, at, LANES, true, false, true, false, dx + at);
+        const bool usual = relu && !e->accumulate && e->sums && !residual;
+        if (n < LANES)
+            back_group(b, at, n, others, relu, e->accumulate, e->sums, residual, dx + at);
+        else if (usual && !others)
+            back_group(b, at, LANES, false, true, false, true, false, dx + at);
+        else if (usual)
+            back_group(b, at, LANES, true, true, false, true, false, dx + at);
         else
-            back_group(b, at, n, relu, e->accumulate, e->sums, residual, dx + at);
+            back_group(b, at, LANES, others, relu, e->accumulate, e->sums, residual, dx + at);
     }
 }
 
@@ -383,6 +399,7 @@ ls_grad_epilogue LS_NAME(ls_conv2d_grad_epilogue_from)(const ls_grad_epilogue *e
                                                        int64_t row) {
     ls_grad_epilogue from = *e;
     const int64_t at = row * p->pixels * p->channels;
+    from.others = advance(e->others, at);
     from.dz = offset(e->dz, at);
     from.dresidual = offset(e->dresidual, at);
     return from;

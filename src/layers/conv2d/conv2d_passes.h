@@ -45,7 +45,7 @@ static inline int64_t ls_conv2d_plane_size(const ls_conv2d_plane *p) {
 }
 
 /* x' of row 0 of p into the plane, and into p->stored where it is set. Whatever lies around the image stays.
- * plain: room for the image, in which prologues with dropout, tanh or a stored x' are computed. */
+ * plain: room for the image, in which prologues with dropout or tanh are computed. */
 void LS_NAME(ls_conv2d_load)(const ls_prologue *p, const ls_conv2d_plane *plane, float *plain, float *to);
 
 /* dy of row 0 of p into the plane and, with LS_PAIRS, as pairs of pixels [groups][height][(width + 1) /

@@ -27,9 +27,9 @@ typedef struct ls_conv2d_step {
     int64_t from, weights, count; /* from the pixel at hand; in the packed weights; terms */
 } ls_conv2d_step;
 
-/* What will soon be read and, range LS_CONV2D_WRITTEN, written: it is fetched into the caches a few lines at
- * each step, since whoever takes it up would have nothing to do while it waits. */
-enum { LS_CONV2D_WRITTEN = 3, LS_CONV2D_RANGES };
+/* What will soon be read and, ranges from LS_CONV2D_WRITTEN on, written: it is fetched into the caches a few
+ * lines at each step, since whoever takes it up would have nothing to do while it waits. */
+enum { LS_CONV2D_WRITTEN = 5, LS_CONV2D_RANGES = 7 };
 
 typedef struct ls_conv2d_ahead {
     struct {
@@ -46,7 +46,7 @@ static inline void ls_conv2d_fetch(ls_conv2d_ahead *a) {
     for (int i = 0; i < LS_CONV2D_RANGES && lines > 0; i++)
         for (; lines > 0 && a->range[i].bytes > 0;
              lines--, a->range[i].from += LINE, a->range[i].bytes -= LINE)
-            if (i == LS_CONV2D_WRITTEN)
+            if (i >= LS_CONV2D_WRITTEN)
                 __asm__ volatile("prefetchw %0" : : "m"(*a->range[i].from));
             else
                 __builtin_prefetch(a->range[i].from, 0, 2);

@@ -235,7 +235,7 @@ static void forward(const ls_conv2d_args *a, const ls_shards *shards, int first,
     pack_weights(a, false, r.packed);
     const int64_t x_count = a->height * a->width * a->inputs,
                   y_count = a->out_height * a->out_width * a->outputs;
-    const int64_t counts[LS_CONV2D_RANGES] = {x_count, x_count, 0, y_count};
+    const int64_t counts[LS_CONV2D_RANGES] = {x_count, x_count, 0, 0, 0, y_count, x_count};
     const int64_t steps = forward_all_steps(a);
     clear(r.x, ls_conv2d_plane_size(&plane));
     for (int i = 0; i < last - first; i++) {
@@ -247,8 +247,9 @@ static void forward(const ls_conv2d_args *a, const ls_shards *shards, int first,
             float *y = (float *)a->y + n * y_count;
             ls_conv2d_ahead next = {0};
             if (n + 1 < shards->start[s + 1])
-                next =
-                    behind((const void *const[LS_CONV2D_RANGES]){in.x, in.residual, NULL, y}, counts, steps);
+                next = behind(
+                    (const void *const[LS_CONV2D_RANGES]){in.x, in.residual, NULL, NULL, NULL, y, in.stored},
+                    counts, steps);
             forward_image(a, &plane, &r, s, &next, y);
         }
     }
@@ -356,26 +357,52 @@ static void backward_image(const ls_conv2d_args *a, const ls_conv2d_plane *x_pla
     LS_NAME(ls_conv2d_close_tiles)();
     LS_NAME(ls_conv2d_finish_gradient)(&in, &out, shard, x_plane, x, done, a->height, r->image + done * line);
 }
+
 /* --- both gradients ---------------------------------------------------------------------------- */
+
+/* What x' is made of in the backward pass: itself, where it was stored and takes more than x, which the way
+ * back reads anyway. */
+static ls_prologue backward_prologue(const ls_conv2d_args *a) {
+    ls_prologue in = a->in;
+    if (in.stored && (in.residual || in.act == LS_ACT_TANH || in.dropout.active))
+        return (ls_prologue){.pixels = in.pixels, .channels = in.channels, .x = in.stored};
+    in.stored = NULL;
+    return in;
+}
+
+/* What the images behind row n of the backward pass read and write, in the order of ls_conv2d_ahead. */
+static ls_conv2d_ahead behind_gradient(const ls_conv2d_args *a, const ls_prologue *in, int64_t n,
+                                       int64_t steps) {
+    const int64_t x = a->height * a->width * a->inputs, y = a->out_height * a->out_width * a->outputs;
+    const int64_t counts[LS_CONV2D_RANGES] = {x, y, y, x, x, x, x};
+    const ls_prologue x_row = LS_NAME(ls_conv2d_prologue_from)(in, n);
+    const ls_prologue back = LS_NAME(ls_conv2d_prologue_from)(&a->in, n);
+    const ls_grad_prologue dy = LS_NAME(ls_conv2d_grad_prologue_from)(&a->dy, n);
+    const ls_grad_epilogue dx = LS_NAME(ls_conv2d_grad_epilogue_from)(&a->dx, &a->in, n);
+    const void *const rows[LS_CONV2D_RANGES] = {x_row.x,
+                                                dy.dz,
+                                                dy.a ? dy.y : NULL,
+                                                dx.sums && back.x != x_row.x ? back.x : NULL,
+                                                dx.residual_sums ? back.residual : NULL,
+                                                dx.dz,
+                                                dx.dresidual};
+    return behind(rows, counts, steps);
+}
 
 static void backward_shard(const ls_conv2d_args *a, const ls_shards *shards, int s, const room *r) {
     const ls_conv2d_plane x = plane_of_x(a), dy = plane_of_dy(a), dy_pixels = pixels_of_dy(a);
     const int64_t together = images_together(a), x_size = ls_conv2d_plane_size(&x),
                   dy_size = ls_conv2d_plane_size(&dy), dy_pixels_size = ls_conv2d_plane_size(&dy_pixels);
     const bool goes_back = a->dx.dz || a->dx.dresidual;
-    const int64_t y_count = a->out_height * a->out_width * a->outputs;
-    const int64_t x_count = a->height * a->width * a->inputs;
-    const int64_t counts[LS_CONV2D_RANGES] = {x_count, y_count, y_count, x_count};
     const int64_t steps = backward_all_steps(a);
     float *sums = a->shard_gradients ? (float *)a->shard_gradients + s * shard_elements(a) : NULL;
     const bool tiles = is_winograd(a);
     if (sums && tiles) clear(r->sums, ls_conv2d_winograd_sums_size(a));
-    ls_prologue stored = {.pixels = a->in.pixels, .channels = a->in.channels, .x = a->in.stored};
-    const ls_prologue *in = a->in.stored ? &stored : &a->in;
+    const ls_prologue in = backward_prologue(a);
     for (int64_t n = shards->start[s], images; n < shards->start[s + 1]; n += images) {
         images = smaller(together, shards->start[s + 1] - n);
         for (int64_t m = 0; m < images; m++) {
-            const ls_prologue row = LS_NAME(ls_conv2d_prologue_from)(in, n + m);
+            const ls_prologue row = LS_NAME(ls_conv2d_prologue_from)(&in, n + m);
             const ls_grad_prologue dy_row = LS_NAME(ls_conv2d_grad_prologue_from)(&a->dy, n + m);
             LS_NAME(ls_conv2d_load)(&row, &x, r->plain, r->x + m * x_size);
             LS_NAME(ls_conv2d_load_gradient)
@@ -383,12 +410,7 @@ static void backward_shard(const ls_conv2d_args *a, const ls_shards *shards, int
              sums && a->dbias ? sums + weight_elements(a) : NULL);
             if (!goes_back) continue;
             ls_conv2d_ahead next = {0};
-            if (n + m + 1 < shards->start[s + 1])
-                next = behind(
-                    (const void *const[LS_CONV2D_RANGES]){row.x, dy_row.dz, dy_row.a ? dy_row.y : NULL,
-                                                          a->dx.dz ? (float *)a->dx.dz + (n + m) * x_count
-                                                                   : NULL},
-                    counts, steps);
+            if (n + m + 1 < shards->start[s + 1]) next = behind_gradient(a, &in, n + m, steps);
             backward_image(a, &x, &dy, r, s, n + m, &next, r->x + m * x_size, r->dy + m * dy_size);
         }
         if (sums && tiles)
