@@ -83,11 +83,18 @@ static size_t scratch_bytes(const ls_dense_args *args, int64_t rows) {
 
 typedef uint32_t float_bits __attribute__((may_alias));
 
-/* Are all n numbers finite? Their exponents are not all ones; on integers, so that the loop vectorises. */
+/* Of the lowest magnitude that is not finite as a factor: infinity, or what rounds to it. */
+#ifdef LS_BF16
+static const uint32_t not_finite = 0x7f7f8000u;
+#else
+static const uint32_t not_finite = 0x7f800000u;
+#endif
+
+/* Are all n numbers finite factors? On integers, so that the loop vectorises. */
 static bool all_finite(const float *x, int64_t n) {
     const float_bits *bits = (const float_bits *)x;
     uint32_t bad = 0;
-    for (int64_t i = 0; i < n; i++) bad |= (bits[i] & 0x7f800000u) + 0x00800000u;
+    for (int64_t i = 0; i < n; i++) bad |= (bits[i] & 0x7fffffffu) + (0x80000000u - not_finite);
     return !(bad >> 31);
 }
 
