@@ -23,10 +23,19 @@ ls_update ls_optimizer_step(const ls_optimizer *optimizer, double lr, uint64_t s
     return update;
 }
 
-void ls_optimizer_apply(const ls_update *update, ls_parameters *p, int64_t first, int64_t last) {
-    if (first >= last) return;
-    LS_KERNELS_OF(p->backend, ls_update_ref)
+ls_bit_sums ls_optimizer_apply(const ls_update *update, ls_parameters *p, int64_t first, int64_t last) {
+    if (first >= last) return (ls_bit_sums){0};
+    return LS_KERNELS_OF(p->backend, ls_update_ref)
         ->apply(update, last - first, ls_arena_at(p, p->value, first), ls_arena_at(p, p->reduced, first),
                 p->moment1 ? ls_arena_at(p, p->moment1, first) : NULL,
                 p->moment2 ? ls_arena_at(p, p->moment2, first) : NULL);
+}
+
+uint64_t ls_optimizer_sum(const ls_parameters *p, int64_t first, int64_t last) {
+    void *const arenas[] = {p->value, p->moment1, p->moment2};
+    uint64_t sum = 0;
+    for (size_t i = 0; first < last && i < sizeof arenas / sizeof *arenas; i++)
+        if (arenas[i])
+            sum += LS_KERNELS_OF(p->backend, ls_update_ref)->sum(last - first, ls_arena_at(p, arenas[i], first));
+    return p->backend->dtype == LS_FP64 ? sum : (uint32_t)sum;
 }

@@ -36,12 +36,22 @@ typedef struct ls_update {
 /* The scalars of step `step` (1, 2, ..) at learning rate lr, for a model of `parameters` parameters. */
 ls_update ls_optimizer_step(const ls_optimizer *optimizer, double lr, uint64_t step, int64_t parameters);
 
-/* Updates arena elements [first, last). Local; any split over threads gives the same bits. */
-void ls_optimizer_apply(const ls_update *update, ls_parameters *parameters, int64_t first, int64_t last);
+/* Sums of the bits of parameters and moments, as integers of an element's size, modulo 2^32 or 2^64: any one flipped bit
+ * changes them. */
+typedef struct ls_bit_sums {
+    uint64_t before, after; /* an update */
+} ls_bit_sums;
+
+/* Updates arena elements [first, last); sums of theirs. Local; any split over threads gives the same bits. */
+ls_bit_sums ls_optimizer_apply(const ls_update *update, ls_parameters *parameters, int64_t first, int64_t last);
+
+/* The same sum of elements that are not updated. Local. */
+uint64_t ls_optimizer_sum(const ls_parameters *parameters, int64_t first, int64_t last);
 
 /* Kernels over contiguous elements; m and v may be NULL where the kind has none. */
 typedef struct ls_update_kernels {
-    void (*apply)(const ls_update *update, int64_t count, void *w, const void *g, void *m, void *v);
+    ls_bit_sums (*apply)(const ls_update *update, int64_t count, void *w, const void *g, void *m, void *v);
+    uint64_t (*sum)(int64_t count, const void *elements);
 } ls_update_kernels;
 LS_KERNELS(ls_update_kernels, ls_update_ref);
 

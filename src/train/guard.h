@@ -1,7 +1,7 @@
 /* Notices bits that flip in the parameters and moments between two updates. Ranks that share a window have them once,
  * so there is no replica to compare with; but between the end of an update and the begin of the next nobody writes
- * them. So each thread adds up the words that it writes, and again when it reads them for the next update: a sum of
- * integers, which any one flipped bit changes. */
+ * them. So each thread adds up the bits that it leaves, and again those that it finds at the next update
+ * (ls_optimizer_apply()). */
 #ifndef LOCKSTEP_TRAIN_GUARD_H
 #define LOCKSTEP_TRAIN_GUARD_H
 
