@@ -1,6 +1,6 @@
 /* From an op's fusion, as the plan decided it, to the arguments of a kernel. An op outside any plan has an empty fusion
  * and gets identities, so that eager and planned runs call the same kernels. */
-#include "graph/graph.h"
+#include "graph/internal.h"
 
 static ls_normalisation normalisation_of(const ls_op *norm) {
     if (!norm) return (ls_normalisation){0};
@@ -63,4 +63,20 @@ ls_grad_epilogue ls_op_grad_epilogue(const ls_op *op) {
     };
     if (e.dresidual == e.dz && !e.dresidual_accumulate) e.dresidual = NULL; /* one place for both */
     return e;
+}
+
+/* Does the load change what it reads, so that x' differs from x? */
+static bool has_prologue(const ls_op *op) {
+    return op->fusion.norm || op->fusion.residual || op->fusion.act != LS_ACT_NONE || op->fusion.dropout;
+}
+
+/* Would x' be computed again where it is needed, from what is kept anyway? */
+static bool recomputed(const ls_op *op) {
+    return ls_op_joint_gradients(op) && op->fusion.act != LS_ACT_TANH && !op->fusion.dropout;
+}
+
+/* x' of a fused load is kept for the weight gradient and the masks; without a backward pass nothing is. That of an
+ * activation is its output, also where others read it. */
+bool ls_op_stores_input(const ls_op *op) {
+    return op->class->loads_prologue && has_prologue(op) && !recomputed(op) && ls_purpose_goes_back(op->graph->purpose);
 }

@@ -44,6 +44,9 @@ bool ls_op_has_gradient(const ls_op *op);
 /* Does its backward piece take the weight gradients too, on this graph? */
 bool ls_op_joint_gradients(const ls_op *op);
 
+/* Is x' of the op's fused load kept for its backward pass? */
+bool ls_op_stores_input(const ls_op *op);
+
 /* Sums op->sums (or grad_sums) over the local shards into op->nodes (or grad_nodes). */
 void ls_op_sum_nodes(ls_op *op, const ls_run *run, bool grad);
 

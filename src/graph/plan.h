@@ -93,15 +93,13 @@ ls_tensor *ls_plan_gradient_place(const ls_plan *plan, ls_tensor *tensor);
 ls_status ls_plan_allocate(ls_plan *plan);
 /* Views are where the tensors are that they are views of, and gradients at the places that they share. */
 void ls_plan_set_views(ls_plan *plan);
-/* Is x' of the op's fused load kept for its backward pass? */
-bool ls_op_stores_input(const ls_op *op);
 
 /* Is the op's weight gradient computed over the shards of all ranks? Then it is marked as `whole`, with its parameters,
  * whose gradients are then in the arena of sums (sharing.c). */
 bool ls_plan_takes_whole(ls_plan *plan, ls_op *op);
 /* Finds places in the shared memory for the factors of these gradients. */
 ls_status ls_plan_share_factors(ls_plan *plan);
-/* This rank's rows begin with that row of the batch. */
-void ls_plan_move_shared(ls_plan *plan, int64_t row);
+/* This rank's rows begin with that row of the batch; true where that moves any, so that views have to be set. */
+bool ls_plan_move_shared(ls_plan *plan, int64_t row);
 
 #endif

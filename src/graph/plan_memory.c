@@ -35,22 +35,6 @@ static void touch_grad(ls_plan *plan, int stage, ls_tensor *tensor) {
         touch(plan, stage, &ls_plan_gradient_place(plan, tensor)->grad, ls_tensor_bytes(tensor));
 }
 
-/* Does the load change what it reads, so that x' differs from x? */
-static bool has_prologue(const ls_op *op) {
-    return op->fusion.norm || op->fusion.residual || op->fusion.act != LS_ACT_NONE || op->fusion.dropout;
-}
-
-/* Would x' be computed again where it is needed, from what is kept anyway? */
-static bool recomputed(const ls_op *op) {
-    return ls_op_joint_gradients(op) && op->fusion.act != LS_ACT_TANH && !op->fusion.dropout;
-}
-
-/* x' of a fused load is kept for the weight gradient and the masks; without a backward pass nothing is. That of an
- * activation is its output, also where others read it. */
-bool ls_op_stores_input(const ls_op *op) {
-    return op->class->loads_prologue && has_prologue(op) && !recomputed(op) && ls_purpose_goes_back(op->graph->purpose);
-}
-
 static void touch_stored(ls_plan *plan, int stage, ls_op *op) {
     if (op->fusion.shared)
         touch_value(plan, stage, op->fusion.shared->out);
@@ -205,7 +189,7 @@ ls_status ls_plan_allocate(ls_plan *plan) {
     for (int i = 0; i < plan->buffer_count; i++)
         if (plan->buffers[i].row == 0) *plan->buffers[i].slot = (char *)plan->memory + plan->buffers[i].offset;
     plan->shared_row = -1;
-    ls_plan_move_shared(plan, graph->shards->offset);
+    (void)ls_plan_move_shared(plan, graph->shards->offset);
     ls_plan_set_views(plan);
     return allocate_scratch(plan);
 }

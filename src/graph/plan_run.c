@@ -104,7 +104,7 @@ static bool takes_part(const void *plan, const ls_op *op) { return ((const ls_pl
 
 ls_status ls_plan_run(ls_plan *plan, const ls_run *run, struct ls_team *team) {
     const ls_graph *graph = plan->graph;
-    ls_plan_move_shared(plan, run->shards->offset);
+    if (ls_plan_move_shared(plan, run->shards->offset)) ls_plan_set_views(plan);
     for (int s = 0; s < plan->stage_count; s++) {
         const ls_stage *stage = &plan->stages[s];
         replay r = {.plan = plan, .stage = stage, .run = run};

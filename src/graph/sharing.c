@@ -81,15 +81,15 @@ ls_status ls_plan_share_factors(ls_plan *plan) {
                    plan->graph->sharing.bytes);
 }
 
-void ls_plan_move_shared(ls_plan *plan, int64_t row) {
+bool ls_plan_move_shared(ls_plan *plan, int64_t row) {
     const ls_graph *graph = plan->graph;
-    if (plan->whole_count == 0 || row == plan->shared_row) return;
+    if (plan->whole_count == 0 || row == plan->shared_row) return false;
     plan->shared_row = row;
     for (int i = 0; i < plan->buffer_count; i++) {
         const ls_buffer *b = &plan->buffers[i];
         if (b->row > 0) *b->slot = (char *)graph->sharing.memory + b->offset + (size_t)row * b->row;
     }
-    ls_plan_set_views(plan);
+    return true;
 }
 
 size_t ls_op_bytes_before(const ls_op *op, const ls_run *run, const ls_tensor *tensor) {
