@@ -58,11 +58,10 @@ static ls_status check(const sums *s, const void *sum, int64_t n, const char *wh
 
 static ls_status run_tree(sums *s) {
     double out[LS_STEP_WORDS];
-    ls_slice slice;
     const ls_reducer reducer = ls_tree_sum_reducer(s->tree);
     if (!s->cut) {
         LS_TRY(ls_tree_sum_words(s->tree, &(ls_partial){s->words, out, LS_STEP_WORDS}));
-        LS_TRY(ls_tree_sum_gradient(s->tree, s->nodes, s->sum, &slice));
+        LS_TRY(ls_tree_sum_gradient(s->tree, s->nodes, s->sum));
         return ls_tree_sum_updated(s->tree); /* from here on all ranks see all of it */
     }
     return reducer.sum(reducer.self, &(ls_partial){s->nodes, s->plain, s->length}, 1);

@@ -37,14 +37,18 @@ static double flop_of(const ls_trainer *t, const ls_piece_info *info) {
 }
 
 /* What this rank must move: the buffers, and a weight that is read or whose gradient is written once for each
- * node. */
+ * node. Of a gradient over all shards that is all rows of the factors, and a part of the gradient. */
 static double bytes_of(const ls_trainer *t, const ls_piece_info *info) {
     double elements = 0;
     for (int k = 1; k < LS_MAX_INPUTS && info->op->in[k]; k++)
         if (info->op->in[k]->parameter >= 0)
             elements += (double)t->network->parameters.list[info->op->in[k]->parameter].count;
-    const double times = info->work == LS_WORK_WEIGHT_GRAD ? t->training.shards.node_count : 1;
-    return (double)info->bytes + times * elements * (double)ls_dtype_size(t->backend->dtype);
+    double times = info->work == LS_WORK_WEIGHT_GRAD ? t->training.shards.node_count : 1, rows = 1;
+    if (info->work == LS_WORK_WEIGHT_GRAD && info->op->whole) {
+        times = 1.0 / t->comm->size;
+        rows = (double)t->training.shards.batch / (double)ls_graph_rows(t->training.graph);
+    }
+    return rows * (double)info->bytes + times * elements * (double)ls_dtype_size(t->backend->dtype);
 }
 
 typedef struct taken {

@@ -64,7 +64,10 @@ ls_instruction_set ls_instruction_set_supported(void) { return LS_PORTABLE; }
 ls_status ls_instruction_set_choose(ls_instruction_set *set) {
     const char *wanted = getenv("LOCKSTEP_ISA");
     *set = ls_instruction_set_supported();
-    if (!wanted || !*wanted) return LS_OK;
+    if (!wanted || !*wanted) {
+        if (*set == LS_AMX) *set = LS_AVX512_BF16; /* until its kernels have run on a processor: only where asked for */
+        return LS_OK;
+    }
     for (int i = 0; i < TIERS; i++) {
         if (strcmp(wanted, names[i]) != 0) continue;
         if (i > (int)*set)

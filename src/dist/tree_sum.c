@@ -303,9 +303,12 @@ static ls_status add_in_window(ls_tree_sum *sum, const void *gradient, void *red
 
 ls_status ls_tree_sum_words(ls_tree_sum *sum, const ls_partial *words) { return sum_partials(sum, words, 1); }
 
-ls_status ls_tree_sum_gradient(ls_tree_sum *sum, void *gradient, void *reduced, ls_slice *slice) {
-    *slice = sum->window ? slice_of(sum, sum->sizes.total, sum->comm->rank) : (ls_slice){0, sum->sizes.total};
-    copy_rest(sum, gradient, reduced, *slice);
+ls_slice ls_tree_sum_slice(const ls_tree_sum *sum) {
+    return sum->window ? slice_of(sum, sum->sizes.total, sum->comm->rank) : (ls_slice){0, sum->sizes.total};
+}
+
+ls_status ls_tree_sum_gradient(ls_tree_sum *sum, void *gradient, void *reduced) {
+    copy_rest(sum, gradient, reduced, ls_tree_sum_slice(sum));
     if (sum->comm->size == 1) return LS_OK;
     return sum->window ? add_in_window(sum, gradient, reduced) : add_by_messages(sum, gradient, reduced);
 }

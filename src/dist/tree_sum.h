@@ -51,16 +51,19 @@ size_t ls_tree_sum_arena(const ls_tree_sum_sizes *sizes);
 /* The reducer that a graph calls at its cuts. */
 ls_reducer ls_tree_sum_reducer(ls_tree_sum *sum);
 
+/* The elements that are this rank's to update: all, or with a window a part; parts of different ranks do not overlap and
+ * cover all. Local. */
+ls_slice ls_tree_sum_slice(const ls_tree_sum *sum);
+
 /* Adds the step's words, as the reducer adds vectors. What any rank has written into the window before, all see
  * after it. Collective. */
 ls_status ls_tree_sum_words(ls_tree_sum *sum, const ls_partial *words);
 
 /* Adds the gradient over all nodes, after ls_tree_sum_words(): gradient [nodes][summed], then [total - summed], as
  * in the parameters; with a window it is this rank's segment. The sum comes out in reduced [total], with a window
- * in its common region, for the elements of *slice, which are this rank's to update: all, or with a window a
- * part; parts of different ranks do not overlap and cover all. reduced may be gradient where there is one node
+ * in its common region, for the elements of ls_tree_sum_slice(). reduced may be gradient where there is one node
  * and no window. Collective. */
-ls_status ls_tree_sum_gradient(ls_tree_sum *sum, void *gradient, void *reduced, ls_slice *slice);
+ls_status ls_tree_sum_gradient(ls_tree_sum *sum, void *gradient, void *reduced);
 
 /* The lowest of the ranks' numbers, where they do not all have the same: with a window. Collective. */
 ls_status ls_tree_sum_lowest(ls_tree_sum *sum, int64_t own, int64_t *lowest);

@@ -50,15 +50,18 @@ static size_t row_bytes(const ls_tensor *tensor) {
 }
 
 /* Gives the buffer behind `slot`, of a tensor like this one, a place in the shared memory. */
-static void share(ls_plan *plan, void **slot, const ls_tensor *tensor) {
+static ls_status share(ls_plan *plan, void **slot, const ls_tensor *tensor) {
     const ls_graph *graph = plan->graph;
     for (int i = 0; i < plan->buffer_count; i++) {
         ls_buffer *b = &plan->buffers[i];
-        if (b->slot != slot || b->row > 0) continue;
+        if (b->slot != slot) continue;
+        if (b->row > 0) return LS_OK;
         b->row = row_bytes(tensor);
         b->offset = plan->shared_size;
         plan->shared_size += aligned(b->row * (size_t)graph->shards->batch);
+        return LS_OK;
     }
+    return ls_fail(LS_INTERNAL, "a factor of a weight gradient has no buffer");
 }
 
 static void **x_slot(ls_op *op) {
@@ -73,8 +76,8 @@ ls_status ls_plan_share_factors(ls_plan *plan) {
     for (int i = 0; i < plan->whole_count; i++) {
         ls_op *op = plan->whole_pieces[i].op;
         ls_tensor *dy = dy_tensor(op);
-        share(plan, x_slot(op), op->in[0]);
-        share(plan, &ls_plan_gradient_place(plan, dy)->grad, dy);
+        LS_TRY(share(plan, x_slot(op), op->in[0]));
+        LS_TRY(share(plan, &ls_plan_gradient_place(plan, dy)->grad, dy));
     }
     if (plan->shared_size <= plan->graph->sharing.bytes) return LS_OK;
     return ls_fail(LS_INTERNAL, "%zu bytes of factors for %zu of shared memory", plan->shared_size,

@@ -12,10 +12,12 @@ void ls_guard_destroy(ls_guard *guard) {
     guard->sums = NULL;
 }
 
-void ls_guard_forget(ls_guard *guard) { guard->updates = 0; }
+void ls_guard_remember(ls_guard *guard, int thread, const ls_parameters *p, ls_slice slice) {
+    if (guard->sums) guard->sums[thread] = ls_optimizer_sum(p, slice.first, slice.last);
+}
 
 static void compare(ls_guard *guard, int thread, uint64_t found) {
-    if (guard->updates > 0 && found != guard->sums[thread]) atomic_store(&guard->broken, true);
+    if (found != guard->sums[thread]) atomic_store(&guard->broken, true);
 }
 
 void ls_guard_update(ls_guard *guard, int thread, const ls_update *update, ls_parameters *p, ls_slice slice) {
@@ -24,8 +26,6 @@ void ls_guard_update(ls_guard *guard, int thread, const ls_update *update, ls_pa
     compare(guard, thread, sums.before);
     guard->sums[thread] = sums.after;
 }
-
-void ls_guard_updated(ls_guard *guard) { guard->updates++; }
 
 void ls_guard_look(ls_guard *guard, int thread, const ls_parameters *p, ls_slice slice) {
     if (guard->sums) compare(guard, thread, ls_optimizer_sum(p, slice.first, slice.last));

@@ -12,7 +12,6 @@
 
 typedef struct ls_guard {
     uint64_t *sums;  /* [threads] of the elements that a thread has updated; NULL: nothing is watched */
-    int64_t updates; /* since there was a state that nothing is known of */
     atomic_bool broken;
 } ls_guard;
 
@@ -20,13 +19,12 @@ typedef struct ls_guard {
 ls_status ls_guard_create(ls_guard *guard, int threads);
 void ls_guard_destroy(ls_guard *guard);
 
-/* A state has been imported. */
-void ls_guard_forget(ls_guard *guard);
+/* Takes the elements of a thread as they are: when they have been initialised or imported, before the first update. */
+void ls_guard_remember(ls_guard *guard, int thread, const ls_parameters *parameters, ls_slice slice);
 
 /* Updates elements [slice) of the parameters on one thread, always the same ones, and sees whether they are what the
- * last update has left. When all threads have done so, ls_guard_updated(). */
+ * last update has left. */
 void ls_guard_update(ls_guard *guard, int thread, const ls_update *update, ls_parameters *parameters, ls_slice slice);
-void ls_guard_updated(ls_guard *guard);
 
 /* Are they still, on this thread? */
 void ls_guard_look(ls_guard *guard, int thread, const ls_parameters *parameters, ls_slice slice);

@@ -48,6 +48,7 @@ static ls_status create_sum(ls_trainer *t) {
     t->sizes.whole = NULL;
     t->sizes.whole_count = 0;
     free(whole);
+    if (status == LS_OK) t->slice = ls_tree_sum_slice(t->sum);
     return status;
 }
 
@@ -186,6 +187,7 @@ ls_status ls_trainer_create_on(ls_comm *comm, ls_config *config, ls_data *data, 
     if (status == LS_OK) status = ls_comm_agree(comm, create_network(t));
     if (status == LS_OK) status = create_window(t);
     if (status == LS_OK) status = ls_comm_agree(comm, create_rest(t));
+    if (status == LS_OK) ls_trainer_watch(t);
     if (status == LS_OK) status = warn_about_cores(t);
     if (status != LS_OK)
         ls_trainer_destroy(&t);
@@ -205,9 +207,10 @@ ls_status ls_trainer_resume(ls_trainer *t, const ls_progress_mark *mark, const l
         LS_TRY(ls_comm_broadcast(t->comm, record->data, ls_record_bytes(record), 0));
     }
     ls_state_import(&t->network->parameters, &t->state);
-    ls_guard_forget(&t->guard);
     LS_TRY(ls_comm_agree(t->comm, LS_OK)); /* ranks may share parameters and moments, which one of them has set for all */
+    ls_trainer_watch(t);
     t->step = (int64_t)mark->step;
+    t->comm->step = mark->step;
     t->epoch = (int64_t)mark->epoch;
     t->batch_in_epoch = (int64_t)mark->batch_in_epoch;
     t->epoch_score = *epoch_score;

@@ -77,7 +77,7 @@ static ls_status sum_words(ls_trainer *t) {
 static ls_status sum_gradient(ls_trainer *t) {
     const ls_parameters *p = &t->network->parameters;
     t->comm->phase = "adding gradients";
-    return ls_tree_sum_gradient(t->sum, p->gradient, p->reduced, &t->slice);
+    return ls_tree_sum_gradient(t->sum, p->gradient, p->reduced);
 }
 
 typedef struct update_job {
@@ -125,6 +125,13 @@ static void update_part(void *argument, int member) {
     ls_trainer *t = job->trainer;
     ls_guard_update(&t->guard, member, &job->update, &t->network->parameters, share_of(t, member));
 }
+
+static void remember_part(void *argument, int member) {
+    ls_trainer *t = argument;
+    ls_guard_remember(&t->guard, member, &t->network->parameters, share_of(t, member));
+}
+
+void ls_trainer_watch(ls_trainer *t) { ls_team_run(t->team, remember_part, t); }
 
 static void look_part(void *argument, int member) {
     ls_trainer *t = argument;
@@ -177,7 +184,6 @@ static ls_status update(ls_trainer *t) {
     t->comm->phase = "updating parameters";
     observe(t, LS_WORK_UPDATE, true);
     ls_team_run(t->team, update_part, &job);
-    ls_guard_updated(&t->guard);
     if (t->trouble == LS_OK) t->trouble = unchanged(t); /* all are told in the next step, or before anything is saved */
     observe(t, LS_WORK_UPDATE, false);
     observe(t, LS_WORK_UPDATE_EXCHANGE, true);

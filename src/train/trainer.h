@@ -101,6 +101,9 @@ ls_status ls_train_step(ls_trainer *trainer);
 /* Watches every step from now on, to the pieces of its plan; NULL: nobody does. The observer must outlive them. Local. */
 void ls_trainer_observe(ls_trainer *trainer, const ls_observer *observer);
 
+/* Watches the parameters and moments as they are now, until the first update: when all ranks have set them. Local. */
+void ls_trainer_watch(ls_trainer *trainer);
+
 /* Are the parameters and moments what the last update has left, and do all ranks hold the same of what each has by
  * itself? Every check_interval steps, and before anything is saved: a fault must not get into a checkpoint. Nothing with
  * check_interval=0. LS_REPLICAS_DIFFER names the rank. Collective. */

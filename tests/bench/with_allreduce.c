@@ -7,7 +7,7 @@
 #include "dist/tree_sum.h"
 
 static ls_comm *comm;
-static int64_t summed, total;
+static int64_t summed;
 static ls_dtype dtype;
 
 ls_status __real_ls_tree_sum_create(ls_comm *with, ls_window *window, const ls_shards *shards, ls_team *team,
@@ -20,7 +20,6 @@ ls_status __wrap_ls_tree_sum_create(ls_comm *with, ls_window *window, const ls_s
         return ls_fail(LS_USAGE, "with MPI_Allreduce: expected window=false and ranks that own one node each");
     comm = with;
     summed = sizes->summed;
-    total = sizes->total;
     dtype = sizes->dtype;
     return __real_ls_tree_sum_create(with, window, shards, team, sizes, sum);
 }
@@ -40,11 +39,10 @@ ls_reducer __wrap_ls_tree_sum_reducer(ls_tree_sum *sum) { return (ls_reducer){su
 ls_status __wrap_ls_tree_sum_words(ls_tree_sum *sum, const ls_partial *words);
 ls_status __wrap_ls_tree_sum_words(ls_tree_sum *sum, const ls_partial *words) { return sum_vectors(sum, words, 1); }
 
-ls_status __real_ls_tree_sum_gradient(ls_tree_sum *sum, void *gradient, void *reduced, ls_slice *slice);
-ls_status __wrap_ls_tree_sum_gradient(ls_tree_sum *sum, void *gradient, void *reduced, ls_slice *slice);
-ls_status __wrap_ls_tree_sum_gradient(ls_tree_sum *sum, void *gradient, void *reduced, ls_slice *slice) {
-    if (comm->size == 1) return __real_ls_tree_sum_gradient(sum, gradient, reduced, slice);
+ls_status __real_ls_tree_sum_gradient(ls_tree_sum *sum, void *gradient, void *reduced);
+ls_status __wrap_ls_tree_sum_gradient(ls_tree_sum *sum, void *gradient, void *reduced);
+ls_status __wrap_ls_tree_sum_gradient(ls_tree_sum *sum, void *gradient, void *reduced) {
+    if (comm->size == 1) return __real_ls_tree_sum_gradient(sum, gradient, reduced);
     if (reduced != gradient) return ls_fail(LS_INTERNAL, "a gradient of several nodes");
-    *slice = (ls_slice){0, total};
     return ls_allreduce(comm, gradient, summed, dtype);
 }

@@ -314,7 +314,7 @@ static void *allocate_elements(const sum_case *c, int64_t count) {
 
 /* The step's words and the gradient: the rank's slice of the sum, which is all of it without a window. */
 static void check_gradient(const sum_case *c, ls_window *window, ls_tree_sum *sum, const ls_shards *shards) {
-    ls_slice slice = {-1, -1};
+    const ls_slice slice = ls_tree_sum_slice(sum);
     int64_t lowest = -1, total = c->elements + NOT_SUMMED;
     sum_case doubles = *c;
     double word_nodes[LS_MAX_NODES * WORDS], words[WORDS] = {0};
@@ -328,7 +328,7 @@ static void check_gradient(const sum_case *c, ls_window *window, ls_tree_sum *su
     for (int64_t i = 0; i < WORDS; i++) expect_sum(&doubles, "words", i, words[i]);
     for (int64_t i = 0; window && i < c->elements; i++) /* any rank may compute any of these */
         if (is_whole(c, i) && i % comm->size == comm->rank) put(c, reduced, i, -(double)(i % 8191));
-    EXPECT_OK(ls_tree_sum_gradient(sum, gradient, reduced, &slice));
+    EXPECT_OK(ls_tree_sum_gradient(sum, gradient, reduced));
     if (window)
         assert_in_range(slice.last - slice.first, 0, total / comm->size + 16);
     else

@@ -145,13 +145,13 @@ static void sum_and_update(world *w, ls_comm *comm, ls_window *window) {
     EXPECT(w, ls_tree_sum_create(comm, window, &shards, team, &sizes, &sum) == LS_OK);
     for (int step = 0; step < STEPS; step++) {
         double tail_nodes[LS_MAX_NODES * TAIL], tail[TAIL];
-        ls_slice slice;
+        const ls_slice slice = ls_tree_sum_slice(sum);
         int64_t lowest;
         for (int64_t i = 0; i < shards.node_count * w->elements + 20; i++)
             gradient[i] = (float)((i % w->elements) % 100 + step);
         for (int i = 0; i < shards.node_count * TAIL; i++) tail_nodes[i] = step;
         EXPECT(w, ls_tree_sum_words(sum, &(ls_partial){tail_nodes, tail, TAIL}) == LS_OK);
-        EXPECT(w, ls_tree_sum_gradient(sum, gradient, reduced, &slice) == LS_OK);
+        EXPECT(w, ls_tree_sum_gradient(sum, gradient, reduced) == LS_OK);
         int nodes = 0;
         for (int r = 0; r < comm->size; r++) {
             int first = r * SHARDS / comm->size, last = (r + 1) * SHARDS / comm->size;

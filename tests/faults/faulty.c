@@ -23,9 +23,9 @@
 #include "train/trainer.h"
 
 static int own_rank = -1;
+static ls_slice own_slice; /* of the parameters that this rank updates */
 static long steps, batches;
 static bool in_step;
-static const ls_trainer *trainer;
 
 static bool once(void) {
     const char *path = getenv("FAULTY_ONCE");
@@ -97,8 +97,8 @@ static void flip(const ls_parameters *p, const char *arena, unsigned long bit) {
     void *base = strcmp(arena, "value") == 0 ? p->value : strcmp(arena, "moment1") == 0 ? p->moment1 : p->moment2;
     if (!base) abort();
     if (p->lent) {
-        bit %= 8 * size * (unsigned long)(trainer->slice.last - trainer->slice.first);
-        ((unsigned char *)base)[(size_t)trainer->slice.first * size + bit / 8] ^= (unsigned char)(1u << bit % 8);
+        bit %= 8 * size * (unsigned long)(own_slice.last - own_slice.first);
+        ((unsigned char *)base)[(size_t)own_slice.first * size + bit / 8] ^= (unsigned char)(1u << bit % 8);
         return;
     }
     bit %= 8 * size * (unsigned long)p->elements;
@@ -112,12 +112,22 @@ static void flip(const ls_parameters *p, const char *arena, unsigned long bit) {
     }
 }
 
+ls_status __real_ls_tree_sum_create(ls_comm *comm, ls_window *window, const ls_shards *shards, ls_team *team,
+                                    const ls_tree_sum_sizes *sizes, ls_tree_sum **sum);
+ls_status __wrap_ls_tree_sum_create(ls_comm *comm, ls_window *window, const ls_shards *shards, ls_team *team,
+                                    const ls_tree_sum_sizes *sizes, ls_tree_sum **sum);
+ls_status __wrap_ls_tree_sum_create(ls_comm *comm, ls_window *window, const ls_shards *shards, ls_team *team,
+                                    const ls_tree_sum_sizes *sizes, ls_tree_sum **sum) {
+    LS_TRY(__real_ls_tree_sum_create(comm, window, shards, team, sizes, sum));
+    own_slice = ls_tree_sum_slice(*sum);
+    return LS_OK;
+}
+
 ls_status __real_ls_train_step(ls_trainer *t);
 ls_status __wrap_ls_train_step(ls_trainer *t);
 ls_status __wrap_ls_train_step(ls_trainer *t) {
     char arena[16] = "";
     unsigned long bit = 0;
-    trainer = t;
     steps++;
     if (turn("spoil", steps, arena, &bit)) flip(&t->network->parameters, arena, bit);
     if (simple_turn("die", steps)) raise(SIGKILL);
