@@ -23,8 +23,8 @@ const char *ls_instruction_set_name(ls_instruction_set set);
  * the use of its tiles, for which Linux is asked here (once, for all threads); nowhere else is it used. */
 ls_instruction_set ls_instruction_set_supported(void);
 
-/* The tier to use: what LOCKSTEP_ISA says, otherwise the highest but AMX, whose kernels no processor has run yet. LS_USAGE: LOCKSTEP_ISA names none, or one
- * that is not supported here. */
+/* The tier to use: what LOCKSTEP_ISA says, otherwise the highest but AMX, whose kernels no processor has run yet.
+ * LS_USAGE: LOCKSTEP_ISA names none, or one that is not supported here. */
 ls_status ls_instruction_set_choose(ls_instruction_set *set);
 
 #endif
