@@ -83,6 +83,7 @@ static void touch_whole(ls_plan *plan, ls_piece *piece) {
     ls_op *op = piece->op;
     const int last = plan->stage_count - 1;
     plan->touched_size = 0;
+    plan->touching++;
     if (ls_op_stores_input(op))
         touch_stored(plan, last, op);
     else
