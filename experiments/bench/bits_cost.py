@@ -61,14 +61,16 @@ def compare(options, network):
 
 def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("networks", nargs="*", default=["R", "M"], choices=["R", "M"])
+    parser.add_argument("networks", nargs="*", metavar="R|M", help="default: both")
     parser.add_argument("--build", type=Path, default=contenders.TOP / "build/release")
     parser.add_argument("--ranks", type=int, default=2, help="a power of two")
     parser.add_argument("--rounds", type=int, default=7)
     parser.add_argument("--steps", type=int, help="of each measurement; 60 of R and 600 of M")
     options = parser.parse_args()
     options.build = options.build.resolve()
-    for network in options.networks:
+    if not set(options.networks) <= set(contenders.CONFIGS):
+        parser.error(f"networks: found {' '.join(options.networks)}, expected R or M")
+    for network in options.networks or contenders.CONFIGS:
         compare(options, network)
 
 
