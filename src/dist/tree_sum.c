@@ -27,8 +27,7 @@ struct ls_tree_sum {
     char *slices;                     /* [all nodes][own slice] */
     void *arena;                      /* where the call at hand puts its sum .. */
     ls_slice own;                     /* .. and which slice of it */
-    ls_slice *whole;                  /* [whole_count] not added in a window */
-    int whole_count;
+    ls_slice *whole;                  /* sizes.whole, owned */
 };
 
 static void find_nodes(ls_tree_sum *sum) {
@@ -85,9 +84,10 @@ static ls_status allocate(ls_tree_sum *sum) {
     if (!fits_messages(sum))
         return ls_fail(LS_USAGE, "the model is too large for one message: %lld gradients in %d tree nodes",
                        (long long)sum->sizes.summed, sum->node_count);
-    LS_TRY(ls_calloc(&sum->whole, (size_t)sum->sizes.whole_count, sizeof *sum->whole, "the tree sum"));
-    if (sum->sizes.whole_count > 0) memcpy(sum->whole, sum->sizes.whole, (size_t)sum->sizes.whole_count * sizeof *sum->whole);
-    sum->whole_count = sum->sizes.whole_count;
+    size_t whole = (size_t)sum->sizes.whole_count;
+    LS_TRY(ls_calloc(&sum->whole, whole, sizeof *sum->whole, "the tree sum"));
+    if (whole > 0) memcpy(sum->whole, sum->sizes.whole, whole * sizeof *sum->whole);
+    sum->sizes.whole = sum->whole;
     LS_TRY(ls_calloc(&sum->operands, all, sizeof *sum->operands, "the tree sum"));
     LS_TRY(ls_aligned_alloc(&sum->result, doubles, "the tree sum"));
     LS_TRY(ls_aligned_alloc(&sum->send, own * doubles, "the tree sum"));
@@ -290,15 +290,15 @@ static ls_status add_in_window(ls_tree_sum *sum, const void *gradient, void *red
     for (int r = 0; r < sum->comm->size; r++)
         operand = locate(sum, operand, r, ls_window_segment(sum->window, r), node);
     sum->arena = reduced;
-    for (int i = 0; i <= sum->whole_count; i++) { /* what lies between those that are whole */
+    for (int i = 0; i <= sum->sizes.whole_count; i++) { /* what lies between those that are whole */
         sum->own = slice_of(sum, sum->sizes.total, sum->comm->rank);
         const int64_t first = i > 0 ? sum->whole[i - 1].last : 0;
-        const int64_t last = i < sum->whole_count ? sum->whole[i].first : sum->sizes.summed;
+        const int64_t last = i < sum->sizes.whole_count ? sum->whole[i].first : sum->sizes.summed;
         if (sum->own.first < first) sum->own.first = first;
         if (sum->own.last > last) sum->own.last = last;
         if (sum->own.first < sum->own.last) ls_team_run(sum->team, add_own, sum);
     }
-    return sum->whole_count > 0 ? ls_window_exchange(sum->window) : LS_OK;
+    return sum->sizes.whole_count > 0 ? ls_window_exchange(sum->window) : LS_OK;
 }
 
 ls_status ls_tree_sum_words(ls_tree_sum *sum, const ls_partial *words) { return sum_partials(sum, words, 1); }

@@ -56,9 +56,22 @@ static void touch_values(ls_plan *plan, int stage, const ls_piece *piece) {
     if (kept == LS_KEEPS_ALL || op->fusion.grad_norm) touch_value(plan, stage, op->out);
 }
 
+/* What a gradient over all shards is made of. */
+static void touch_factors(ls_plan *plan, int stage, ls_op *op) {
+    if (ls_op_stores_input(op))
+        touch_stored(plan, stage, op);
+    else
+        touch_value(plan, stage, op->fusion.source);
+    touch_grad(plan, stage, op->fusion.grad_norm ? op->fusion.grad_norm->out : op->out);
+}
+
 static void touch_buffers(ls_plan *plan, int stage, const ls_piece *piece) {
     ls_op *op = piece->op;
     const ls_fusion *f = &op->fusion;
+    if (piece->kind == LS_PIECE_WEIGHT_GRAD && op->whole) {
+        touch_factors(plan, stage, op);
+        return;
+    }
     touch_values(plan, stage, piece);
     if (piece->kind == LS_PIECE_SUMS) return;
     if (piece->kind != LS_PIECE_GRAD_SUMS) touch_stored(plan, stage, op);
@@ -78,27 +91,13 @@ static void touch_piece(ls_plan *plan, int stage, ls_piece *piece) {
     piece->bytes = plan->touched_size;
 }
 
-/* The factors of a gradient over all shards, which lie in shared memory and are touched by their op's other pieces. */
-static void touch_whole(ls_plan *plan, ls_piece *piece) {
-    ls_op *op = piece->op;
-    const int last = plan->stage_count - 1;
-    plan->touched_size = 0;
-    plan->touching++;
-    if (ls_op_stores_input(op))
-        touch_stored(plan, last, op);
-    else
-        touch_value(plan, last, op->fusion.source);
-    touch_grad(plan, last, op->fusion.grad_norm ? op->fusion.grad_norm->out : op->out);
-    piece->bytes = plan->touched_size;
-}
-
 static void touch_all(ls_plan *plan) {
     for (int s = 0; s < plan->stage_count; s++) {
         const ls_stage *stage = &plan->stages[s];
         for (int i = 0; i < stage->shard_count; i++) touch_piece(plan, s, &plan->shard_pieces[stage->shard_first + i]);
         for (int i = 0; i < stage->part_count; i++) touch_piece(plan, s, &plan->part_pieces[stage->part_first + i]);
     }
-    for (int i = 0; i < plan->whole_count; i++) touch_whole(plan, &plan->whole_pieces[i]);
+    for (int i = 0; i < plan->whole_count; i++) touch_piece(plan, plan->stage_count - 1, &plan->whole_pieces[i]);
 }
 
 /* What is read after a replay lives to its end: the loss, what it was made of, and of an attack the input's gradient. */

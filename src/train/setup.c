@@ -38,15 +38,14 @@ static int64_t most_doubles(const ls_graph *graph) {
 /* Where the plan computes gradients over all shards, there is nothing to add. */
 static ls_status create_sum(ls_trainer *t) {
     const ls_parameters *p = &t->network->parameters;
+    ls_tree_sum_sizes sizes = t->sizes;
     ls_slice *whole;
     LS_TRY(ls_calloc(&whole, (size_t)p->count, sizeof *whole, "the tree sum"));
     for (int i = 0; i < p->count; i++)
         if (p->list[i].whole)
-            whole[t->sizes.whole_count++] = (ls_slice){p->list[i].offset, p->list[i].offset + p->list[i].count};
-    t->sizes.whole = whole;
-    ls_status status = ls_tree_sum_create(t->comm, t->window, &t->training.shards, t->team, &t->sizes, &t->sum);
-    t->sizes.whole = NULL;
-    t->sizes.whole_count = 0;
+            whole[sizes.whole_count++] = (ls_slice){p->list[i].offset, p->list[i].offset + p->list[i].count};
+    sizes.whole = whole;
+    ls_status status = ls_tree_sum_create(t->comm, t->window, &t->training.shards, t->team, &sizes, &t->sum);
     free(whole);
     if (status == LS_OK) t->slice = ls_tree_sum_slice(t->sum);
     return status;
