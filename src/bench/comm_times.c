@@ -100,8 +100,10 @@ static ls_status time_both(sums *s, int64_t repeats, ls_comm_times *times) {
 
 static ls_tree_sum_sizes sizes_of(const sums *s) {
     const int64_t elements = s->cut ? 0 : s->length;
-    return (ls_tree_sum_sizes){
-        .doubles = s->cut ? s->length : LS_STEP_WORDS, .summed = elements, .total = elements, .dtype = s->dtype};
+    return (ls_tree_sum_sizes){.doubles = s->cut ? s->length : LS_STEP_WORDS,
+                               .summed = elements,
+                               .total = elements,
+                               .dtype = s->dtype};
 }
 
 /* As in training. Collective. */

@@ -6,8 +6,8 @@
  * every rank sends a message to every other, o seconds each; the n bytes of gradient are a reduce-scatter and
  * an all-gather, so that each rank moves 2 (P-1)/P n bytes at b seconds each, with g seconds for the messages
  * to each other rank. o, g and b come from sums by themselves (bench comm), c from the steps without
- * communication. Where ranks share memory, n leaves out what they compute over all shards at once. What else they share
- * (memory bandwidth, a network's switches) is not in it. */
+ * communication. Where ranks share memory, n leaves out what they compute over all shards at once. What else
+ * they share (memory bandwidth, a network's switches) is not in it. */
 #include <inttypes.h>
 #include <stdio.h>
 
@@ -46,7 +46,8 @@ static ls_status run_steps(const ls_bench *bench, ls_step_run *run) {
 static ls_status measure_sums(const ls_bench *bench, const ls_trainer *t, model *m) {
     const double others = t->comm->size - 1, ranks = t->comm->size;
     ls_comm_times cut, sizes[POINTS];
-    LS_TRY(ls_time_cut_sum(t->comm, t->options.window, t->team, m->shards, CUT_LENGTH, bench->options.bench_steps, &cut));
+    LS_TRY(ls_time_cut_sum(t->comm, t->options.window, t->team, m->shards, CUT_LENGTH,
+                           bench->options.bench_steps, &cut));
     for (int i = 0; i < POINTS; i++)
         LS_TRY(ls_time_gradient_sum(t->comm, t->options.window, t->team, m->shards,
                                     point_bytes[i] / (int64_t)ls_dtype_size(t->backend->dtype),
@@ -63,7 +64,8 @@ static ls_status measure(const ls_bench *bench, ls_step_run *run, model *m) {
     LS_TRY(run_steps(bench, run));
     const ls_trainer *t = run->trainer;
     *m = (model){.shards = (int)t->options.shards, .cuts = run->times.exchanges};
-    m->added_bytes = (double)ls_parameters_added(&t->network->parameters) * (double)ls_dtype_size(t->backend->dtype);
+    m->added_bytes =
+        (double)ls_parameters_added(&t->network->parameters) * (double)ls_dtype_size(t->backend->dtype);
     double seconds = 0; /* of a rank that computes */
     for (int p = 0; p < LS_STEP_PHASES; p++)
         if (p != LS_PHASE_COMMUNICATION) seconds += run->times.phase[p].median;
@@ -95,12 +97,12 @@ static void print(const ls_bench *bench, ls_step_run *run, const model *m) {
     const double batch = (double)run->full_batch;
     const ls_spread ms = ls_spread_scaled(ls_spread_of(run->times.seconds, run->times.counted), 1e3);
     ls_bench_print_setting(bench, run->trainer);
-    printf("\nmeasured on %d ranks: step %.3f ms (quartiles %.3f .. %.3f), of it communication %.3f ms;\n"
-           "%.3f us of computing an image, %d cuts of %.2f us, %.0f bytes of gradient to add %.2f us + bytes at "
-           "%.2f GB/s\n\n",
-           here, ms.median, ms.q1, ms.q3, 1e3 * run->times.phase[LS_PHASE_COMMUNICATION].median,
-           1e6 * m->image, m->cuts, 1e6 * m->cut * (here - 1), m->added_bytes,
-           1e6 * m->gradient * (here - 1), 1e-9 / m->byte);
+    printf(
+        "\nmeasured on %d ranks: step %.3f ms (quartiles %.3f .. %.3f), of it communication %.3f ms;\n"
+        "%.3f us of computing an image, %d cuts of %.2f us, %.0f bytes of gradient to add %.2f us + bytes at "
+        "%.2f GB/s\n\n",
+        here, ms.median, ms.q1, ms.q3, 1e3 * run->times.phase[LS_PHASE_COMMUNICATION].median, 1e6 * m->image,
+        m->cuts, 1e6 * m->cut * (here - 1), m->added_bytes, 1e6 * m->gradient * (here - 1), 1e-9 / m->byte);
     printf("%6s %12s %10s %10s %14s   predicted for batches of %.0f; weak: %.0f a rank\n", "ranks", "step ms",
            "strong", "weak", "pays above", batch, batch / here);
     for (int ranks = 1; ranks <= m->shards; ranks *= 2) {

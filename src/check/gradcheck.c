@@ -17,7 +17,8 @@ enum {
 
 /* Steps of the differences: the stencil's error is about h^4, rounding's 1e-16 / h. */
 static const double step_size = 3e-4;
-/* What goes into a ReLU is farther from 0 than any step can move it, and of a window the largest from the next. */
+/* What goes into a ReLU is farther from 0 than any step can move it, and of a window the largest from the
+ * next. */
 static const double kink_margin = 0.03;
 /* Probabilities are not within this factor of the clip. */
 static const double clip_margin = 1.1;
@@ -54,7 +55,8 @@ static ls_status create_network(checker *c) {
         c->outputs = c->inputs;
     } else {
         status = ls_config_parse("gradcheck", text, (size_t)length, &no_keys, tables, count, &config);
-        if (status == LS_OK) status = ls_network_create_for(config, c->which->dims, c->which->shape, 0, &c->network);
+        if (status == LS_OK)
+            status = ls_network_create_for(config, c->which->dims, c->which->shape, 0, &c->network);
         c->outputs = 1;
         for (int i = 0; status == LS_OK && i < c->network->list.out_dims; i++)
             c->outputs *= c->network->list.out[i];
@@ -258,8 +260,8 @@ static void describe(const ls_gradcheck_case *which, char *text, size_t size) {
     ls_shape_text(which->dims, which->shape, shape, sizeof shape);
     if (which->clip >= 0)
         snprintf(loss, sizeof loss, ", clip %g %s", which->clip, which->damped ? "damped" : "ignored");
-    snprintf(text, size, "%s x %lld in %d shards%s: %s%s%s", shape, (long long)which->batch, which->shards, loss,
-             which->layers, which->how ? " as " : "", which->how ? which->how : "");
+    snprintf(text, size, "%s x %lld in %d shards%s: %s%s%s", shape, (long long)which->batch, which->shards,
+             loss, which->layers, which->how ? " as " : "", which->how ? which->how : "");
 }
 
 static bool has_case(const char *layer) {

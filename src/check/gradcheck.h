@@ -38,8 +38,8 @@ typedef struct ls_gradcheck_case {
                        ls_tensor *x); /* NULL: one layer after another */
 } ls_gradcheck_case;
 
-/* Runs one case, for layers from outside, and prints its row; *worst is its error. LS_DIFFERENT: it is not below
- * the bound. Local. */
+/* Runs one case, for layers from outside, and prints its row; *worst is its error. LS_DIFFERENT: it is not
+ * below the bound. Local. */
 ls_status ls_gradcheck_one(const ls_gradcheck_case *which, FILE *out, double *worst);
 
 extern const ls_gradcheck_case ls_gradcheck_cases[];

@@ -5,11 +5,11 @@
 #include <stdint.h>
 
 typedef struct ls_dataset {
-    uint8_t *images;  /* [count][height][width], one channel, 0..255; owned */
-    uint8_t *labels;  /* [count], 0 .. classes-1; owned */
+    uint8_t *images; /* [count][height][width], one channel, 0..255; owned */
+    uint8_t *labels; /* [count], 0 .. classes-1; owned */
     int64_t count;
     int height, width;
-    int classes;      /* largest label + 1, over the training set */
+    int classes; /* largest label + 1, over the training set */
 } ls_dataset;
 
 /* Frees what the set owns and zeroes it; safe twice. */

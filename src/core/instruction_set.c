@@ -14,7 +14,9 @@
 static const char *const names[] = {"portable", "avx2", "avx512", "avx512_bf16", "amx"};
 enum { TIERS = sizeof names / sizeof *names };
 
-const char *ls_instruction_set_name(ls_instruction_set set) { return names[set]; }
+const char *ls_instruction_set_name(ls_instruction_set set) {
+    return names[set];
+}
 
 #ifdef __x86_64__
 
@@ -30,11 +32,17 @@ static bool system_saves(unsigned states) {
     return (low & states) == states;
 }
 
-/* Tiles and bf16 on them (CPUID 7, EDX bits 24 and 22), their configuration and data saved (XCR0 bits 17 and 18), and
- * leave to use them, which Linux wants to be asked for (ARCH_REQ_XCOMP_PERM for the data, Documentation/arch/x86/xstate.rst):
- * it grants it to the whole process, again and again. */
+/* Tiles and bf16 on them (CPUID 7, EDX bits 24 and 22), their configuration and data saved (XCR0 bits 17 and
+ * 18), and leave to use them, which Linux wants to be asked for (ARCH_REQ_XCOMP_PERM for the data,
+ * Documentation/arch/x86/xstate.rst): it grants it to the whole process, again and again. */
 static bool has_amx(void) {
-    enum { TILE = 1 << 24, BF16 = 1 << 22, STATES = 1 << 17 | 1 << 18, REQUEST_PERMISSION = 0x1023, TILE_DATA = 18 };
+    enum {
+        TILE = 1 << 24,
+        BF16 = 1 << 22,
+        STATES = 1 << 17 | 1 << 18,
+        REQUEST_PERMISSION = 0x1023,
+        TILE_DATA = 18
+    };
     unsigned a, b, c, d;
     if (!__get_cpuid_count(7, 0, &a, &b, &c, &d) || (d & (TILE | BF16)) != (TILE | BF16)) return false;
     return system_saves(STATES) && syscall(SYS_arch_prctl, REQUEST_PERMISSION, TILE_DATA) == 0;
@@ -42,7 +50,9 @@ static bool has_amx(void) {
 
 #else
 
-static bool has_amx(void) { return false; }
+static bool has_amx(void) {
+    return false;
+}
 
 #endif
 
@@ -57,7 +67,9 @@ ls_instruction_set ls_instruction_set_supported(void) {
 
 #else
 
-ls_instruction_set ls_instruction_set_supported(void) { return LS_PORTABLE; }
+ls_instruction_set ls_instruction_set_supported(void) {
+    return LS_PORTABLE;
+}
 
 #endif
 
@@ -65,7 +77,8 @@ ls_status ls_instruction_set_choose(ls_instruction_set *set) {
     const char *wanted = getenv("LOCKSTEP_ISA");
     *set = ls_instruction_set_supported();
     if (!wanted || !*wanted) {
-        if (*set == LS_AMX) *set = LS_AVX512_BF16; /* until its kernels have run on a processor: only where asked for */
+        if (*set == LS_AMX)
+            *set = LS_AVX512_BF16; /* until its kernels have run on a processor: only where asked for */
         return LS_OK;
     }
     for (int i = 0; i < TIERS; i++) {
@@ -75,5 +88,6 @@ ls_status ls_instruction_set_choose(ls_instruction_set *set) {
         *set = (ls_instruction_set)i;
         return LS_OK;
     }
-    return ls_fail(LS_USAGE, "LOCKSTEP_ISA: found \"%s\", expected portable, avx2, avx512, avx512_bf16 or amx", wanted);
+    return ls_fail(LS_USAGE,
+                   "LOCKSTEP_ISA: found \"%s\", expected portable, avx2, avx512, avx512_bf16 or amx", wanted);
 }

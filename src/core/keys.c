@@ -303,8 +303,8 @@ ls_status ls_keys_set_defaults(const ls_key_table *table, void *settings) {
     return LS_OK;
 }
 
-ls_status ls_keys_take(const ls_key_table *table, void *settings, const char *const *words, int count, const char **rest,
-                       int *rest_count) {
+ls_status ls_keys_take(const ls_key_table *table, void *settings, const char *const *words, int count,
+                       const char **rest, int *rest_count) {
     *rest_count = 0;
     for (int i = 0; i < count; i++) {
         const char *equals = strchr(words[i], '=');

@@ -72,10 +72,10 @@ void ls_key_excerpt(const char *text, char *excerpt, size_t size);
 ls_status ls_key_set(const ls_key *key, void *settings, const char *text);
 /* Sets every member that has a default; settings must be zeroed. */
 ls_status ls_keys_set_defaults(const ls_key_table *table, void *settings);
-/* Sets what the words KEY=VALUE say of keys of this table; the other words, in their order, go to rest[count] and their number
- * to *rest_count. LS_USAGE as ls_key_set, with "command line: " in front. */
-ls_status ls_keys_take(const ls_key_table *table, void *settings, const char *const *words, int count, const char **rest,
-                       int *rest_count);
+/* Sets what the words KEY=VALUE say of keys of this table; the other words, in their order, go to rest[count]
+ * and their number to *rest_count. LS_USAGE as ls_key_set, with "command line: " in front. */
+ls_status ls_keys_take(const ls_key_table *table, void *settings, const char *const *words, int count,
+                       const char **rest, int *rest_count);
 /* Frees the strings; safe twice. */
 void ls_keys_free(const ls_key_table *table, void *settings);
 /* The member as text that ls_key_set reads back to the same value (doubles with 17 digits where needed,

@@ -8,7 +8,9 @@ static atomic_int log_level = LS_LOG_WARNING;
 static atomic_int log_rank = 0;
 static atomic_int log_size = 1;
 
-void ls_log_set_level(ls_log_level level) { atomic_store(&log_level, (int)level); }
+void ls_log_set_level(ls_log_level level) {
+    atomic_store(&log_level, (int)level);
+}
 
 void ls_log_set_rank(int rank, int size) {
     atomic_store(&log_rank, rank);

@@ -1,5 +1,6 @@
 /* Messages for people, on standard error: "lockstep: warning: ..", or "lockstep: [rank r] warning: .." where
- * there are several ranks, with the one that speaks. The log level and the rank are the only globals of the library. */
+ * there are several ranks, with the one that speaks. The log level and the rank are the only globals of the
+ * library. */
 #ifndef LOCKSTEP_CORE_LOG_H
 #define LOCKSTEP_CORE_LOG_H
 

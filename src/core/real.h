@@ -1,6 +1,7 @@
-/* One source, two precisions, and the tiers of instructions. Reference kernels are written with `real` and compiled as
- * they are for fp32, with LS_F64 defined for fp64, which the gradient checks and `precision: fp64` use, and, those that
- * work element by element, with LS_FOR_AVX2 and LS_FOR_AVX512 for wider vectors: without contraction and reordering
+/* One source, two precisions, and the tiers of instructions. Reference kernels are written with `real` and
+ * compiled as they are for fp32, with LS_F64 defined for fp64, which the gradient checks and `precision:
+ * fp64` use, and, those that work element by element, with LS_FOR_AVX2 and LS_FOR_AVX512 for wider vectors:
+ * without contraction and reordering
  * (-ffp-contract=off, no -ffast-math) the bits are the same in every tier.
  * LS_NAME(ls_prologue_rows) becomes ls_prologue_rows_f32, _f64, _avx2 or _avx512. */
 #ifndef LOCKSTEP_CORE_REAL_H
@@ -20,14 +21,14 @@ typedef float real;
 #endif
 #endif
 
-/* Products, compiled with LS_BF16 as well, round their two factors to bf16: LS_PRODUCT_NAME(ls_dense_ref) becomes
- * ls_dense_ref_bf16_f32 there. In files for vector tiers, which hold nothing but products and their like, LS_NAME does
- * the same, and LS_TIER_NAME calls the element-by-element kernels of the tier.
- * ls_dense_vector_bf16_avx512 is for the tier that has the dot product of pairs of bf16 numbers (LS_PAIRS): a word of 32
- * bits then holds two factors, the first of them in the upper half, which the processor adds first; so a sum takes its
- * products in their order, each with one rounding, as elsewhere.
- * ls_dense_vector_bf16_amx, compiled with LS_FOR_AMX as well, is for AMX (LS_TILES, core/tiles.h): the same words in
- * tiles, whose products are summed in an order of their own. */
+/* Products, compiled with LS_BF16 as well, round their two factors to bf16: LS_PRODUCT_NAME(ls_dense_ref)
+ * becomes ls_dense_ref_bf16_f32 there. In files for vector tiers, which hold nothing but products and their
+ * like, LS_NAME does the same, and LS_TIER_NAME calls the element-by-element kernels of the tier.
+ * ls_dense_vector_bf16_avx512 is for the tier that has the dot product of pairs of bf16 numbers (LS_PAIRS): a
+ * word of 32 bits then holds two factors, the first of them in the upper half, which the processor adds
+ * first; so a sum takes its products in their order, each with one rounding, as elsewhere.
+ * ls_dense_vector_bf16_amx, compiled with LS_FOR_AMX as well, is for AMX (LS_TILES, core/tiles.h): the same
+ * words in tiles, whose products are summed in an order of their own. */
 #if defined LS_BF16 && defined LS_FOR_AMX
 #define LS_PRODUCT_NAME(name) name##_bf16_amx
 #elif defined LS_BF16

@@ -18,9 +18,9 @@ ls_status ls_shards_create(ls_shards *shards, int total, int rank, int size, int
     if (total < 1 || total > LS_MAX_SHARDS || (total & (total - 1)))
         return ls_fail(LS_USAGE, "shards=%d: expected a power of two from 1 to %d", total, LS_MAX_SHARDS);
     if (size > total)
-        return ls_fail(LS_USAGE,
-                       "%d ranks for %d shards: a rank needs a shard; start at most %d ranks or set shards=%d", size,
-                       total, total, size <= 128 ? 1 << (32 - __builtin_clz((unsigned)size - 1)) : LS_MAX_SHARDS);
+        return ls_fail(
+            LS_USAGE, "%d ranks for %d shards: a rank needs a shard; start at most %d ranks or set shards=%d",
+            size, total, total, size <= 128 ? 1 << (32 - __builtin_clz((unsigned)size - 1)) : LS_MAX_SHARDS);
     shards->total = total;
     shards->first = (int)((int64_t)rank * total / size);
     shards->count = (int)((int64_t)(rank + 1) * total / size) - shards->first;

@@ -1,9 +1,10 @@
 /* Fixed shards and the tree over them: what makes the result independent of the number of ranks.
  *
- * A global batch of B samples is cut into V shards; shard s holds samples floor(sB/V) .. floor((s+1)B/V) - 1 whatever
- * the number of ranks, and may be empty. Rank r of P owns shards floor(rV/P) .. floor((r+1)V/P) - 1. Whatever mixes
- * samples is summed inside a shard in a fixed order and then over the shards in one complete binary tree of V leaves.
- * A rank adds only inside its *nodes*, the maximal aligned subtrees whose leaves it owns all, and sends those on. */
+ * A global batch of B samples is cut into V shards; shard s holds samples floor(sB/V) .. floor((s+1)B/V) - 1
+ * whatever the number of ranks, and may be empty. Rank r of P owns shards floor(rV/P) .. floor((r+1)V/P) - 1.
+ * Whatever mixes samples is summed inside a shard in a fixed order and then over the shards in one complete
+ * binary tree of V leaves. A rank adds only inside its *nodes*, the maximal aligned subtrees whose leaves it
+ * owns all, and sends those on. */
 #ifndef LOCKSTEP_CORE_SHARDS_H
 #define LOCKSTEP_CORE_SHARDS_H
 
@@ -18,11 +19,12 @@ typedef struct ls_node {
 } ls_node;
 
 typedef struct ls_shards {
-    int total;                          /* V, a power of two */
-    int first, count;                   /* shards of this rank */
-    int64_t batch;                      /* B, samples of the global batch at hand */
-    int64_t start[LS_MAX_SHARDS + 1];   /* start[s - first]: first local row of owned shard s; the last entry: rows */
-    int64_t offset;                     /* position in the global batch of local row 0 */
+    int total;        /* V, a power of two */
+    int first, count; /* shards of this rank */
+    int64_t batch;    /* B, samples of the global batch at hand */
+    int64_t start[LS_MAX_SHARDS +
+                  1]; /* start[s - first]: first local row of owned shard s; the last entry: rows */
+    int64_t offset;   /* position in the global batch of local row 0 */
     int node_count;
     ls_node node[LS_MAX_NODES];
 } ls_shards;
@@ -38,10 +40,12 @@ void ls_shards_set_batch(ls_shards *shards, int64_t batch);
 int ls_shards_nodes(int total, int first, int count, ls_node nodes[LS_MAX_NODES]);
 
 /* The rows of local shards; local shard i is shard first + i. */
-static inline int64_t ls_shards_rows(const ls_shards *shards) { return shards->start[shards->count]; }
+static inline int64_t ls_shards_rows(const ls_shards *shards) {
+    return shards->start[shards->count];
+}
 
-/* The tree, walked depth first: after leaf i of a node (i = 0, 1, ..) its sum is merged this many times with the
- * topmost pending sum, `pending + sum` in that order, and then becomes pending itself:
+/* The tree, walked depth first: after leaf i of a node (i = 0, 1, ..) its sum is merged this many times with
+ * the topmost pending sum, `pending + sum` in that order, and then becomes pending itself:
  *
  *     for (int i = 0; i < node.count; i++) {
  *         sum = leaf i;
@@ -51,7 +55,8 @@ static inline int64_t ls_shards_rows(const ls_shards *shards) { return shards->s
  *
  * The number of merges is the number of trailing ones of i, as in a binary counter. */
 static inline int ls_tree_merges(int leaf) {
-#ifdef LS_TEST_SEQUENTIAL_SUM /* the mutant that tests/train/test_ranks must catch: shards summed one by one */
+#ifdef LS_TEST_SEQUENTIAL_SUM /* the mutant that tests/train/test_ranks must catch: shards summed one by one \
+                               */
     return leaf > 0;
 #else
     return __builtin_ctz(~(unsigned)leaf);

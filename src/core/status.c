@@ -34,7 +34,9 @@ ls_status ls_fail(ls_status status, const char *format, ...) {
     return status;
 }
 
-const char *ls_error_message(void) { return message; }
+const char *ls_error_message(void) {
+    return message;
+}
 
 ls_status ls_calloc(void *out, size_t count, size_t size, const char *what) {
     void *memory = NULL;

@@ -36,7 +36,8 @@ const char *ls_status_text(ls_status status);
 ls_status ls_fail(ls_status status, const char *format, ...) __attribute__((format(printf, 2, 3)));
 ls_status ls_vfail(ls_status status, const char *format, va_list args) __attribute__((format(printf, 2, 0)));
 
-/* The message of the calling thread's last ls_fail(), "" if none. Valid until that thread's next ls_fail(). */
+/* The message of the calling thread's last ls_fail(), "" if none. Valid until that thread's next ls_fail().
+ */
 const char *ls_error_message(void);
 
 #define LS_TRY(call)                                                                                         \

@@ -9,8 +9,8 @@
 #include <string.h>
 #include <unistd.h>
 
-/* Waiting spins for a short while, since the next piece of work usually comes within microseconds, and then sleeps,
- * so that more threads than processors do not steal time from those that work. */
+/* Waiting spins for a short while, since the next piece of work usually comes within microseconds, and then
+ * sleeps, so that more threads than processors do not steal time from those that work. */
 enum { SPINS = 2000 };
 
 struct ls_team {
@@ -20,10 +20,11 @@ struct ls_team {
     struct member {
         ls_team *team;
         int index;
-    } *members;
+    } * members;
     void (*work)(void *argument, int member);
     void *argument;
-    /* `round` counts calls of ls_team_run, `arrived` the members at the current barrier, `phase` the barriers passed */
+    /* `round` counts calls of ls_team_run, `arrived` the members at the current barrier, `phase` the barriers
+     * passed */
     atomic_uint round, arrived, phase;
     atomic_bool stop;
     pthread_mutex_t mutex;
@@ -43,7 +44,8 @@ static void wait_for_change(ls_team *team, atomic_uint *word, unsigned old) {
         pause_briefly();
     }
     pthread_mutex_lock(&team->mutex);
-    while (atomic_load_explicit(word, memory_order_acquire) == old) pthread_cond_wait(&team->changed, &team->mutex);
+    while (atomic_load_explicit(word, memory_order_acquire) == old)
+        pthread_cond_wait(&team->changed, &team->mutex);
     pthread_mutex_unlock(&team->mutex);
 }
 
@@ -87,7 +89,9 @@ void ls_team_run(ls_team *team, void (*work)(void *argument, int member), void *
     ls_team_barrier(team);
 }
 
-int ls_team_size(const ls_team *team) { return team->size; }
+int ls_team_size(const ls_team *team) {
+    return team->size;
+}
 
 static ls_status start_threads(ls_team *team) {
     for (int i = 1; i < team->size; i++) {
@@ -96,7 +100,8 @@ static ls_status start_threads(ls_team *team) {
         if (error) {
             int wanted = team->size;
             team->size = i; /* those that ls_team_destroy has to join */
-            return ls_fail(LS_INTERNAL, "threads=%d: thread %d cannot be started: %s", wanted, i, strerror(error));
+            return ls_fail(LS_INTERNAL, "threads=%d: thread %d cannot be started: %s", wanted, i,
+                           strerror(error));
         }
     }
     return LS_OK;

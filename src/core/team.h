@@ -1,5 +1,5 @@
-/* A team of threads inside a rank (pthreads, since thread sanitizers report falsely on OpenMP). The caller is member 0;
- * work is split by fixed rules from (member, size), so who does what never depends on timing. */
+/* A team of threads inside a rank (pthreads, since thread sanitizers report falsely on OpenMP). The caller is
+ * member 0; work is split by fixed rules from (member, size), so who does what never depends on timing. */
 #ifndef LOCKSTEP_CORE_TEAM_H
 #define LOCKSTEP_CORE_TEAM_H
 
@@ -16,7 +16,8 @@ void ls_team_destroy(ls_team **team);
 
 int ls_team_size(const ls_team *team);
 
-/* Calls work(argument, member) on every member at once and returns when all are done. Only the creator calls this. */
+/* Calls work(argument, member) on every member at once and returns when all are done. Only the creator calls
+ * this. */
 void ls_team_run(ls_team *team, void (*work)(void *argument, int member), void *argument);
 
 /* Inside ls_team_run: waits until every member has come here. */

@@ -1,8 +1,9 @@
-/* Communication moves bytes between ranks; every addition is ours (tree_sum.h). A small table of functions chosen at run
- * time by name: `self` (one rank) and `mpi`.
+/* Communication moves bytes between ranks; every addition is ours (tree_sum.h). A small table of functions
+ * chosen at run time by name: `self` (one rank) and `mpi`.
  *
- * All calls are collective and called by one thread per rank. Waiting has a deadline: a rank that waits longer than the
- * time-out fails with LS_STUCK, naming step and phase; that failure is not known to the others. */
+ * All calls are collective and called by one thread per rank. Waiting has a deadline: a rank that waits
+ * longer than the time-out fails with LS_STUCK, naming step and phase; that failure is not known to the
+ * others. */
 #ifndef LOCKSTEP_DIST_COMM_H
 #define LOCKSTEP_DIST_COMM_H
 
@@ -25,10 +26,12 @@ typedef struct ls_wait {
 typedef struct ls_comm_class {
     const char *name;
     /* every rank's bytes to every rank: send[0 .. counts[rank]) arrives at recv + displacements[rank] */
-    ls_status (*allgather)(ls_comm *comm, const void *send, void *recv, const int *counts, const int *displacements);
+    ls_status (*allgather)(ls_comm *comm, const void *send, void *recv, const int *counts,
+                           const int *displacements);
     /* a piece of `send` to each rank, and a piece from each */
-    ls_status (*alltoall)(ls_comm *comm, const void *send, const int *send_counts, const int *send_displacements,
-                          void *recv, const int *recv_counts, const int *recv_displacements);
+    ls_status (*alltoall)(ls_comm *comm, const void *send, const int *send_counts,
+                          const int *send_displacements, void *recv, const int *recv_counts,
+                          const int *recv_displacements);
     ls_status (*broadcast)(ls_comm *comm, void *data, size_t size, int root);
     /* waits as for messages: a collective, with all that is said of them here; NULL: never asked for */
     ls_status (*wait)(ls_comm *comm, const ls_wait *wait);
@@ -45,14 +48,14 @@ struct ls_comm {
     double wait_seconds; /* spent in calls so far */
     uint64_t step;       /* for messages: set by the trainer */
     const char *phase;
-    bool agreed;         /* the failure at hand is known to all ranks */
+    bool agreed; /* the failure at hand is known to all ranks */
     void *state;
 };
 
 /* One rank, by itself. */
 ls_status ls_comm_create_self(ls_comm **comm);
-/* MPI_COMM_WORLD; initialises MPI (funneled) unless somebody has. LS_USAGE: this process was launched as one of several,
- * but MPI sees one alone. */
+/* MPI_COMM_WORLD; initialises MPI (funneled) unless somebody has. LS_USAGE: this process was launched as one
+ * of several, but MPI sees one alone. */
 ls_status ls_comm_create_mpi(ls_comm **comm);
 /* By name: "self", "mpi", or "auto": mpi under a launcher, else self. */
 ls_status ls_comm_create(const char *name, ls_comm **comm);
@@ -63,15 +66,16 @@ ls_status ls_comm_broadcast(ls_comm *comm, void *data, size_t size, int root);
 /* count equal contributions of `size` bytes: recv [size of comm][size]. */
 ls_status ls_comm_allgather_equal(ls_comm *comm, const void *send, size_t size, void *recv);
 
-/* Collective: do all ranks have LS_OK? If not, all return the status of the lowest rank that failed, with its message
- * and rank, and comm->agreed is set. Called before a collective that a failed rank would not reach. */
+/* Collective: do all ranks have LS_OK? If not, all return the status of the lowest rank that failed, with its
+ * message and rank, and comm->agreed is set. Called before a collective that a failed rank would not reach.
+ */
 ls_status ls_comm_agree(ls_comm *comm, ls_status status);
 
 /* Marks a failure as one that every rank comes to by itself, from numbers that are the same everywhere. */
 ls_status ls_comm_everywhere(ls_comm *comm, ls_status status);
 
-/* How many processes the launcher says it started, by the first of its environment variables that is there, whose name goes
- * to *variable; 0: none says. */
+/* How many processes the launcher says it started, by the first of its environment variables that is there,
+ * whose name goes to *variable; 0: none says. */
 long ls_launched_as(const char **variable);
 
 #endif

@@ -12,8 +12,9 @@ static ls_status self_allgather(ls_comm *comm, const void *send, void *recv, con
     return LS_OK;
 }
 
-static ls_status self_alltoall(ls_comm *comm, const void *send, const int *send_counts, const int *send_displacements,
-                               void *recv, const int *recv_counts, const int *recv_displacements) {
+static ls_status self_alltoall(ls_comm *comm, const void *send, const int *send_counts,
+                               const int *send_displacements, void *recv, const int *recv_counts,
+                               const int *recv_displacements) {
     (void)comm;
     (void)recv_counts;
     if (send_counts[0] > 0)
@@ -30,7 +31,9 @@ static ls_status self_broadcast(ls_comm *comm, void *data, size_t size, int root
     return LS_OK;
 }
 
-static void self_destroy(ls_comm *comm) { (void)comm; }
+static void self_destroy(ls_comm *comm) {
+    (void)comm;
+}
 
 static void self_abort(ls_comm *comm, int code) {
     (void)comm;

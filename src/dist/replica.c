@@ -28,10 +28,11 @@ static ls_status compare(ls_comm *comm, const uint64_t *hashes) {
         count++;
     }
     if (count == 0) return LS_OK;
-    return ls_fail(LS_REPLICAS_DIFFER,
-                   "step %llu: the replicas differ: rank %s does not hold what the other %d hold (hash %016llx)%s",
-                   (unsigned long long)comm->step, odd, comm->size - count, (unsigned long long)common,
-                   2 * count < comm->size ? "" : "; with as many on either side, either may be at fault");
+    return ls_fail(
+        LS_REPLICAS_DIFFER,
+        "step %llu: the replicas differ: rank %s does not hold what the other %d hold (hash %016llx)%s",
+        (unsigned long long)comm->step, odd, comm->size - count, (unsigned long long)common,
+        2 * count < comm->size ? "" : "; with as many on either side, either may be at fault");
 }
 
 ls_status ls_replica_check(ls_comm *comm, uint64_t hash) {

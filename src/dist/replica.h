@@ -4,8 +4,8 @@
 
 #include "dist/comm.h"
 
-/* Compares one hash over all ranks. LS_REPLICAS_DIFFER names the ranks that do not hold what most hold, the same message
- * on every rank. Collective. */
+/* Compares one hash over all ranks. LS_REPLICAS_DIFFER names the ranks that do not hold what most hold, the
+ * same message on every rank. Collective. */
 ls_status ls_replica_check(ls_comm *comm, uint64_t hash);
 
 #endif

@@ -210,8 +210,8 @@ static void *element_of(const ls_tree_sum *sum, const void *arena, int64_t i) {
     return (char *)(uintptr_t)arena + (size_t)i * ls_dtype_size(sum->sizes.dtype);
 }
 
-/* One thread's share of adding the own slice of all nodes: nodes and sum->arena begin at the slice by messages, and at
- * element 0 in a window. */
+/* One thread's share of adding the own slice of all nodes: nodes and sum->arena begin at the slice by
+ * messages, and at element 0 in a window. */
 static void add_own(void *argument, int member) {
     const ls_tree_sum *sum = argument;
     const void *operands[LS_MAX_SHARDS];
@@ -219,7 +219,8 @@ static void add_own(void *argument, int member) {
     int64_t first, last;
     ls_team_split(sum->own.last - sum->own.first, member, ls_team_size(sum->team), &first, &last);
     for (int n = 0; n < sum->node_count; n++) operands[n] = element_of(sum, sum->operands[n], at + first);
-    ls_merges_add(&sum->merges, sum->sizes.dtype, operands, last - first, element_of(sum, sum->arena, at + first));
+    ls_merges_add(&sum->merges, sum->sizes.dtype, operands, last - first,
+                  element_of(sum, sum->arena, at + first));
 }
 
 /* By messages: copies each destination's slice of all own nodes together; one node needs no copy. */
@@ -301,7 +302,9 @@ static ls_status add_in_window(ls_tree_sum *sum, const void *gradient, void *red
     return sum->sizes.whole_count > 0 ? ls_window_exchange(sum->window) : LS_OK;
 }
 
-ls_status ls_tree_sum_words(ls_tree_sum *sum, const ls_partial *words) { return sum_partials(sum, words, 1); }
+ls_status ls_tree_sum_words(ls_tree_sum *sum, const ls_partial *words) {
+    return sum_partials(sum, words, 1);
+}
 
 ls_slice ls_tree_sum_slice(const ls_tree_sum *sum) {
     return sum->window ? slice_of(sum, sum->sizes.total, sum->comm->rank) : (ls_slice){0, sum->sizes.total};
@@ -328,4 +331,6 @@ ls_status ls_tree_sum_lowest(ls_tree_sum *sum, int64_t own, int64_t *lowest) {
     return LS_OK;
 }
 
-ls_status ls_tree_sum_updated(ls_tree_sum *sum) { return sum->window ? ls_window_exchange(sum->window) : LS_OK; }
+ls_status ls_tree_sum_updated(ls_tree_sum *sum) {
+    return sum->window ? ls_window_exchange(sum->window) : LS_OK;
+}

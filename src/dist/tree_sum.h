@@ -5,11 +5,11 @@
  * Small vectors of doubles (BatchNorm sums): every rank gets all nodes and adds them itself, one message.
  *
  * The flat gradient, where ranks share a node's memory: every rank's gradient lies in its segment of the
- * window, parameters, moments and the sum of the gradient lie in the common region, once for all. Rank r reads
- * the r-th slice of all nodes, adds it, and updates that slice of the parameters. Otherwise by messages: rank
- * r gets all nodes' r-th slice, adds them, and the slices of the sum are gathered: a reduce-scatter and an
- * all-gather, each moving about 1 (P-1)/P of the vector per rank where P divides V; every rank then updates
- * everything. */
+ * window, parameters, moments and the sum of the gradient lie in the common region, once for all. Rank r
+ * reads the r-th slice of all nodes, adds it, and updates that slice of the parameters. Otherwise by
+ * messages: rank r gets all nodes' r-th slice, adds them, and the slices of the sum are gathered: a
+ * reduce-scatter and an all-gather, each moving about 1 (P-1)/P of the vector per rank where P divides V;
+ * every rank then updates everything. */
 #ifndef LOCKSTEP_DIST_TREE_SUM_H
 #define LOCKSTEP_DIST_TREE_SUM_H
 
@@ -31,8 +31,8 @@ typedef struct ls_tree_sum_sizes {
     int64_t doubles;       /* of vectors, at most, in all */
     int64_t summed, total; /* elements of the gradient that are added, and of an arena (graph/parameters.h) */
     ls_dtype dtype;
-    const ls_slice *whole; /* [whole_count] of the summed ones, in order: those that are in a window's sum already
-                              when the rest is added to it. Copied */
+    const ls_slice *whole; /* [whole_count] of the summed ones, in order: those that are in a window's sum
+                              already when the rest is added to it. Copied */
     int whole_count;
 } ls_tree_sum_sizes;
 
@@ -51,18 +51,18 @@ size_t ls_tree_sum_arena(const ls_tree_sum_sizes *sizes);
 /* The reducer that a graph calls at its cuts. */
 ls_reducer ls_tree_sum_reducer(ls_tree_sum *sum);
 
-/* The elements that are this rank's to update: all, or with a window a part; parts of different ranks do not overlap and
- * cover all. Local. */
+/* The elements that are this rank's to update: all, or with a window a part; parts of different ranks do not
+ * overlap and cover all. Local. */
 ls_slice ls_tree_sum_slice(const ls_tree_sum *sum);
 
-/* Adds the step's words, as the reducer adds vectors. What any rank has written into the window before, all see
- * after it. Collective. */
+/* Adds the step's words, as the reducer adds vectors. What any rank has written into the window before, all
+ * see after it. Collective. */
 ls_status ls_tree_sum_words(ls_tree_sum *sum, const ls_partial *words);
 
-/* Adds the gradient over all nodes, after ls_tree_sum_words(): gradient [nodes][summed], then [total - summed], as
- * in the parameters; with a window it is this rank's segment. The sum comes out in reduced [total], with a window
- * in its common region, for the elements of ls_tree_sum_slice(). reduced may be gradient where there is one node
- * and no window. Collective. */
+/* Adds the gradient over all nodes, after ls_tree_sum_words(): gradient [nodes][summed], then [total -
+ * summed], as in the parameters; with a window it is this rank's segment. The sum comes out in reduced
+ * [total], with a window in its common region, for the elements of ls_tree_sum_slice(). reduced may be
+ * gradient where there is one node and no window. Collective. */
 ls_status ls_tree_sum_gradient(ls_tree_sum *sum, void *gradient, void *reduced);
 
 /* The lowest of the ranks' numbers, where they do not all have the same: with a window. Collective. */

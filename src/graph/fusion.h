@@ -1,11 +1,12 @@
-/* What a kernel does while it loads and while it stores: the prologue and epilogue of every dense and convolution
- * kernel, forward and backward. A BatchNorm, an activation and a dropout between two dense layers never pass over a
- * tensor by themselves: they are applied here. fusion_ref.h is the specification, in plain C.
+/* What a kernel does while it loads and while it stores: the prologue and epilogue of every dense and
+ * convolution kernel, forward and backward. A BatchNorm, an activation and a dropout between two dense layers
+ * never pass over a tensor by themselves: they are applied here. fusion_ref.h is the specification, in plain
+ * C.
  *
- * An activation tensor is [rows][pixels][channels], channels last; a row is a sample; pixels is 1 for a dense layer.
- * Pointers to `void` are to fp32 or fp64 elements, as the kernel's name says. Rows are the local rows of the shards.
- * A normalisation is a set of vectors of length channels; the mean is subtracted first, since with an eps of 1e-8 the
- * scale can reach 1e4 and x scale + shift would cancel. */
+ * An activation tensor is [rows][pixels][channels], channels last; a row is a sample; pixels is 1 for a dense
+ * layer. Pointers to `void` are to fp32 or fp64 elements, as the kernel's name says. Rows are the local rows
+ * of the shards. A normalisation is a set of vectors of length channels; the mean is subtracted first, since
+ * with an eps of 1e-8 the scale can reach 1e4 and x scale + shift would cancel. */
 #ifndef LOCKSTEP_GRAPH_FUSION_H
 #define LOCKSTEP_GRAPH_FUSION_H
 
@@ -19,8 +20,9 @@ typedef struct ls_normalisation {
     const void *mean, *scale, *shift; /* [channels] */
 } ls_normalisation;
 
-/* Inverted dropout: an element is kept where its random word is below `threshold`, and multiplied by `scale` = 1/keep.
- * Stream (seed, LS_RNG_DROPOUT, op, step, sample index), element pixel * channels + channel of the row. */
+/* Inverted dropout: an element is kept where its random word is below `threshold`, and multiplied by `scale`
+ * = 1/keep. Stream (seed, LS_RNG_DROPOUT, op, step, sample index), element pixel * channels + channel of the
+ * row. */
 typedef struct ls_dropout_mask {
     bool active;
     uint64_t seed;
@@ -30,7 +32,8 @@ typedef struct ls_dropout_mask {
     const uint32_t *sample; /* [rows] index in the data set */
 } ls_dropout_mask;
 
-/* Reading: x' = dropout(act((x - mean) scale + shift + r')), r' nothing, a residual, or a normalised residual. */
+/* Reading: x' = dropout(act((x - mean) scale + shift + r')), r' nothing, a residual, or a normalised
+ * residual. */
 typedef struct ls_prologue {
     int64_t pixels, channels;
     const void *x; /* [rows][pixels][channels] */
@@ -53,7 +56,8 @@ typedef struct ls_epilogue {
     double *sums;     /* [local shards][2][channels of y]: sum of y, sum of y y, in double, or NULL */
 } ls_epilogue;
 
-/* Reading a gradient through the BatchNorm behind it: dy = a dz + b (y - mean) + c per channel; a == NULL: dy = dz. */
+/* Reading a gradient through the BatchNorm behind it: dy = a dz + b (y - mean) + c per channel; a == NULL: dy
+ * = dz. */
 typedef struct ls_grad_prologue {
     int64_t pixels, channels;
     const void *dz; /* [rows][pixels][channels] */
@@ -70,8 +74,8 @@ typedef struct ls_grad_epilogue {
     void *dz;           /* [rows][pixels][channels], or NULL: nobody needs it */
     bool accumulate;    /* dz += instead of dz = : x has another consumer that ran before */
     double *sums;       /* [local shards][2][channels]: sum of dz, sum of dz (x - mean), or NULL */
-    void *dresidual;    /* [rows][pixels][channels] += or = the same gradient for the residual; NULL: nobody needs
-                           it, or it is read in dz */
+    void *dresidual;    /* [rows][pixels][channels] += or = the same gradient for the residual; NULL: nobody
+                           needs    it, or it is read in dz */
     bool dresidual_accumulate;
     double *residual_sums; /* as sums, with the residual and its mean, or NULL */
 } ls_grad_epilogue;

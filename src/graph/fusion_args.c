@@ -1,5 +1,5 @@
-/* From an op's fusion, as the plan decided it, to the arguments of a kernel. An op outside any plan has an empty fusion
- * and gets identities, so that eager and planned runs call the same kernels. */
+/* From an op's fusion, as the plan decided it, to the arguments of a kernel. An op outside any plan has an
+ * empty fusion and gets identities, so that eager and planned runs call the same kernels. */
 #include "graph/internal.h"
 
 static ls_normalisation normalisation_of(const ls_op *norm) {
@@ -75,8 +75,9 @@ static bool recomputed(const ls_op *op) {
     return ls_op_joint_gradients(op) && op->fusion.act != LS_ACT_TANH && !op->fusion.dropout;
 }
 
-/* x' of a fused load is kept for the weight gradient and the masks; without a backward pass nothing is. That of an
- * activation is its output, also where others read it. */
+/* x' of a fused load is kept for the weight gradient and the masks; without a backward pass nothing is. That
+ * of an activation is its output, also where others read it. */
 bool ls_op_stores_input(const ls_op *op) {
-    return op->class->loads_prologue && has_prologue(op) && !recomputed(op) && ls_purpose_goes_back(op->graph->purpose);
+    return op->class->loads_prologue && has_prologue(op) && !recomputed(op) &&
+           ls_purpose_goes_back(op->graph->purpose);
 }

@@ -13,8 +13,9 @@ static ls_status sum_single_node(void *self, const ls_partial *partials, int cou
 
 const ls_reducer ls_reducer_local = {sum_single_node, NULL};
 
-ls_status ls_graph_create(ls_graph_mode mode, ls_purpose purpose, const ls_backend *backend, ls_parameters *parameters,
-                          const ls_shards *shards, const ls_run *run, const ls_reducer *reducer, ls_graph **out) {
+ls_status ls_graph_create(ls_graph_mode mode, ls_purpose purpose, const ls_backend *backend,
+                          ls_parameters *parameters, const ls_shards *shards, const ls_run *run,
+                          const ls_reducer *reducer, ls_graph **out) {
     ls_graph *graph;
     *out = NULL;
     LS_TRY(ls_calloc(&graph, 1, sizeof *graph, "a graph"));
@@ -51,8 +52,8 @@ ls_status ls_eager_create(ls_dtype dtype, ls_graph **out) {
     context->run.shards = &context->shards;
     ls_status status = ls_shards_create(&context->shards, 1, 0, 1, 1);
     if (status == LS_OK)
-        status = ls_graph_create(LS_EAGER, LS_TRAINING, backend, &context->parameters, &context->shards, &context->run,
-                                 &ls_reducer_local, out);
+        status = ls_graph_create(LS_EAGER, LS_TRAINING, backend, &context->parameters, &context->shards,
+                                 &context->run, &ls_reducer_local, out);
     if (status != LS_OK) {
         free(context);
         return status;
@@ -77,7 +78,8 @@ static ls_tensor *counted(const ls_graph *graph, ls_tensor *tensor) {
 void ls_graph_clear(ls_graph *graph, int first) {
     if (first < 0) first = 0;
     for (int i = first; i < graph->op_count; i++)
-        for (int k = 0; k < LS_MAX_INPUTS && graph->ops[i]->in[k]; k++) counted(graph, graph->ops[i]->in[k])->consumers--;
+        for (int k = 0; k < LS_MAX_INPUTS && graph->ops[i]->in[k]; k++)
+            counted(graph, graph->ops[i]->in[k])->consumers--;
     for (int i = first; i < graph->op_count; i++) op_destroy(graph->ops[i]);
     if (first < graph->op_count) graph->op_count = first;
     for (struct ls_allocation **at = &graph->allocations; *at;) {
@@ -106,15 +108,33 @@ void ls_graph_destroy(ls_graph **out) {
     *out = NULL;
 }
 
-void ls_graph_set_reducer(ls_graph *graph, ls_reducer reducer) { graph->reducer = reducer; }
-ls_status ls_graph_status(const ls_graph *graph) { return graph->status; }
-ls_purpose ls_graph_purpose(const ls_graph *graph) { return graph->purpose; }
-const ls_backend *ls_graph_backend(const ls_graph *graph) { return graph->backend; }
-ls_parameters *ls_graph_parameters(const ls_graph *graph) { return graph->parameters; }
-const ls_shards *ls_graph_shards(const ls_graph *graph) { return graph->shards; }
-int ls_graph_op_count(const ls_graph *graph) { return graph->op_count; }
-int64_t ls_graph_pass(const ls_graph *graph) { return graph->pass; }
-ls_op *ls_graph_op(const ls_graph *graph, int index) { return graph->ops[index]; }
+void ls_graph_set_reducer(ls_graph *graph, ls_reducer reducer) {
+    graph->reducer = reducer;
+}
+ls_status ls_graph_status(const ls_graph *graph) {
+    return graph->status;
+}
+ls_purpose ls_graph_purpose(const ls_graph *graph) {
+    return graph->purpose;
+}
+const ls_backend *ls_graph_backend(const ls_graph *graph) {
+    return graph->backend;
+}
+ls_parameters *ls_graph_parameters(const ls_graph *graph) {
+    return graph->parameters;
+}
+const ls_shards *ls_graph_shards(const ls_graph *graph) {
+    return graph->shards;
+}
+int ls_graph_op_count(const ls_graph *graph) {
+    return graph->op_count;
+}
+int64_t ls_graph_pass(const ls_graph *graph) {
+    return graph->pass;
+}
+ls_op *ls_graph_op(const ls_graph *graph, int index) {
+    return graph->ops[index];
+}
 
 ls_tensor *ls_graph_fail(ls_graph *graph, ls_status status, const char *format, ...) {
     if (graph->status != LS_OK) return NULL;
@@ -151,7 +171,9 @@ void *ls_graph_allocate(ls_graph *graph, size_t size, const char *what) {
     return allocate_for(graph, graph->op_count, size, what);
 }
 
-int64_t ls_tensor_channels(const ls_tensor *tensor) { return tensor->dims > 0 ? tensor->shape[tensor->dims - 1] : 1; }
+int64_t ls_tensor_channels(const ls_tensor *tensor) {
+    return tensor->dims > 0 ? tensor->shape[tensor->dims - 1] : 1;
+}
 
 int64_t ls_tensor_pixels(const ls_tensor *tensor) {
     int64_t pixels = 1;
@@ -178,7 +200,8 @@ int64_t ls_graph_rows(const ls_graph *graph) {
 size_t ls_tensor_bytes(const ls_tensor *tensor) {
     const ls_graph *graph = tensor->graph;
     int64_t elements = ls_tensor_pixels(tensor) * ls_tensor_channels(tensor);
-    return (size_t)(tensor->batched ? elements * ls_graph_rows(graph) : elements) * ls_dtype_size(graph->backend->dtype);
+    return (size_t)(tensor->batched ? elements * ls_graph_rows(graph) : elements) *
+           ls_dtype_size(graph->backend->dtype);
 }
 
 ls_tensor *ls_graph_parameter(ls_graph *graph, int index) {
@@ -269,15 +292,18 @@ static ls_status run_forward(ls_op *op) {
     return op->sum_length > 0 && !op->class->cut ? reduce_now(op, false) : LS_OK;
 }
 
-static bool is_leaf(const ls_tensor *base) { return !base->producer->in[0]; }
+static bool is_leaf(const ls_tensor *base) {
+    return !base->producer->in[0];
+}
 
-/* Memory for the gradient that an op reads or writes as that of `tensor`. *add: there is something to add to, of this
- * pass or, for a leaf, of an earlier one. */
+/* Memory for the gradient that an op reads or writes as that of `tensor`. *add: there is something to add to,
+ * of this pass or, for a leaf, of an earlier one. */
 static ls_status open_gradient(ls_tensor *tensor, bool *add) {
     ls_graph *graph = tensor->graph;
     ls_tensor *base = ls_tensor_base(tensor);
     *add = base->grad && (base->pass == graph->pass || is_leaf(base));
-    if (!base->grad) base->grad = allocate_for(graph, base->producer->index, ls_tensor_bytes(base), "a gradient");
+    if (!base->grad)
+        base->grad = allocate_for(graph, base->producer->index, ls_tensor_bytes(base), "a gradient");
     LS_TRY(graph->status);
     base->pass = graph->pass;
     for (; tensor != base; tensor = tensor->producer->in[0]) tensor->grad = base->grad;
@@ -286,7 +312,8 @@ static ls_status open_gradient(ls_tensor *tensor, bool *add) {
 
 static ls_status open_input_gradients(ls_op *op) {
     for (int k = 0; k < LS_MAX_INPUTS && op->in[k]; k++)
-        if (op->in[k]->parameter < 0 && op->in[k]->requires_grad) LS_TRY(open_gradient(op->in[k], &op->accumulate[k]));
+        if (op->in[k]->parameter < 0 && op->in[k]->requires_grad)
+            LS_TRY(open_gradient(op->in[k], &op->accumulate[k]));
     return LS_OK;
 }
 
@@ -327,7 +354,8 @@ static ls_status seed_gradient(ls_tensor *tensor) {
 
 /* Does the tensor that this pass began with depend on the op, and on something before it? */
 static bool takes_part(const void *graph, const ls_op *op) {
-    return op->out->requires_grad && op->in[0] && ls_tensor_base(op->out)->pass == ((const ls_graph *)graph)->pass;
+    return op->out->requires_grad && op->in[0] &&
+           ls_tensor_base(op->out)->pass == ((const ls_graph *)graph)->pass;
 }
 
 ls_status ls_backward(ls_tensor *tensor) {
@@ -350,7 +378,8 @@ ls_status ls_backward(ls_tensor *tensor) {
 
 static void *doubles(ls_graph *graph, int64_t count, int64_t vectors) {
     if (count == 0) return NULL;
-    return allocate_for(graph, graph->op_count - 1, (size_t)(count * vectors) * sizeof(double), "partial sums");
+    return allocate_for(graph, graph->op_count - 1, (size_t)(count * vectors) * sizeof(double),
+                        "partial sums");
 }
 
 static void allocate_sums(ls_op *op) {
@@ -381,8 +410,10 @@ ls_tensor *ls_graph_add(ls_graph *graph, const ls_op *like, int dims, const int6
     if (graph->mode == LS_RECORD && graph->op_count == LS_MAX_OPS)
         ls_graph_fail(graph, LS_USAGE, "the network has more than %d operations", LS_MAX_OPS);
     if (graph->mode == LS_RECORD && like->class->unbatched)
-        ls_graph_fail(graph, LS_USAGE, "%s: a tensor without samples, on a graph recorded for a plan; expected an "
-                      "eager one", like->class->name);
+        ls_graph_fail(graph, LS_USAGE,
+                      "%s: a tensor without samples, on a graph recorded for a plan; expected an "
+                      "eager one",
+                      like->class->name);
     if (graph->status == LS_OK) graph->status = make_room(graph);
     if (graph->status == LS_OK) graph->status = ls_calloc(&op, 1, sizeof *op, like->class->name);
     if (graph->status != LS_OK) {
@@ -395,7 +426,8 @@ ls_tensor *ls_graph_add(ls_graph *graph, const ls_op *like, int dims, const int6
     graph->ops[graph->op_count++] = op;
     graph->status = ls_calloc(&op->out, 1, sizeof *op->out, "a tensor");
     if (graph->status != LS_OK) return NULL;
-    *op->out = (ls_tensor){.graph = graph, .batched = !like->class->unbatched, .dims = dims, .producer = op, .parameter = -1};
+    *op->out = (ls_tensor){
+        .graph = graph, .batched = !like->class->unbatched, .dims = dims, .producer = op, .parameter = -1};
     if (dims > 0) memcpy(op->out->shape, shape, (size_t)dims * sizeof *shape);
     for (int i = 0; i < LS_MAX_INPUTS && op->in[i]; i++) {
         counted(graph, op->in[i])->consumers++;

@@ -18,10 +18,10 @@ struct ls_graph {
     ls_status status;
     ls_op **ops;
     int op_count, op_capacity;
-    int64_t pass; /* calls of ls_backward() */
+    int64_t pass;                  /* calls of ls_backward() */
     ls_tensor **parameter_tensors; /* [parameters->count], NULL until used */
-    struct { /* parameters with several readers (shared_parameters.c) */
-        void **arenas; /* [count] gradients of second readers, third readers, .. */
+    struct {                       /* parameters with several readers (shared_parameters.c) */
+        void **arenas;             /* [count] gradients of second readers, third readers, .. */
         int count;
         bool *begun; /* [parameters->count] */
     } shared;
@@ -30,7 +30,7 @@ struct ls_graph {
         int op; /* it goes with this op */
         void *memory;
         struct ls_allocation *next;
-    } *allocations;
+    } * allocations;
     void *scratch; /* of an eager graph */
     size_t scratch_size;
 };

@@ -7,7 +7,9 @@
 /* Slices start on cache lines in both precisions. */
 enum { SLICE_ALIGNMENT = 16 };
 
-static int64_t align(int64_t n) { return (n + SLICE_ALIGNMENT - 1) / SLICE_ALIGNMENT * SLICE_ALIGNMENT; }
+static int64_t align(int64_t n) {
+    return (n + SLICE_ALIGNMENT - 1) / SLICE_ALIGNMENT * SLICE_ALIGNMENT;
+}
 
 static ls_status grow(void *array, int count, int *capacity, size_t size, const char *what) {
     void *old, *bigger;
@@ -22,13 +24,16 @@ static ls_status grow(void *array, int count, int *capacity, size_t size, const 
     return LS_OK;
 }
 
-ls_status ls_parameters_add(ls_parameters *parameters, const char *layer, const char *what, ls_parameter_layout layout,
-                            int dims, const int64_t *shape, bool summed, int *index) {
-    LS_TRY(grow(&parameters->list, parameters->count, &parameters->capacity, sizeof *parameters->list, "parameters"));
+ls_status ls_parameters_add(ls_parameters *parameters, const char *layer, const char *what,
+                            ls_parameter_layout layout, int dims, const int64_t *shape, bool summed,
+                            int *index) {
+    LS_TRY(grow(&parameters->list, parameters->count, &parameters->capacity, sizeof *parameters->list,
+                "parameters"));
     ls_parameter *p = &parameters->list[parameters->count];
     int length = snprintf(p->name, sizeof p->name, "%s.%s", layer, what);
     if (length < 0 || length >= (int)sizeof p->name)
-        return ls_fail(LS_USAGE, "layer name %.80s: expected fewer than %d characters", layer, LS_NAME_MAX - 16);
+        return ls_fail(LS_USAGE, "layer name %.80s: expected fewer than %d characters", layer,
+                       LS_NAME_MAX - 16);
     p->layout = layout;
     p->dims = dims;
     p->count = 1;
@@ -42,14 +47,15 @@ ls_status ls_parameters_add(ls_parameters *parameters, const char *layer, const 
     return LS_OK;
 }
 
-ls_status ls_parameters_add_statistics(ls_parameters *parameters, const char *layer, int kind, double momentum,
-                                       int64_t channels, int *index) {
+ls_status ls_parameters_add_statistics(ls_parameters *parameters, const char *layer, int kind,
+                                       double momentum, int64_t channels, int *index) {
     LS_TRY(grow(&parameters->statistics, parameters->statistics_count, &parameters->statistics_capacity,
                 sizeof *parameters->statistics, "statistics"));
     ls_statistics *s = &parameters->statistics[parameters->statistics_count];
     int length = snprintf(s->name, sizeof s->name, "%s", layer);
     if (length < 0 || length >= (int)sizeof s->name - 16)
-        return ls_fail(LS_USAGE, "layer name %.80s: expected fewer than %d characters", layer, LS_NAME_MAX - 16);
+        return ls_fail(LS_USAGE, "layer name %.80s: expected fewer than %d characters", layer,
+                       LS_NAME_MAX - 16);
     s->kind = kind;
     s->momentum = momentum;
     s->channels = channels;
@@ -57,7 +63,8 @@ ls_status ls_parameters_add_statistics(ls_parameters *parameters, const char *la
     return ls_calloc(&s->values, (size_t)(1 + 3 * channels), sizeof(double), "BatchNorm statistics");
 }
 
-/* Two regions: the gradients that are summed over ranks come first, so that the sum is over one contiguous run. */
+/* Two regions: the gradients that are summed over ranks come first, so that the sum is over one contiguous
+ * run. */
 void ls_parameters_lay_out(ls_parameters *parameters) {
     int64_t at = 0;
     for (int summed = 1; summed >= 0; summed--) {
@@ -72,7 +79,8 @@ void ls_parameters_lay_out(ls_parameters *parameters) {
     parameters->total = at;
 }
 
-ls_status ls_parameters_allocate(ls_parameters *parameters, const ls_backend *backend, int moments, int nodes) {
+ls_status ls_parameters_allocate(ls_parameters *parameters, const ls_backend *backend, int moments,
+                                 int nodes) {
     ls_parameters_lay_out(parameters);
     parameters->backend = backend;
     parameters->nodes = nodes;
@@ -81,13 +89,15 @@ ls_status ls_parameters_allocate(ls_parameters *parameters, const ls_backend *ba
     LS_TRY(backend->allocate(&parameters->value, size, "the parameters"));
     if (moments > 0) LS_TRY(backend->allocate(&parameters->moment1, size, "the optimizer's first moments"));
     if (moments > 1) LS_TRY(backend->allocate(&parameters->moment2, size, "the optimizer's second moments"));
-    LS_TRY(backend->allocate(&parameters->gradient, gradient * ls_dtype_size(backend->dtype), "the gradients"));
+    LS_TRY(
+        backend->allocate(&parameters->gradient, gradient * ls_dtype_size(backend->dtype), "the gradients"));
     if (nodes > 1) return backend->allocate(&parameters->reduced, size, "the sum of the gradients");
     parameters->reduced = parameters->gradient;
     return LS_OK;
 }
 
-void ls_parameters_borrow(ls_parameters *parameters, const ls_backend *backend, const ls_lent_arenas *lent, int nodes) {
+void ls_parameters_borrow(ls_parameters *parameters, const ls_backend *backend, const ls_lent_arenas *lent,
+                          int nodes) {
     ls_parameters_lay_out(parameters);
     parameters->backend = backend;
     parameters->nodes = nodes;
@@ -134,8 +144,8 @@ void *ls_parameter_gradient(const ls_parameters *parameters, const ls_parameter 
     return ls_arena_at(parameters, parameters->gradient, at);
 }
 
-/* Copies between kernel layout [taps][inputs][outputs] and PyTorch's [outputs][inputs][taps]; one element is `size`
- * bytes. Dense weights have one tap. */
+/* Copies between kernel layout [taps][inputs][outputs] and PyTorch's [outputs][inputs][taps]; one element is
+ * `size` bytes. Dense weights have one tap. */
 static void transpose(const ls_parameter *p, size_t size, const char *from, char *to, bool to_pytorch) {
     int64_t outputs = p->shape[0], inputs = p->shape[1];
     int64_t taps = p->layout == LS_LAYOUT_CONV2D ? p->shape[2] * p->shape[3] : 1;
@@ -160,7 +170,8 @@ static void transpose_fp32(int64_t inputs, int64_t outputs, const float *ours, f
         }
 }
 
-void ls_parameter_export(const ls_parameters *parameters, const ls_parameter *parameter, const void *arena, void *out) {
+void ls_parameter_export(const ls_parameters *parameters, const ls_parameter *parameter, const void *arena,
+                         void *out) {
     size_t size = ls_dtype_size(parameters->backend->dtype);
     const char *from = (const char *)arena + (size_t)parameter->offset * size;
     if (parameter->layout == LS_LAYOUT_VECTOR) {
@@ -172,7 +183,8 @@ void ls_parameter_export(const ls_parameters *parameters, const ls_parameter *pa
     }
 }
 
-void ls_parameter_import(const ls_parameters *parameters, const ls_parameter *parameter, void *arena, const void *in) {
+void ls_parameter_import(const ls_parameters *parameters, const ls_parameter *parameter, void *arena,
+                         const void *in) {
     size_t size = ls_dtype_size(parameters->backend->dtype);
     char *to = (char *)arena + (size_t)parameter->offset * size;
     if (parameter->layout == LS_LAYOUT_VECTOR) {

@@ -1,8 +1,9 @@
-/* The state of a model: parameters in one flat arena, gradients and moments in others of the same layout, and one table
- * of named slices. All-reduce, optimizer, checkpoint, fingerprint and inspection are loops over that table.
+/* The state of a model: parameters in one flat arena, gradients and moments in others of the same layout, and
+ * one table of named slices. All-reduce, optimizer, checkpoint, fingerprint and inspection are loops over
+ * that table.
  *
- * Arenas hold kernel layout; names, shapes and order are PyTorch's (state_dict), and ls_parameter_export and _import
- * convert. The order of the table is the order of checkpoints. */
+ * Arenas hold kernel layout; names, shapes and order are PyTorch's (state_dict), and ls_parameter_export and
+ * _import convert. The order of the table is the order of checkpoints. */
 #ifndef LOCKSTEP_GRAPH_PARAMETERS_H
 #define LOCKSTEP_GRAPH_PARAMETERS_H
 
@@ -24,14 +25,16 @@ typedef struct ls_parameter {
     char name[LS_NAME_MAX]; /* "1.weight" */
     ls_parameter_layout layout;
     int dims;
-    int64_t shape[4]; /* PyTorch's */
+    int64_t shape[4];      /* PyTorch's */
     int64_t offset, count; /* elements in the arenas */
-    bool summed; /* the gradient is a sum over nodes, added over ranks at the end of the step; otherwise it comes out of
-                    sums that already are global (scale and shift of a BatchNorm) */
-    bool whole;  /* the plan computes it over all shards of all ranks at once, into `reduced` (ls_graph_share()) */
+    bool summed; /* the gradient is a sum over nodes, added over ranks at the end of the step; otherwise it
+                    comes out of sums that already are global (scale and shift of a BatchNorm) */
+    bool whole;  /* the plan computes it over all shards of all ranks at once, into `reduced`
+                    (ls_graph_share()) */
 } ls_parameter;
 
-/* Running statistics of one BatchNorm, in double (layers/batchnorm/statistics.h says what the accumulators hold). */
+/* Running statistics of one BatchNorm, in double (layers/batchnorm/statistics.h says what the accumulators
+ * hold). */
 typedef struct ls_statistics {
     char name[LS_NAME_MAX]; /* of the layer: "0" */
     int kind;               /* ls_statistics_kind */
@@ -46,14 +49,14 @@ typedef struct ls_parameters {
     int count, capacity;
     ls_statistics *statistics;
     int statistics_count, statistics_capacity;
-    int64_t elements; /* of all parameters: what "the number of parameters" means */
-    int64_t summed;   /* arena elements [0, summed) are those whose gradients are summed over nodes */
-    int64_t total;    /* arena elements, padding included */
-    void *value;      /* [total] */
+    int64_t elements;        /* of all parameters: what "the number of parameters" means */
+    int64_t summed;          /* arena elements [0, summed) are those whose gradients are summed over nodes */
+    int64_t total;           /* arena elements, padding included */
+    void *value;             /* [total] */
     void *moment1, *moment2; /* [total], if the optimizer has them, else NULL */
-    void *gradient;   /* [nodes][summed], then [total - summed]: what backward passes write */
-    void *reduced;    /* [total] the sum over all nodes of all ranks, which the optimizer reads; where one node is all
-                         that there is, that is `gradient` itself */
+    void *gradient;          /* [nodes][summed], then [total - summed]: what backward passes write */
+    void *reduced; /* [total] the sum over all nodes of all ranks, which the optimizer reads; where one node
+                      is all that there is, that is `gradient` itself */
     int nodes;
     bool lent;  /* no arena is this rank's own memory; ranks share all but `gradient` .. */
     bool keeps; /* .. and another of them sets values and moments when they are initialised or imported */
@@ -67,41 +70,50 @@ typedef struct ls_lent_arenas {
 } ls_lent_arenas;
 
 /* Declares a parameter; later calls may move the list, so keep its index (*index), not its address. */
-ls_status ls_parameters_add(ls_parameters *parameters, const char *layer, const char *what, ls_parameter_layout layout,
-                            int dims, const int64_t *shape, bool summed, int *index);
-ls_status ls_parameters_add_statistics(ls_parameters *parameters, const char *layer, int kind, double momentum,
-                                       int64_t channels, int *index);
+ls_status ls_parameters_add(ls_parameters *parameters, const char *layer, const char *what,
+                            ls_parameter_layout layout, int dims, const int64_t *shape, bool summed,
+                            int *index);
+ls_status ls_parameters_add_statistics(ls_parameters *parameters, const char *layer, int kind,
+                                       double momentum, int64_t channels, int *index);
 
 /* Lays out the arenas: sets summed and total, after all parameters are declared. */
 void ls_parameters_lay_out(ls_parameters *parameters);
 
 /* Lays out and allocates the arenas, zeroed, after all parameters are declared; `moments`: 0, 1 or 2. */
-ls_status ls_parameters_allocate(ls_parameters *parameters, const ls_backend *backend, int moments, int nodes);
+ls_status ls_parameters_allocate(ls_parameters *parameters, const ls_backend *backend, int moments,
+                                 int nodes);
 /* The same with arenas that must outlive the parameters. Local. */
-void ls_parameters_borrow(ls_parameters *parameters, const ls_backend *backend, const ls_lent_arenas *lent, int nodes);
+void ls_parameters_borrow(ls_parameters *parameters, const ls_backend *backend, const ls_lent_arenas *lent,
+                          int nodes);
 /* Frees everything and zeroes the struct; safe twice. */
 void ls_parameters_destroy(ls_parameters *parameters);
 
-/* Products that a layer of this weight adds up for one sample, with an output of so many pixels (zeros of a padding among
- * them); 0 of a vector. As many again make the gradient of the weight, and as many that of the input. */
+/* Products that a layer of this weight adds up for one sample, with an output of so many pixels (zeros of a
+ * padding among them); 0 of a vector. As many again make the gradient of the weight, and as many that of the
+ * input. */
 static inline int64_t ls_parameter_products(const ls_parameter *parameter, int64_t pixels) {
     return parameter->layout == LS_LAYOUT_VECTOR ? 0 : parameter->count * pixels;
 }
 
-/* Elements of the gradient that are added over nodes: all summed ones, but those that a plan computes as a whole. */
+/* Elements of the gradient that are added over nodes: all summed ones, but those that a plan computes as a
+ * whole. */
 int64_t ls_parameters_added(const ls_parameters *parameters);
 
 /* Address of element `offset` of an arena. */
 void *ls_arena_at(const ls_parameters *parameters, void *arena, int64_t offset);
 
-/* Where a parameter's gradient goes: the base for node 0; further nodes are ls_parameters_node_stride() elements on. */
+/* Where a parameter's gradient goes: the base for node 0; further nodes are ls_parameters_node_stride()
+ * elements on. */
 void *ls_parameter_gradient(const ls_parameters *parameters, const ls_parameter *parameter);
 
 /* One slice of an arena in PyTorch's layout, [count] elements; host memory. */
-void ls_parameter_export(const ls_parameters *parameters, const ls_parameter *parameter, const void *arena, void *out);
-void ls_parameter_import(const ls_parameters *parameters, const ls_parameter *parameter, void *arena, const void *in);
+void ls_parameter_export(const ls_parameters *parameters, const ls_parameter *parameter, const void *arena,
+                         void *out);
+void ls_parameter_import(const ls_parameters *parameters, const ls_parameter *parameter, void *arena,
+                         const void *in);
 
-/* Sets a parameter from doubles in PyTorch's layout, rounded once; where another rank does (keeps), nothing. */
+/* Sets a parameter from doubles in PyTorch's layout, rounded once; where another rank does (keeps), nothing.
+ */
 ls_status ls_parameter_set(ls_parameters *parameters, const ls_parameter *parameter, const double *values);
 
 #endif

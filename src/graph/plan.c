@@ -8,16 +8,20 @@
 #include <stdio.h>
 #include <stdlib.h>
 
-static ls_op_plan *plan_of(ls_plan *plan, const ls_op *op) { return &plan->ops[op->index]; }
+static ls_op_plan *plan_of(ls_plan *plan, const ls_op *op) {
+    return &plan->ops[op->index];
+}
 
-/* --- stages ------------------------------------------------------------------------------------------------------- */
+/* --- stages
+ * ------------------------------------------------------------------------------------------------------- */
 
-static ls_stage *current_stage(ls_plan *plan) { return &plan->stages[plan->stage_count - 1]; }
+static ls_stage *current_stage(ls_plan *plan) {
+    return &plan->stages[plan->stage_count - 1];
+}
 
 static void open_stage(ls_plan *plan) {
-    plan->stages[plan->stage_count++] = (ls_stage){.shard_first = plan->shard_count,
-                                                   .part_first = plan->part_count,
-                                                   .cut_first = plan->cut_count};
+    plan->stages[plan->stage_count++] = (ls_stage){
+        .shard_first = plan->shard_count, .part_first = plan->part_count, .cut_first = plan->cut_count};
 }
 
 static void emit(ls_plan *plan, ls_op *op, ls_piece_kind kind) {
@@ -50,7 +54,8 @@ static bool cut_here(ls_plan *plan, bool grad) {
     return true;
 }
 
-/* --- forward ------------------------------------------------------------------------------------------------------ */
+/* --- forward
+ * ------------------------------------------------------------------------------------------------------ */
 
 static bool value_ready(ls_plan *plan, const ls_tensor *tensor) {
     return !tensor || !tensor->producer || plan_of(plan, tensor->producer)->forward_done;
@@ -79,7 +84,8 @@ static bool schedule_forward(ls_plan *plan, ls_op *op) {
     return true;
 }
 
-/* --- backward ----------------------------------------------------------------------------------------------------- */
+/* --- backward
+ * ----------------------------------------------------------------------------------------------------- */
 
 /* Has `op`, a consumer of some tensor, written its share of that tensor's gradient? */
 static bool delivered(ls_plan *plan, const ls_op *op) {
@@ -106,8 +112,8 @@ static bool gradient_ready(ls_plan *plan, const ls_op *op) {
     return true;
 }
 
-/* Gradients of one tensor are added from its last reader on the tape to its first, as the eager graph does. Two may come
- * in any order; of more, an op's share for input k has to wait for those of later readers. */
+/* Gradients of one tensor are added from its last reader on the tape to its first, as the eager graph does.
+ * Two may come in any order; of more, an op's share for input k has to wait for those of later readers. */
 static bool in_turn(ls_plan *plan, const ls_op *op, int k) {
     const ls_graph *graph = plan->graph;
     const ls_tensor *target = ls_gradient_target(op, k);
@@ -169,15 +175,18 @@ static bool schedule_backward(ls_plan *plan, ls_op *op) {
     if (!p->needed || (p->folded && !op->class->norm)) return p->backward_done = true;
     if (op->class->view) return p->backward_done = gradient_ready(plan, op);
     if (op->class->norm) return schedule_norm_backward(plan, op);
-    if (op->fusion.grad_norm ? !plan_of(plan, op->fusion.grad_norm)->grad_cut_done : !gradient_ready(plan, op))
+    if (op->fusion.grad_norm ? !plan_of(plan, op->fusion.grad_norm)->grad_cut_done
+                             : !gradient_ready(plan, op))
         return false;
     if (!all_in_turn(plan, op) || !others_delivered(plan, op)) return false;
-    if (writes_gradient(op) || op->fusion.grad_norm || ls_op_joint_gradients(op)) emit(plan, op, LS_PIECE_BACKWARD);
+    if (writes_gradient(op) || op->fusion.grad_norm || ls_op_joint_gradients(op))
+        emit(plan, op, LS_PIECE_BACKWARD);
     if (op->class->weight_grad && plan->graph->purpose != LS_ATTACKING) emit(plan, op, LS_PIECE_WEIGHT_GRAD);
     return p->backward_done = true;
 }
 
-/* --- the whole ---------------------------------------------------------------------------------------------------- */
+/* --- the whole
+ * ---------------------------------------------------------------------------------------------------- */
 
 static void schedule(ls_plan *plan) {
     ls_graph *graph = plan->graph;
@@ -200,7 +209,8 @@ static ls_status check_complete(const ls_plan *plan) {
     for (int i = 0; i < graph->op_count; i++) {
         const ls_op_plan *p = &plan->ops[i];
         if ((!p->forward_done && !p->folded) || (ls_purpose_goes_back(graph->purpose) && !p->backward_done))
-            return ls_fail(LS_INTERNAL, "operation %d (%s) cannot be scheduled", i, graph->ops[i]->class->name);
+            return ls_fail(LS_INTERNAL, "operation %d (%s) cannot be scheduled", i,
+                           graph->ops[i]->class->name);
     }
     return LS_OK;
 }
@@ -211,7 +221,8 @@ ls_status ls_plan_create(ls_graph *graph, bool fuse, int threads, ls_plan **out)
     size_t n = (size_t)graph->op_count;
     *out = NULL;
     LS_TRY(graph->status);
-    if (graph->mode != LS_RECORD) return ls_fail(LS_USAGE, "a plan of an eager graph; expected a recorded one");
+    if (graph->mode != LS_RECORD)
+        return ls_fail(LS_USAGE, "a plan of an eager graph; expected a recorded one");
     LS_TRY(ls_calloc(&plan, 1, sizeof *plan, "a plan"));
     plan->graph = graph;
     plan->threads = threads;

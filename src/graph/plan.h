@@ -24,8 +24,8 @@ typedef struct ls_cut {
     bool grad;
 } ls_cut;
 
-/* A stage: first the pieces over shards, in order, every thread on its own shards; then those over parts; then one sum
- * over all shards, threads and ranks for all cuts together, and what each cut makes of it. */
+/* A stage: first the pieces over shards, in order, every thread on its own shards; then those over parts;
+ * then one sum over all shards, threads and ranks for all cuts together, and what each cut makes of it. */
 typedef struct ls_stage {
     int shard_first, shard_count; /* in plan->shard_pieces */
     int part_first, part_count;   /* in plan->part_pieces */
@@ -36,7 +36,8 @@ typedef struct ls_stage {
 typedef struct ls_buffer {
     void **slot;
     size_t size, offset;
-    size_t row; /* > 0: it lies in memory that ranks share, at the place of its rows in the batch; bytes of one */
+    size_t row; /* > 0: it lies in memory that ranks share, at the place of its rows in the batch; bytes of
+                   one */
     int birth, death;
     int touched; /* number of the last piece that touches it */
 } ls_buffer;
@@ -68,9 +69,9 @@ struct ls_plan {
     size_t memory_size, unshared_size;
     size_t touched_size; /* of the piece that is looked at */
     int touching;        /* number of that piece */
-    size_t shared_size; /* of what lies in shared memory */
-    int64_t shared_row; /* of the batch, with which this rank's rows of it begin */
-    void *scratch; /* [threads][scratch_size] */
+    size_t shared_size;  /* of what lies in shared memory */
+    int64_t shared_row;  /* of the batch, with which this rank's rows of it begin */
+    void *scratch;       /* [threads][scratch_size] */
     size_t scratch_size;
 };
 
@@ -94,12 +95,13 @@ ls_status ls_plan_allocate(ls_plan *plan);
 /* Views are where the tensors are that they are views of, and gradients at the places that they share. */
 void ls_plan_set_views(ls_plan *plan);
 
-/* Is the op's weight gradient computed over the shards of all ranks? Then it is marked as `whole`, with its parameters,
- * whose gradients are then in the arena of sums (sharing.c). */
+/* Is the op's weight gradient computed over the shards of all ranks? Then it is marked as `whole`, with its
+ * parameters, whose gradients are then in the arena of sums (sharing.c). */
 bool ls_plan_takes_whole(ls_plan *plan, ls_op *op);
 /* Finds places in the shared memory for the factors of these gradients. */
 ls_status ls_plan_share_factors(ls_plan *plan);
-/* This rank's rows begin with that row of the batch; true where that moves any, so that views have to be set. */
+/* This rank's rows begin with that row of the batch; true where that moves any, so that views have to be set.
+ */
 bool ls_plan_move_shared(ls_plan *plan, int64_t row);
 
 #endif

@@ -1,5 +1,6 @@
-/* Where the plan's buffers lie. Each lives from the first stage that writes it to the last that reads it (threads are
- * in step only at the ends of stages), and goes to the lowest address that is free all that time, largest first. */
+/* Where the plan's buffers lie. Each lives from the first stage that writes it to the last that reads it
+ * (threads are in step only at the ends of stages), and goes to the lowest address that is free all that
+ * time, largest first. */
 #include <stdlib.h>
 #include <string.h>
 
@@ -94,13 +95,17 @@ static void touch_piece(ls_plan *plan, int stage, ls_piece *piece) {
 static void touch_all(ls_plan *plan) {
     for (int s = 0; s < plan->stage_count; s++) {
         const ls_stage *stage = &plan->stages[s];
-        for (int i = 0; i < stage->shard_count; i++) touch_piece(plan, s, &plan->shard_pieces[stage->shard_first + i]);
-        for (int i = 0; i < stage->part_count; i++) touch_piece(plan, s, &plan->part_pieces[stage->part_first + i]);
+        for (int i = 0; i < stage->shard_count; i++)
+            touch_piece(plan, s, &plan->shard_pieces[stage->shard_first + i]);
+        for (int i = 0; i < stage->part_count; i++)
+            touch_piece(plan, s, &plan->part_pieces[stage->part_first + i]);
     }
-    for (int i = 0; i < plan->whole_count; i++) touch_piece(plan, plan->stage_count - 1, &plan->whole_pieces[i]);
+    for (int i = 0; i < plan->whole_count; i++)
+        touch_piece(plan, plan->stage_count - 1, &plan->whole_pieces[i]);
 }
 
-/* What is read after a replay lives to its end: the loss, what it was made of, and of an attack the input's gradient. */
+/* What is read after a replay lives to its end: the loss, what it was made of, and of an attack the input's
+ * gradient. */
 static void touch_results(ls_plan *plan) {
     ls_graph *graph = plan->graph;
     int last = plan->stage_count - 1;
@@ -128,7 +133,8 @@ static size_t lowest_offset(const ls_buffer *b, ls_buffer *const *placed, int co
         moved = false;
         for (int i = 0; i < count; i++) {
             const ls_buffer *p = placed[i];
-            if (!live_together(b, p) || offset >= p->offset + p->size || p->offset >= offset + b->size) continue;
+            if (!live_together(b, p) || offset >= p->offset + p->size || p->offset >= offset + b->size)
+                continue;
             offset = p->offset + p->size;
             moved = true;
         }
@@ -187,7 +193,8 @@ ls_status ls_plan_allocate(ls_plan *plan) {
     LS_TRY(place_buffers(plan));
     LS_TRY(graph->backend->allocate(&plan->memory, plan->memory_size, "activations and their gradients"));
     for (int i = 0; i < plan->buffer_count; i++)
-        if (plan->buffers[i].row == 0) *plan->buffers[i].slot = (char *)plan->memory + plan->buffers[i].offset;
+        if (plan->buffers[i].row == 0)
+            *plan->buffers[i].slot = (char *)plan->memory + plan->buffers[i].offset;
     plan->shared_row = -1;
     (void)ls_plan_move_shared(plan, graph->shards->offset);
     ls_plan_set_views(plan);

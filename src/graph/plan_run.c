@@ -24,7 +24,8 @@ static ls_shard_piece shard_function(const ls_piece *piece) {
     return NULL;
 }
 
-/* One member's share of a stage: its shards through all the pieces, then its parts of the weight gradients. */
+/* One member's share of a stage: its shards through all the pieces, then its parts of the weight gradients.
+ */
 static void run_stage(void *argument, int member) {
     const replay *r = argument;
     const ls_plan *plan = r->plan;
@@ -40,7 +41,8 @@ static void run_stage(void *argument, int member) {
     }
 }
 
-/* One member's share of `count` weight gradients: of those over all shards, shared out over the threads of all ranks. */
+/* One member's share of `count` weight gradients: of those over all shards, shared out over the threads of
+ * all ranks. */
 static void run_weight_grads(const replay *r, int member, const ls_piece *pieces, int count) {
     const ls_plan *plan = r->plan;
     const ls_sharing *sharing = &plan->graph->sharing;
@@ -49,8 +51,8 @@ static void run_weight_grads(const replay *r, int member, const ls_piece *pieces
     for (int i = 0; i < count; i++) {
         ls_op *op = pieces[i].op;
         if (op->whole)
-            ls_team_split(op->class->parts(op), sharing->rank * plan->threads + member, sharing->ranks * plan->threads,
-                          &first, &last);
+            ls_team_split(op->class->parts(op), sharing->rank * plan->threads + member,
+                          sharing->ranks * plan->threads, &first, &last);
         else
             ls_team_split(op->class->parts(op), member, plan->threads, &first, &last);
         ls_observe(plan->observer, member, LS_WORK_WEIGHT_GRAD, op, true);
@@ -98,9 +100,13 @@ static ls_status run_cuts(ls_plan *plan, const ls_stage *stage, const ls_run *ru
     return LS_OK;
 }
 
-void ls_plan_observe(ls_plan *plan, const ls_observer *observer) { plan->observer = observer; }
+void ls_plan_observe(ls_plan *plan, const ls_observer *observer) {
+    plan->observer = observer;
+}
 
-static bool takes_part(const void *plan, const ls_op *op) { return ((const ls_plan *)plan)->ops[op->index].needed; }
+static bool takes_part(const void *plan, const ls_op *op) {
+    return ((const ls_plan *)plan)->ops[op->index].needed;
+}
 
 ls_status ls_plan_run(ls_plan *plan, const ls_run *run, struct ls_team *team) {
     const ls_graph *graph = plan->graph;
@@ -125,7 +131,9 @@ void ls_plan_run_whole(ls_plan *plan, const ls_run *run, struct ls_team *team) {
     if (plan->whole_count > 0) ls_team_run(team, run_whole, &r);
 }
 
-int ls_plan_piece_count(const ls_plan *plan) { return plan->shard_count + plan->part_count + plan->whole_count; }
+int ls_plan_piece_count(const ls_plan *plan) {
+    return plan->shard_count + plan->part_count + plan->whole_count;
+}
 
 static const ls_piece *piece_at(const ls_plan *plan, int i) {
     const int part = i - plan->shard_count;

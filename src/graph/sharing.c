@@ -1,29 +1,34 @@
 /* Weight gradients over the shards of all ranks at once, where ranks see each other's memory.
  *
- * A dense layer's weight gradient is made of its factors x' and dy alone, which are far smaller than it is as soon
- * as a rank has few rows. So where the ranks share memory, each lays its rows of the factors where they stand in the
- * global batch, and computes a part of the gradient over all rows, with all of the tree in its accumulators: what
- * one rank alone would do, shared out. Nothing is added over ranks, and no rank writes a gradient as large as the
- * model only to have it read by others. */
+ * A dense layer's weight gradient is made of its factors x' and dy alone, which are far smaller than it is as
+ * soon as a rank has few rows. So where the ranks share memory, each lays its rows of the factors where they
+ * stand in the global batch, and computes a part of the gradient over all rows, with all of the tree in its
+ * accumulators: what one rank alone would do, shared out. Nothing is added over ranks, and no rank writes a
+ * gradient as large as the model only to have it read by others. */
 #include <string.h>
 
 #include "graph/plan.h"
 
 enum { ALIGNMENT = 64 };
 
-static size_t aligned(size_t size) { return (size + ALIGNMENT - 1) / ALIGNMENT * ALIGNMENT; }
+static size_t aligned(size_t size) {
+    return (size + ALIGNMENT - 1) / ALIGNMENT * ALIGNMENT;
+}
 
 /* Every factored op has a weight of this layout, and its factors are as wide as that is. */
 size_t ls_sharing_bytes(const ls_parameters *parameters, ls_dtype dtype, int64_t batch) {
     size_t bytes = 0, row = (size_t)batch * ls_dtype_size(dtype);
     for (int i = 0; i < parameters->count; i++) {
         const ls_parameter *p = &parameters->list[i];
-        if (p->layout == LS_LAYOUT_DENSE) bytes += aligned((size_t)p->shape[0] * row) + aligned((size_t)p->shape[1] * row);
+        if (p->layout == LS_LAYOUT_DENSE)
+            bytes += aligned((size_t)p->shape[0] * row) + aligned((size_t)p->shape[1] * row);
     }
     return bytes;
 }
 
-void ls_graph_share(ls_graph *graph, const ls_sharing *sharing) { graph->sharing = *sharing; }
+void ls_graph_share(ls_graph *graph, const ls_sharing *sharing) {
+    graph->sharing = *sharing;
+}
 
 static bool reads_alone(const ls_op *op, int k) {
     return !op->in[k] || (!op->reread[k] && op->in[k]->parameter >= 0 && op->in[k]->consumers == 1);
@@ -43,7 +48,8 @@ bool ls_plan_takes_whole(ls_plan *plan, ls_op *op) {
     return op->whole = true;
 }
 
-/* --- where the factors lie -------------------------------------------------------------------------------------- */
+/* --- where the factors lie
+ * -------------------------------------------------------------------------------------- */
 
 static size_t row_bytes(const ls_tensor *tensor) {
     return ls_tensor_bytes(tensor) / (size_t)ls_graph_rows(tensor->graph);

@@ -48,7 +48,8 @@ static ls_status compare_layer(const side *a, const side *b, int index, int *cou
     const ls_layer_class *class = ls_layer_classes[ls_config_layer_type(a->config, index)];
     void *settings[2] = {NULL, NULL};
     char prefix[1024], path[900];
-    snprintf(prefix, sizeof prefix, "%s.%s.", ls_config_layer_path(a->config, index, path, sizeof path), class->name);
+    snprintf(prefix, sizeof prefix, "%s.%s.", ls_config_layer_path(a->config, index, path, sizeof path),
+             class->name);
     ls_status status = ls_calloc(&settings[0], 1, class->settings_size, "a layer");
     if (status == LS_OK) status = ls_calloc(&settings[1], 1, class->settings_size, "a layer");
     if (status == LS_OK) status = ls_config_layer_settings(a->config, index, settings[0]);
@@ -77,7 +78,8 @@ static ls_status compare_all(const side *a, const side *b, FILE *out) {
         } else {
             char path[900];
             const ls_config *longer = i < ls_config_layer_count(a->config) ? a->config : b->config;
-            fprintf(out, "  %s: %s | %s\n", ls_config_layer_path(longer, i, path, sizeof path), name_a, name_b);
+            fprintf(out, "  %s: %s | %s\n", ls_config_layer_path(longer, i, path, sizeof path), name_a,
+                    name_b);
             count++;
         }
     }

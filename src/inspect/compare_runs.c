@@ -1,4 +1,5 @@
-/* Two runs: the rows of their metrics, and the first step of their trails at which the fingerprints differ. */
+/* Two runs: the rows of their metrics, and the first step of their trails at which the fingerprints differ.
+ */
 #include <inttypes.h>
 #include <math.h>
 #include <string.h>

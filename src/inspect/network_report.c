@@ -43,7 +43,8 @@ static cost own_cost(const ls_network *network, const ls_layer *layer, bool grad
         const ls_parameter *p = &network->parameters.list[i];
         if (!belongs(p, layer)) continue;
         own.parameters += p->count;
-        int64_t products = ls_parameter_products(p, p->layout == LS_LAYOUT_CONV2D ? layer->out[0] * layer->out[1] : 1);
+        int64_t products =
+            ls_parameter_products(p, p->layout == LS_LAYOUT_CONV2D ? layer->out[0] * layer->out[1] : 1);
         own.forward += 2 * products;
         own.backward += (gradient ? 4 : 2) * products;
     }
@@ -142,8 +143,7 @@ static ls_status report_memory(const ls_config *config, int ranks, FILE *out) {
     LS_TRY(ls_preview_create(config, &p));
     const ls_options *o = &p.options;
     int moments = ls_optimizer_moments(o->optimizer);
-    ls_status status =
-        ls_backend_find("cpu", ls_precision_dtype((ls_precision)o->precision), &backend);
+    ls_status status = ls_backend_find("cpu", ls_precision_dtype((ls_precision)o->precision), &backend);
     if (status == LS_OK) status = ls_shards_create(&shards, (int)o->shards, 0, ranks, o->batch);
     if (status == LS_OK)
         status = ls_parameters_allocate(&p.network->parameters, backend, moments, shards.node_count);
@@ -186,8 +186,10 @@ static ls_status report(const char *path, const ls_config *config, FILE *out) {
             1e-9 * (double)batch * (double)(sum.forward + sum.backward));
     fprintf(out, "the training images on every rank: %.1f MiB\n\n",
             mib((size_t)p.sizes.count * (size_t)p.sizes.height * (size_t)p.sizes.width));
-    fprintf(out, "MiB on rank 0 of so many; ranks of one node share the state and gradients of dense layers:\n"
-            "%6s %12s %12s %12s %12s %12s\n", "ranks", "state", "gradients", "training", "evaluation", "sum");
+    fprintf(out,
+            "MiB on rank 0 of so many; ranks of one node share the state and gradients of dense layers:\n"
+            "%6s %12s %12s %12s %12s %12s\n",
+            "ranks", "state", "gradients", "training", "evaluation", "sum");
     ls_preview_destroy(&p);
     for (int ranks = 1; ranks <= shards && ranks <= 16; ranks *= 2) LS_TRY(report_memory(config, ranks, out));
     return LS_OK;

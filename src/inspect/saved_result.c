@@ -144,7 +144,8 @@ static ls_status read_all(const ls_h5_file *file, ls_saved_result *result) {
     LS_TRY(ls_h5_read_u64(file, "", "fingerprint", UINT64_MAX, &result->fingerprint));
     LS_TRY(ls_h5_read_u64(file, "", "data_digest", UINT64_MAX, &result->data_digest));
     LS_TRY(ls_h5_read_text(file, "config/yaml", &result->config));
-    return strcmp(result->kind, LS_ATTACK_KIND) == 0 ? read_attack(file, result) : read_evaluation(file, result);
+    return strcmp(result->kind, LS_ATTACK_KIND) == 0 ? read_attack(file, result)
+                                                     : read_evaluation(file, result);
 }
 
 ls_status ls_saved_result_open(const char *path, const char *kind, ls_saved_result **result) {

@@ -39,8 +39,8 @@ typedef struct ls_saved_result {
     int64_t *predicted;      /* [epsilons][examples] */
 } ls_saved_result;
 
-/* `kind`: LS_EVALUATION_KIND or LS_ATTACK_KIND, which must outlive the result. LS_BAD_DATA "PATH: .. found ..,
- * expected ..": no such file, damaged, not one of ours. Local. */
+/* `kind`: LS_EVALUATION_KIND or LS_ATTACK_KIND, which must outlive the result. LS_BAD_DATA "PATH: .. found
+ * .., expected ..": no such file, damaged, not one of ours. Local. */
 ls_status ls_saved_result_open(const char *path, const char *kind, ls_saved_result **result);
 void ls_saved_result_destroy(ls_saved_result **result);
 

@@ -7,7 +7,13 @@
 #include "inspect/saved_result.h"
 #include "io/metrics_file.h"
 
-typedef enum ls_subject_kind { LS_SUBJECT_CHECKPOINT, LS_SUBJECT_METRICS, LS_SUBJECT_RUN, LS_SUBJECT_EVALUATION, LS_SUBJECT_ATTACK } ls_subject_kind;
+typedef enum ls_subject_kind {
+    LS_SUBJECT_CHECKPOINT,
+    LS_SUBJECT_METRICS,
+    LS_SUBJECT_RUN,
+    LS_SUBJECT_EVALUATION,
+    LS_SUBJECT_ATTACK
+} ls_subject_kind;
 
 typedef struct ls_subject {
     const char *path; /* the caller's */

@@ -155,7 +155,9 @@ static long writer_of(const char *name) {
     return *at == '\0' ? pid : 0;
 }
 
-static bool runs(long pid) { return pid != (long)getpid() && (kill((pid_t)pid, 0) == 0 || errno != ESRCH); }
+static bool runs(long pid) {
+    return pid != (long)getpid() && (kill((pid_t)pid, 0) == 0 || errno != ESRCH);
+}
 
 static ls_status sweep_entry(const char *folder, int fd, const char *name, bool locked) {
     struct stat info;

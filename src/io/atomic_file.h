@@ -14,9 +14,10 @@
 ls_status ls_atomic_write(const char *path, const void *data, size_t size);
 
 /* Removes the regular files FOLDER/<name>.tmp-<pid> whose writer no longer runs, this process's own number
- * included: in containers the dead writer often had the same. `locked`: the caller holds the folder's lock, so no writer
- * runs, even if its number is in use: by a newer process, or by a dead one that nobody has waited for. To be called by
- * the one owner of the folder, at its start, while it writes nothing. LS_OUTPUT with path and reason. */
+ * included: in containers the dead writer often had the same. `locked`: the caller holds the folder's lock,
+ * so no writer runs, even if its number is in use: by a newer process, or by a dead one that nobody has
+ * waited for. To be called by the one owner of the folder, at its start, while it writes nothing. LS_OUTPUT
+ * with path and reason. */
 ls_status ls_atomic_sweep(const char *folder, bool locked);
 
 #endif

@@ -41,7 +41,8 @@ enum { FIELD_COUNT = sizeof fields / sizeof *fields };
 bool ls_checkpoint_step_of(const char *name, uint64_t *step) {
     static const char prefix[] = "checkpoint-";
     char canonical[64], *end;
-    if (strncmp(name, prefix, sizeof prefix - 1) != 0 || name[sizeof prefix - 1] < '0' || name[sizeof prefix - 1] > '9')
+    if (strncmp(name, prefix, sizeof prefix - 1) != 0 || name[sizeof prefix - 1] < '0' ||
+        name[sizeof prefix - 1] > '9')
         return false;
     errno = 0;
     *step = strtoull(name + sizeof prefix - 1, &end, 10);

@@ -29,10 +29,10 @@ typedef struct ls_progress_mark {
     uint64_t epoch;          /* epochs done */
     uint64_t batch_in_epoch; /* batches done of the epoch at hand */
     uint64_t seed;
-    uint64_t data_digest; /* XXH3-64 of the data's bytes */
-    uint64_t fingerprint; /* of the state at `step` */
-    bool finished;        /* the run has come to its end */
-    uint64_t instruction_set; /* ls_instruction_set of the kernels that made it */
+    uint64_t data_digest;            /* XXH3-64 of the data's bytes */
+    uint64_t fingerprint;            /* of the state at `step` */
+    bool finished;                   /* the run has come to its end */
+    uint64_t instruction_set;        /* ls_instruction_set of the kernels that made it */
     uint64_t height, width, classes; /* of the data: with the configuration they give the model's shapes */
 } ls_progress_mark;
 
@@ -50,7 +50,8 @@ ls_status ls_checkpoint_write(const char *folder, const ls_progress_mark *mark, 
 ls_status ls_checkpoint_write_file(const char *path, const ls_progress_mark *mark, const char *config_yaml,
                                    const ls_record *records, int count);
 
-/* The step of a file name "checkpoint-<step>.h5", written as ls_checkpoint_write does; false for any other name. */
+/* The step of a file name "checkpoint-<step>.h5", written as ls_checkpoint_write does; false for any other
+ * name. */
 bool ls_checkpoint_step_of(const char *name, uint64_t *step);
 
 /* An open checkpoint, verified against its seal before HDF5 parses a byte. */

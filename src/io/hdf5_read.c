@@ -148,7 +148,8 @@ static ls_status open_object(const ls_h5_file *file, const char *path, H5I_type_
                              hid_t *object) {
     ls_status status = LS_OK;
     LS_TRY(check_links(file, path));
-    LS_H5(status, done, LS_BAD_DATA, file->path, *object = H5Oopen(file->id, *path ? path : "/", H5P_DEFAULT));
+    LS_H5(status, done, LS_BAD_DATA, file->path,
+          *object = H5Oopen(file->id, *path ? path : "/", H5P_DEFAULT));
     if (H5Iget_type(*object) != kind)
         status = ls_fail(LS_BAD_DATA, "%s: %s: found another kind of object, expected a %s", file->path, path,
                          expected);

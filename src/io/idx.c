@@ -327,7 +327,8 @@ ls_status ls_idx_read_sizes(const char *folder, const char *part, ls_dataset *si
     status = read_labels(&labels, folder, part, &set);
     source_close(&labels);
     if (status == LS_OK)
-        *sizes = (ls_dataset){.count = set.count, .height = set.height, .width = set.width, .classes = set.classes};
+        *sizes = (ls_dataset){
+            .count = set.count, .height = set.height, .width = set.width, .classes = set.classes};
     ls_dataset_destroy(&set);
     return status;
 }

@@ -17,8 +17,8 @@
  * makes it credible, and 8 GiB at most. On failure *set is zeroed. */
 ls_status ls_idx_read(const char *folder, const char *part, ls_dataset *set);
 
-/* The sizes alone (count, height, width, classes), by the header of the images and all of the labels; the images are not
- * read and nothing is left to destroy. Fails as above. Local. */
+/* The sizes alone (count, height, width, classes), by the header of the images and all of the labels; the
+ * images are not read and nothing is left to destroy. Fails as above. Local. */
 ls_status ls_idx_read_sizes(const char *folder, const char *part, ls_dataset *sizes);
 
 /* Checks that the sets read from folder's "train" and "t10k" belong together: same image size, and no label

@@ -4,11 +4,10 @@
  *   /epoch (NXdata)  epoch, train_loss, train_accuracy, validation_loss, validation_accuracy, learning_rate
  *   /step  (NXdata)  step, loss, accuracy, learning_rate
  *   /tests (NXdata)  epoch, loss, accuracy: on the test set, after every test_interval epochs
- *   /trail           step [n], fingerprint [n] (uint64), tensors [n][t] (uint64), names (one string, a name a line)
- *   /test            attributes loss, accuracy (once known): at the end
- *   /config/yaml     the configuration, one string
- *   /provenance      everything about time, host and ranks: arrays seconds, images_per_second,
- *                    communication_share by epoch, and each fact as one string
+ *   /trail           step [n], fingerprint [n] (uint64), tensors [n][t] (uint64), names (one string, a name a
+ * line) /test            attributes loss, accuracy (once known): at the end /config/yaml     the
+ * configuration, one string /provenance      everything about time, host and ranks: arrays seconds,
+ * images_per_second, communication_share by epoch, and each fact as one string
  *
  * h5diff --exclude-path /provenance of two equal runs is clean. Texts are of fixed length. */
 #ifndef LOCKSTEP_IO_METRICS_H

@@ -27,7 +27,7 @@ typedef struct ls_metrics_file {
     bool has_test;
     double test_loss, test_accuracy;
     ls_trail trail;
-    char *names;                   /* what trail.names point into */
+    char *names;           /* what trail.names point into */
     char *facts[LS_FACTS]; /* NULL: the file has none */
 } ls_metrics_file;
 

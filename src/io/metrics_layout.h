@@ -20,7 +20,8 @@ enum {
     LS_METRICS_COLUMNS_MAX = LS_EPOCH_COLUMNS
 };
 
-/* The facts of /provenance that a run writes, and that are read back, in the order in which they are shown. */
+/* The facts of /provenance that a run writes, and that are read back, in the order in which they are shown.
+ */
 typedef enum ls_fact_name {
     LS_FACT_CONFIG,
     LS_FACT_DATA_SET,

@@ -20,7 +20,8 @@ static ls_prologue own_prologue(const ls_op *op, const ls_run *run) {
 static void elementwise_forward(ls_op *op, const ls_run *run, int first, int last, void *scratch) {
     (void)scratch;
     ls_prologue in = own_prologue(op, run);
-    ls_elementwise_kernels_for(ls_graph_backend(op->graph))->forward(&in, run->shards, first, last, op->out->value);
+    ls_elementwise_kernels_for(ls_graph_backend(op->graph))
+        ->forward(&in, run->shards, first, last, op->out->value);
 }
 
 static void elementwise_backward(ls_op *op, const ls_run *run, int first, int last, void *scratch) {
@@ -57,7 +58,8 @@ ls_tensor *ls_activate(ls_graph *graph, ls_tensor *x, ls_activation act) {
 ls_tensor *ls_dropout(ls_graph *graph, ls_tensor *x, double keep) {
     if (!x) return NULL;
     if (ls_graph_purpose(graph) != LS_TRAINING || keep >= 1) return x;
-    if (!(keep > 0)) return ls_graph_fail(graph, LS_USAGE, "dropout keeps with probability %g: expected 0 < p <= 1", keep);
+    if (!(keep > 0))
+        return ls_graph_fail(graph, LS_USAGE, "dropout keeps with probability %g: expected 0 < p <= 1", keep);
     double threshold = keep * 0x1p32 + 0.5;
     ls_op op = {.class = &dropout_class,
                 .in = {x},

@@ -1,5 +1,5 @@
-/* Ops that work element by element and mix nothing: what activations and dropout are when they are not folded into a
- * load. They run the very prologues and epilogues that the fused kernels run. */
+/* Ops that work element by element and mix nothing: what activations and dropout are when they are not folded
+ * into a load. They run the very prologues and epilogues that the fused kernels run. */
 #ifndef LOCKSTEP_LAYERS_ELEMENTWISE_H
 #define LOCKSTEP_LAYERS_ELEMENTWISE_H
 
@@ -9,12 +9,13 @@
 typedef struct ls_elementwise_kernels {
     /* out = x' for the rows of shards [first, last) */
     void (*forward)(const ls_prologue *in, const ls_shards *shards, int first, int last, void *out);
-    /* takes dx' back through the prologue and stores it as the epilogue says; zeroes and fills the shards' sums */
-    void (*backward)(const ls_prologue *in, const ls_grad_epilogue *dx, const ls_shards *shards, int first, int last,
-                     const void *gradient);
+    /* takes dx' back through the prologue and stores it as the epilogue says; zeroes and fills the shards'
+     * sums */
+    void (*backward)(const ls_prologue *in, const ls_grad_epilogue *dx, const ls_shards *shards, int first,
+                     int last, const void *gradient);
     /* out = a dz + b (y - mean) + c, or out += that */
-    void (*normalised_gradient)(const ls_grad_prologue *dy, bool accumulate, const ls_shards *shards, int first,
-                                int last, void *out);
+    void (*normalised_gradient)(const ls_grad_prologue *dy, bool accumulate, const ls_shards *shards,
+                                int first, int last, void *out);
 } ls_elementwise_kernels;
 
 LS_KERNELS(ls_elementwise_kernels, ls_elementwise_ref);
@@ -23,8 +24,8 @@ const ls_elementwise_kernels *ls_elementwise_kernels_for(const ls_backend *backe
 /* y = act(x), of any shape. */
 ls_tensor *ls_activate(ls_graph *graph, ls_tensor *x, ls_activation act);
 
-/* Inverted dropout: keeps an element with probability `keep` and multiplies it by 1 / keep; the identity outside
- * training. The mask is a function of (seed, step, sample, this op, element). */
+/* Inverted dropout: keeps an element with probability `keep` and multiplies it by 1 / keep; the identity
+ * outside training. The mask is a function of (seed, step, sample, this op, element). */
 ls_tensor *ls_dropout(ls_graph *graph, ls_tensor *x, double keep);
 
 #endif

@@ -4,7 +4,9 @@
 #include "layers/elementwise.h"
 #include "layers/fusion_ref.h"
 
-static int64_t row_elements(int64_t pixels, int64_t channels) { return pixels * channels; }
+static int64_t row_elements(int64_t pixels, int64_t channels) {
+    return pixels * channels;
+}
 
 static void forward(const ls_prologue *in, const ls_shards *shards, int first, int last, void *out) {
     int64_t row = shards->start[first], rows = shards->start[last] - row;
@@ -15,14 +17,14 @@ static void clear(double *sums, int64_t channels, int shard) {
     if (sums) memset(sums + 2 * channels * shard, 0, (size_t)(2 * channels) * sizeof *sums);
 }
 
-static void backward(const ls_prologue *in, const ls_grad_epilogue *dx, const ls_shards *shards, int first, int last,
-                     const void *gradient) {
+static void backward(const ls_prologue *in, const ls_grad_epilogue *dx, const ls_shards *shards, int first,
+                     int last, const void *gradient) {
     for (int s = first; s < last; s++) {
         int64_t row = shards->start[s], rows = shards->start[s + 1] - row;
         clear(dx->sums, in->channels, s);
         clear(dx->residual_sums, in->channels, s);
-        LS_NAME(ls_grad_epilogue_rows)(in, dx, s, row, rows,
-                                       (const real *)gradient + row * row_elements(in->pixels, in->channels));
+        LS_NAME(ls_grad_epilogue_rows)
+        (in, dx, s, row, rows, (const real *)gradient + row * row_elements(in->pixels, in->channels));
     }
 }
 
@@ -48,13 +50,14 @@ static void add_rows(const ls_grad_prologue *dy, int64_t row, int64_t rows, real
             }
 }
 
-static void normalised_gradient(const ls_grad_prologue *dy, bool accumulate, const ls_shards *shards, int first,
-                                int last, void *out) {
+static void normalised_gradient(const ls_grad_prologue *dy, bool accumulate, const ls_shards *shards,
+                                int first, int last, void *out) {
     int64_t row = shards->start[first], rows = shards->start[last] - row;
     if (accumulate)
         add_rows(dy, row, rows, out);
     else
-        LS_NAME(ls_grad_prologue_rows)(dy, row, rows, (real *)out + row * row_elements(dy->pixels, dy->channels));
+        LS_NAME(ls_grad_prologue_rows)
+        (dy, row, rows, (real *)out + row * row_elements(dy->pixels, dy->channels));
 }
 
 const ls_elementwise_kernels LS_NAME(ls_elementwise_ref) = {forward, backward, normalised_gradient};

@@ -14,7 +14,8 @@ void LS_TIER_NAME(ls_prologue_rows)(const ls_prologue *p, int64_t row, int64_t r
 
 /* Adds the bias to `count` vectors y [channels] of local shard `shard`, and them to its sums, which must be
  * zeroed before the shard's first vector; vectors come in order. Without sums the shard does not matter. */
-void LS_TIER_NAME(ls_epilogue_rows)(const ls_epilogue *e, int64_t channels, int shard, int64_t count, real *y);
+void LS_TIER_NAME(ls_epilogue_rows)(const ls_epilogue *e, int64_t channels, int shard, int64_t count,
+                                    real *y);
 
 /* dy of rows [row, row + rows) into out (may be p->stored's or dz's rows). */
 void LS_TIER_NAME(ls_grad_prologue_rows)(const ls_grad_prologue *p, int64_t row, int64_t rows, real *out);
@@ -23,7 +24,7 @@ void LS_TIER_NAME(ls_grad_prologue_rows)(const ls_grad_prologue *p, int64_t row,
  * through the forward prologue and stores it; dx, without others, may be the very place where dz goes. What
  * accumulates adds this gradient alone; sums are of the values then stored, so of the totals, with x - mean
  * rounded to `real` first. The sums must be zeroed before a shard's first row; rows come in order. */
-void LS_TIER_NAME(ls_grad_epilogue_rows)(const ls_prologue *p, const ls_grad_epilogue *e, int shard, int64_t row,
-                                    int64_t rows, const real *dx);
+void LS_TIER_NAME(ls_grad_epilogue_rows)(const ls_prologue *p, const ls_grad_epilogue *e, int shard,
+                                         int64_t row, int64_t rows, const real *dx);
 
 #endif

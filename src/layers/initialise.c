@@ -54,7 +54,8 @@ ls_status ls_initialise_weight(ls_parameters *parameters, int index, ls_initiali
     return fill(parameters, index, fans_of(&parameters->list[index]), how, seed);
 }
 
-ls_status ls_initialise_bias(ls_parameters *parameters, int index, int weight, ls_initialisation how, uint64_t seed) {
+ls_status ls_initialise_bias(ls_parameters *parameters, int index, int weight, ls_initialisation how,
+                             uint64_t seed) {
     if (how != LS_INIT_TORCH) return LS_OK; /* the arenas start zeroed */
     return fill(parameters, index, fans_of(&parameters->list[weight]), how, seed);
 }

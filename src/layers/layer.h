@@ -1,5 +1,5 @@
-/* A layer as the configuration knows it: a name, its keys, what it declares and what it puts on a graph. One class per
- * folder; the list of all is in layers.c, and ls_layer_register() adds others to it. */
+/* A layer as the configuration knows it: a name, its keys, what it declares and what it puts on a graph. One
+ * class per folder; the list of all is in layers.c, and ls_layer_register() adds others to it. */
 #ifndef LOCKSTEP_LAYERS_LAYER_H
 #define LOCKSTEP_LAYERS_LAYER_H
 
@@ -12,8 +12,9 @@ typedef struct ls_layer_class {
     const char *name;
     ls_key_table keys;
     size_t settings_size;
-    /* Checks the input's shape, sets the output's and declares parameters and statistics; the layers in it are declared
-     * already. LS_USAGE: the message says what is wrong and names shapes; the caller puts the layer's position in front. */
+    /* Checks the input's shape, sets the output's and declares parameters and statistics; the layers in it
+     * are declared already. LS_USAGE: the message says what is wrong and names shapes; the caller puts the
+     * layer's position in front. */
     ls_status (*declare)(ls_layer *layer, ls_parameters *parameters);
     /* Sets the initial parameters, but not those of the layers in it; NULL: none, or zeros do. */
     ls_status (*initialise)(const ls_layer *layer, ls_parameters *parameters, uint64_t seed);
@@ -49,9 +50,9 @@ enum { LS_LAYER_CLASSES_MAX = 64 };
 extern const ls_layer_class *const *const ls_layer_classes;
 extern int ls_layer_class_count; /* set by ls_layer_register() alone */
 
-/* Adds a layer type from outside: from then on configurations and ls_build() know it. The class, which is not copied, must
- * live as long as the process; call it at the start, before any other thread. LS_USAGE: there is a type of that name, no
- * room, or the class lacks something. */
+/* Adds a layer type from outside: from then on configurations and ls_build() know it. The class, which is not
+ * copied, must live as long as the process; call it at the start, before any other thread. LS_USAGE: there is
+ * a type of that name, no room, or the class lacks something. */
 ls_status ls_layer_register(const ls_layer_class *class);
 
 /* The keys of a class that hold layers: LS_LAYER_BRANCHES at most. */

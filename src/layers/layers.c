@@ -18,20 +18,10 @@
 #include "layers/tanh/tanh.h"
 
 /* The list: a new layer is a line here. */
-#define OWN_LAYERS \
-    &ls_average_pool_layer, \
-    &ls_batchnorm_layer, \
-    &ls_conv2d_layer, \
-    &ls_dense_layer, \
-    &ls_dropout_layer, \
-    &ls_flatten_layer, \
-    &ls_global_average_pool_layer, \
-    &ls_instance_norm_layer, \
-    &ls_max_pool_layer, \
-    &ls_relu_layer, \
-    &ls_residual_layer, \
-    &ls_sequential_layer, \
-    &ls_tanh_layer
+#define OWN_LAYERS                                                                                           \
+    &ls_average_pool_layer, &ls_batchnorm_layer, &ls_conv2d_layer, &ls_dense_layer, &ls_dropout_layer,       \
+        &ls_flatten_layer, &ls_global_average_pool_layer, &ls_instance_norm_layer, &ls_max_pool_layer,       \
+        &ls_relu_layer, &ls_residual_layer, &ls_sequential_layer, &ls_tanh_layer
 
 static const ls_layer_class *classes[LS_LAYER_CLASSES_MAX] = {OWN_LAYERS};
 
@@ -46,10 +36,12 @@ static bool is_name(const char *text) {
 }
 
 ls_status ls_layer_register(const ls_layer_class *class) {
-    if (!is_name(class->name)) return ls_fail(LS_USAGE, "a layer type's name: expected letters, digits and _");
+    if (!is_name(class->name))
+        return ls_fail(LS_USAGE, "a layer type's name: expected letters, digits and _");
     if (!class->declare || !class->apply)
         return ls_fail(LS_USAGE, "layer type %s: expected functions `declare` and `apply`", class->name);
-    if (class->settings_size == 0) return ls_fail(LS_USAGE, "layer type %s: its settings have no size", class->name);
+    if (class->settings_size == 0)
+        return ls_fail(LS_USAGE, "layer type %s: its settings have no size", class->name);
     if (ls_layer_branches(class) > LS_LAYER_BRANCHES)
         return ls_fail(LS_USAGE, "layer type %s: %d lists of layers; expected at most %d", class->name,
                        ls_layer_branches(class), LS_LAYER_BRANCHES);
@@ -81,7 +73,8 @@ ls_tensor *ls_layers_apply(const ls_layer_list *list, ls_graph *graph, ls_tensor
     for (int i = 0; i < list->count; i++) {
         const int before = ls_graph_op_count(graph);
         x = list->layers[i].class->apply(&list->layers[i], graph, x);
-        for (int k = before; k < ls_graph_op_count(graph); k++) { /* those of layers in it bear their names already */
+        for (int k = before; k < ls_graph_op_count(graph);
+             k++) { /* those of layers in it bear their names already */
             ls_op *op = ls_graph_op(graph, k);
             if (!op->layer) op->layer = list->layers[i].name;
         }

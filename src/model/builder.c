@@ -56,9 +56,8 @@ static ls_status set_keys(const ls_layer *layer, char *text, uint64_t *given) {
     return LS_OK;
 }
 
-__attribute__((format(printf, 3, 0))) static ls_status append(ls_builder *builder, const char *type,
-                                                              const char *settings, va_list args,
-                                                              ls_layer **layer) {
+__attribute__((format(printf, 3, 0))) static ls_status
+append(ls_builder *builder, const char *type, const char *settings, va_list args, ls_layer **layer) {
     const ls_layer_class *class = find_class(type);
     char text[SETTINGS_SIZE] = "";
     uint64_t given;

@@ -2,7 +2,9 @@
 
 #include "core/elementary.h"
 
-int ls_optimizer_moments(int kind) { return kind == LS_ADAM ? 2 : kind == LS_MOMENTUM ? 1 : 0; }
+int ls_optimizer_moments(int kind) {
+    return kind == LS_ADAM ? 2 : kind == LS_MOMENTUM ? 1 : 0;
+}
 
 ls_update ls_optimizer_step(const ls_optimizer *optimizer, double lr, uint64_t step, int64_t parameters) {
     ls_update update = {
@@ -36,6 +38,7 @@ uint64_t ls_optimizer_sum(const ls_parameters *p, int64_t first, int64_t last) {
     uint64_t sum = 0;
     for (size_t i = 0; first < last && i < sizeof arenas / sizeof *arenas; i++)
         if (arenas[i])
-            sum += LS_KERNELS_OF(p->backend, ls_update_ref)->sum(last - first, ls_arena_at(p, arenas[i], first));
+            sum +=
+                LS_KERNELS_OF(p->backend, ls_update_ref)->sum(last - first, ls_arena_at(p, arenas[i], first));
     return p->backend->dtype == LS_FP64 ? sum : (uint32_t)sum;
 }

@@ -1,10 +1,9 @@
-/* The update of the parameters, element by element over the flat arenas. With g the gradient of the loss, plus
- * (2 lambda / N + weight_decay) w for the mean-square L2 term over all N parameters and PyTorch's weight decay:
- *   sgd       w -= lr g
- *   momentum  m = momentum m + g;  w -= lr m                                    (PyTorch's SGD)
- *   adam      m = b1 m + (1 - b1) g;  v = b2 v + (1 - b2) g g;  t counts from 1
- *             w -= lr / t^p  (m / (1 - b1^t)) / (sqrt(v / (1 - b2^t)) + eps),   p = 0: Kingma and Ba, 2015
- *             or .. / sqrt(v / (1 - b2^t) + eps) with eps inside the root: report 1, algorithm 1 */
+/* The update of the parameters, element by element over the flat arenas. With g the gradient of the loss,
+ * plus (2 lambda / N + weight_decay) w for the mean-square L2 term over all N parameters and PyTorch's weight
+ * decay: sgd       w -= lr g momentum  m = momentum m + g;  w -= lr m (PyTorch's SGD) adam      m = b1 m + (1
+ * - b1) g;  v = b2 v + (1 - b2) g g;  t counts from 1 w -= lr / t^p  (m / (1 - b1^t)) / (sqrt(v / (1 - b2^t))
+ * + eps),   p = 0: Kingma and Ba, 2015 or .. / sqrt(v / (1 - b2^t) + eps) with eps inside the root: report 1,
+ * algorithm 1 */
 #ifndef LOCKSTEP_MODEL_OPTIMIZER_H
 #define LOCKSTEP_MODEL_OPTIMIZER_H
 
@@ -26,8 +25,8 @@ int ls_optimizer_moments(int kind);
 typedef struct ls_update {
     int kind;
     bool epsilon_inside;
-    double rate;                 /* lr, or lr / t^p */
-    double decay;                /* g += decay w */
+    double rate;  /* lr, or lr / t^p */
+    double decay; /* g += decay w */
     double momentum;
     double beta1, beta2, epsilon;
     double correction1, correction2; /* 1 / (1 - beta^t) */
@@ -36,14 +35,15 @@ typedef struct ls_update {
 /* The scalars of step `step` (1, 2, ..) at learning rate lr, for a model of `parameters` parameters. */
 ls_update ls_optimizer_step(const ls_optimizer *optimizer, double lr, uint64_t step, int64_t parameters);
 
-/* Sums of the bits of parameters and moments, as integers of an element's size, modulo 2^32 or 2^64: any one flipped bit
- * changes them. */
+/* Sums of the bits of parameters and moments, as integers of an element's size, modulo 2^32 or 2^64: any one
+ * flipped bit changes them. */
 typedef struct ls_bit_sums {
     uint64_t before, after; /* an update */
 } ls_bit_sums;
 
 /* Updates arena elements [first, last); sums of theirs. Local; any split over threads gives the same bits. */
-ls_bit_sums ls_optimizer_apply(const ls_update *update, ls_parameters *parameters, int64_t first, int64_t last);
+ls_bit_sums ls_optimizer_apply(const ls_update *update, ls_parameters *parameters, int64_t first,
+                               int64_t last);
 
 /* The same sum of elements that are not updated. Local. */
 uint64_t ls_optimizer_sum(const ls_parameters *parameters, int64_t first, int64_t last);

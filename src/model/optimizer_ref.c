@@ -1,5 +1,5 @@
-/* The update in plain C. While it holds an element it adds up its bits, as integers, before and after: beside a root and
- * a division that costs nothing. */
+/* The update in plain C. While it holds an element it adds up its bits, as integers, before and after: beside
+ * a root and a division that costs nothing. */
 #include <math.h>
 #include <string.h>
 
@@ -35,7 +35,8 @@ static bit_sums sgd(const ls_update *u, int64_t count, real *restrict w, const r
     return sums;
 }
 
-static bit_sums momentum(const ls_update *u, int64_t count, real *restrict w, const real *restrict g, real *restrict m) {
+static bit_sums momentum(const ls_update *u, int64_t count, real *restrict w, const real *restrict g,
+                         real *restrict m) {
     const real rate = (real)u->rate, decay = (real)u->decay, keep = (real)u->momentum;
     bit_sums sums = {0};
     for (int64_t i = 0; i < count; i++) {
@@ -47,8 +48,8 @@ static bit_sums momentum(const ls_update *u, int64_t count, real *restrict w, co
     return sums;
 }
 
-static bit_sums adam(const ls_update *u, int64_t count, real *restrict w, const real *restrict g, real *restrict m,
-                     real *restrict v) {
+static bit_sums adam(const ls_update *u, int64_t count, real *restrict w, const real *restrict g,
+                     real *restrict m, real *restrict v) {
     const real rate = (real)u->rate, decay = (real)u->decay, eps = (real)u->epsilon;
     const real beta1 = (real)u->beta1, beta2 = (real)u->beta2;
     const real one_minus1 = (real)(1 - u->beta1), one_minus2 = (real)(1 - u->beta2);

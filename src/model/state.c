@@ -57,7 +57,8 @@ static ls_status add_all(const ls_parameters *p, ls_state *state) {
 }
 
 ls_status ls_state_create(const ls_parameters *parameters, ls_state *state) {
-    size_t most = 3 * (size_t)parameters->count + (RECORDS_PER_STATISTICS + 1) * (size_t)parameters->statistics_count;
+    size_t most =
+        3 * (size_t)parameters->count + (RECORDS_PER_STATISTICS + 1) * (size_t)parameters->statistics_count;
     *state = (ls_state){0};
     ls_status status = ls_calloc(&state->records, most, sizeof *state->records, "the model's state");
     if (status == LS_OK) status = ls_calloc(&state->paths, most, sizeof *state->paths, "the model's state");
@@ -79,7 +80,8 @@ void ls_state_destroy(ls_state *state) {
 }
 
 /* PyTorch's view of the statistics: the mean and variance that evaluation uses. */
-static void export_running(const ls_statistics *s, ls_dtype dtype, ls_record records[RECORDS_PER_STATISTICS]) {
+static void export_running(const ls_statistics *s, ls_dtype dtype,
+                           ls_record records[RECORDS_PER_STATISTICS]) {
     for (int64_t c = 0; c < s->channels; c++) {
         double mean, variance;
         ls_statistics_evaluate(s, c, &mean, &variance);
@@ -111,7 +113,8 @@ void ls_state_export(const ls_parameters *p, ls_state *state) {
 /* Returns the record after the last. */
 static const ls_record *import_arena(ls_parameters *p, void *arena, const ls_record *record) {
     if (!arena) return record;
-    for (int i = 0; !p->keeps && i < p->count; i++) ls_parameter_import(p, &p->list[i], arena, record[i].data);
+    for (int i = 0; !p->keeps && i < p->count; i++)
+        ls_parameter_import(p, &p->list[i], arena, record[i].data);
     return record + p->count;
 }
 

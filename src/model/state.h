@@ -1,7 +1,8 @@
 /* The state of a model as records under PyTorch's names, for checkpoints, and the fingerprint over it.
  *
- * Fingerprint: XXH3-64 over the fingerprints of all tensors in checkpoint order and the step; that of a tensor is XXH3-64
- * over its name, shape and little-endian values in PyTorch's layout. Nothing of padding, kernel layout, ranks or time. */
+ * Fingerprint: XXH3-64 over the fingerprints of all tensors in checkpoint order and the step; that of a
+ * tensor is XXH3-64 over its name, shape and little-endian values in PyTorch's layout. Nothing of padding,
+ * kernel layout, ranks or time. */
 #ifndef LOCKSTEP_MODEL_STATE_H
 #define LOCKSTEP_MODEL_STATE_H
 
@@ -9,8 +10,8 @@
 #include "io/checkpoint.h"
 
 /* The records of a model, with memory of their own for the exported values:
- *   model/<name>, model/<layer>.running_mean, .running_var, .num_batches_tracked (as PyTorch's BatchNorm has them),
- *   optimizer/m/<name>, optimizer/v/<name>, batchnorm/<layer> (float64, [1 + 3 channels]). */
+ *   model/<name>, model/<layer>.running_mean, .running_var, .num_batches_tracked (as PyTorch's BatchNorm has
+ * them), optimizer/m/<name>, optimizer/v/<name>, batchnorm/<layer> (float64, [1 + 3 channels]). */
 typedef struct ls_state {
     ls_record *records;
     int count;
@@ -33,7 +34,8 @@ void ls_state_import(ls_parameters *parameters, const ls_state *state);
 /* The fingerprint of exported records, and of each into state->hashes. */
 uint64_t ls_state_fingerprint(ls_state *state, uint64_t step);
 
-/* A cheap hash of the arenas and statistics as they lie in memory, the same on ranks whose replicas are the same. */
+/* A cheap hash of the arenas and statistics as they lie in memory, the same on ranks whose replicas are the
+ * same. */
 uint64_t ls_replica_hash(const ls_parameters *parameters, uint64_t step);
 
 #endif

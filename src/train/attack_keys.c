@@ -55,7 +55,8 @@ ls_status ls_attack_options_read(const ls_look *look, ls_attack_options *options
     attack_keys keys = {0};
     ls_status status = ls_keys_set_defaults(&ls_attack_keys, &keys);
     if (status == LS_OK)
-        status = ls_keys_take(&ls_attack_keys, &keys, look->overrides, look->override_count, rest, rest_count);
+        status =
+            ls_keys_take(&ls_attack_keys, &keys, look->overrides, look->override_count, rest, rest_count);
     if (status == LS_OK) status = parse_epsilons(keys.epsilon, options);
     options->samples = keys.samples;
     options->examples = keys.examples;

@@ -71,7 +71,8 @@ static ls_status prune(const char *folder, int64_t keep, uint64_t best, uint64_t
     ls_status status = list_steps(folder, &list);
     for (int i = 0, kept = 0; i < list.count && status == LS_OK; i++) {
         char *path;
-        if (list.steps[i] > written) continue; /* passed over when the run was resumed, so it does not count */
+        if (list.steps[i] > written)
+            continue; /* passed over when the run was resumed, so it does not count */
         if (list.steps[i] == written || kept < keep || list.steps[i] == best) {
             kept++;
             continue;
@@ -134,7 +135,8 @@ static ls_status find_newest(const char *folder, ls_checkpoint **checkpoint) {
         free(path);
     }
     if (status == LS_OK && list.count > 0 && !*checkpoint)
-        status = ls_fail(LS_BAD_DATA, "%s: none of its %d checkpoints is usable; nothing was changed", folder, list.count);
+        status = ls_fail(LS_BAD_DATA, "%s: none of its %d checkpoints is usable; nothing was changed", folder,
+                         list.count);
     free(list.steps);
     return status;
 }
@@ -152,13 +154,15 @@ static ls_status compare_config(const ls_checkpoint *checkpoint, const char *own
     while (*own && *theirs) {
         size_t a = strcspn(own, "\n"), b = strcspn(theirs, "\n");
         if (a != b || strncmp(own, theirs, a) != 0)
-            return ls_fail(LS_USAGE, "%s was trained with another configuration: there \"%.*s\", here \"%.*s\"",
+            return ls_fail(LS_USAGE,
+                           "%s was trained with another configuration: there \"%.*s\", here \"%.*s\"",
                            ls_checkpoint_path(checkpoint), (int)b, theirs, (int)a, own);
         own += a + (own[a] == '\n');
         theirs += b + (theirs[b] == '\n');
     }
     if (*own || *theirs)
-        return ls_fail(LS_USAGE, "%s was trained with another number of layers", ls_checkpoint_path(checkpoint));
+        return ls_fail(LS_USAGE, "%s was trained with another number of layers",
+                       ls_checkpoint_path(checkpoint));
     return LS_OK;
 }
 
@@ -170,19 +174,26 @@ static ls_status check_mark(const ls_checkpoint *checkpoint, const ls_trainer *t
                        ls_checkpoint_path(checkpoint), mark->data_digest, t->data.folder, t->data.digest);
     if (mark->step > UINT32_MAX || mark->epoch > mark->step || mark->batch_in_epoch >= batches ||
         mark->step != mark->epoch * batches + mark->batch_in_epoch)
-        return ls_fail(LS_BAD_DATA, "%s: step %" PRIu64 " is not batch %" PRIu64 " of epoch %" PRIu64 " at %" PRIu64
-                       " batches an epoch", ls_checkpoint_path(checkpoint), mark->step, mark->batch_in_epoch, mark->epoch,
+        return ls_fail(LS_BAD_DATA,
+                       "%s: step %" PRIu64 " is not batch %" PRIu64 " of epoch %" PRIu64 " at %" PRIu64
+                       " batches an epoch",
+                       ls_checkpoint_path(checkpoint), mark->step, mark->batch_in_epoch, mark->epoch,
                        batches);
     if (mark->instruction_set != t->backend->instruction_set)
-        ls_log(LS_LOG_WARNING, "%s was made with %s instructions, the run goes on with %s: the bits will not be those of a run "
-               "on one of them", ls_checkpoint_path(checkpoint),
-               ls_instruction_set_name((ls_instruction_set)mark->instruction_set),
-               ls_instruction_set_name(t->backend->instruction_set));
+        ls_log(
+            LS_LOG_WARNING,
+            "%s was made with %s instructions, the run goes on with %s: the bits will not be those of a run "
+            "on one of them",
+            ls_checkpoint_path(checkpoint),
+            ls_instruction_set_name((ls_instruction_set)mark->instruction_set),
+            ls_instruction_set_name(t->backend->instruction_set));
     return LS_OK;
 }
 
 /* A count that was stored as a double: what a file says is not to be cast before it is known to fit. */
-static bool is_count(double value) { return value >= 0 && value <= (double)LS_PROGRESS_LIMIT && value == floor(value); }
+static bool is_count(double value) {
+    return value >= 0 && value <= (double)LS_PROGRESS_LIMIT && value == floor(value);
+}
 
 ls_status ls_checkpoints_load(const ls_checkpoint *checkpoint, ls_trainer *t, const char *config_yaml,
                               ls_metrics *metrics, ls_resumed *resumed) {
@@ -190,11 +201,15 @@ ls_status ls_checkpoints_load(const ls_checkpoint *checkpoint, ls_trainer *t, co
     LS_TRY(compare_config(checkpoint, config_yaml));
     LS_TRY(check_mark(checkpoint, t));
     for (int i = 0; i < t->state.count; i++) LS_TRY(ls_checkpoint_read(checkpoint, &t->state.records[i]));
-    LS_TRY(ls_checkpoint_read(checkpoint, &(ls_record){"progress/epoch_score", LS_RECORD_F64, 1, {3}, score}));
+    LS_TRY(
+        ls_checkpoint_read(checkpoint, &(ls_record){"progress/epoch_score", LS_RECORD_F64, 1, {3}, score}));
     LS_TRY(ls_checkpoint_read(checkpoint, &(ls_record){"progress/best", LS_RECORD_F64, 1, {2}, best}));
     if (!is_count(score[2]) || !is_count(best[0]) || isnan(best[1]))
-        return ls_fail(LS_BAD_DATA, "%s: progress/epoch_score and progress/best: found %g samples and best step %g, expected "
-                                    "counts", ls_checkpoint_path(checkpoint), score[2], best[0]);
+        return ls_fail(
+            LS_BAD_DATA,
+            "%s: progress/epoch_score and progress/best: found %g samples and best step %g, expected "
+            "counts",
+            ls_checkpoint_path(checkpoint), score[2], best[0]);
     *resumed = (ls_resumed){.mark = *ls_checkpoint_mark(checkpoint),
                             .epoch_score = {score[0], score[1], (int64_t)score[2]},
                             .best = {best[0], best[1]}};
@@ -202,7 +217,7 @@ ls_status ls_checkpoints_load(const ls_checkpoint *checkpoint, ls_trainer *t, co
         return ls_fail(LS_BAD_DATA, "%s: the state does not have the fingerprint that was stored with it",
                        ls_checkpoint_path(checkpoint));
     LS_TRY(ls_metrics_restore(metrics, checkpoint));
-    resumed->evaluation_due = resumed->mark.batch_in_epoch == 0 &&
-                              (uint64_t)ls_metrics_epochs(metrics) < resumed->mark.epoch;
+    resumed->evaluation_due =
+        resumed->mark.batch_in_epoch == 0 && (uint64_t)ls_metrics_epochs(metrics) < resumed->mark.epoch;
     return LS_OK;
 }

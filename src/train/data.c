@@ -38,8 +38,9 @@ static ls_status find_folder(const char *folder, char **found) {
     if (variable && *variable) return ls_strdup(found, variable);
     for (size_t i = 0; i < sizeof usual / sizeof *usual; i++)
         if (stat(usual[i], &info) == 0 && S_ISDIR(info.st_mode)) return ls_strdup(found, usual[i]);
-    return ls_fail(LS_BAD_DATA, "no data: give data=FOLDER or LOCKSTEP_DATA, or put the four IDX files into data/mnist "
-                                "(launch/quickstart.sh fetches them)");
+    return ls_fail(LS_BAD_DATA,
+                   "no data: give data=FOLDER or LOCKSTEP_DATA, or put the four IDX files into data/mnist "
+                   "(launch/quickstart.sh fetches them)");
 }
 
 static ls_status read_sets(const char *folder, ls_data *data) {
@@ -65,13 +66,14 @@ ls_status ls_data_sizes(const char *folder, ls_dataset *sizes, char **found) {
 
 /* Sends one set; ranks other than 0 allocate as the header says. */
 static ls_status send_set(ls_comm *comm, ls_dataset *set) {
-    ls_dataset header = {.count = set->count, .height = set->height, .width = set->width, .classes = set->classes};
+    ls_dataset header = {
+        .count = set->count, .height = set->height, .width = set->width, .classes = set->classes};
     ls_status status = LS_OK;
     LS_TRY(ls_comm_broadcast(comm, &header, sizeof header, 0));
     size_t bytes = (size_t)header.count * (size_t)header.height * (size_t)header.width;
     if (comm->rank != 0) {
-        *set = (ls_dataset){.count = header.count, .height = header.height, .width = header.width,
-                            .classes = header.classes};
+        *set = (ls_dataset){
+            .count = header.count, .height = header.height, .width = header.width, .classes = header.classes};
         status = ls_calloc(&set->images, bytes, 1, "the images");
         if (status == LS_OK) status = ls_calloc(&set->labels, (size_t)set->count, 1, "the labels");
     }
@@ -94,8 +96,8 @@ void ls_shuffle(uint64_t seed, ls_rng_purpose purpose, uint32_t time, uint32_t *
 
 static ls_status cut(ls_data *data, int64_t split, uint64_t seed) {
     if (split > data->train.count)
-        return ls_fail(LS_USAGE, "split: found %lld, expected at most the %lld training samples in %s", (long long)split,
-                       (long long)data->train.count, data->folder);
+        return ls_fail(LS_USAGE, "split: found %lld, expected at most the %lld training samples in %s",
+                       (long long)split, (long long)data->train.count, data->folder);
     LS_TRY(ls_calloc(&data->split, (size_t)data->train.count, sizeof *data->split, "the split"));
     for (int64_t i = 0; i < data->train.count; i++) data->split[i] = (uint32_t)i;
     ls_shuffle(seed, LS_RNG_SPLIT, 0, data->split, data->train.count);

@@ -74,7 +74,8 @@ ls_status ls_eval(ls_comm *comm, const ls_look *look) {
     ls_restored restored;
     LS_TRY(ls_comm_agree(comm, ls_signals_install()));
     if (look->output)
-        LS_TRY(ls_comm_agree(comm, comm->rank == 0 ? ls_result_file_check(look->output, LS_EVALUATION_KIND) : LS_OK));
+        LS_TRY(ls_comm_agree(comm, comm->rank == 0 ? ls_result_file_check(look->output, LS_EVALUATION_KIND)
+                                                   : LS_OK));
     LS_TRY(ls_restore(comm, "eval", look->checkpoint, look->overrides, look->override_count, &restored));
     ls_status status = evaluate(&restored, look);
     ls_restored_destroy(&restored);

@@ -5,12 +5,13 @@
 #include "layers/batchnorm/statistics.h"
 #include "train/outcomes.h"
 
-ls_status ls_run_batch(ls_trainer *t, ls_program *p, const ls_dataset *set, const uint32_t *samples, int64_t begin,
-                       int64_t count, ls_score *score) {
+ls_status ls_run_batch(ls_trainer *t, ls_program *p, const ls_dataset *set, const uint32_t *samples,
+                       int64_t begin, int64_t count, ls_score *score) {
     double sums[LS_STEP_WORDS];
     ls_score own;
     ls_shards_set_batch(&p->shards, count);
-    memcpy(p->sample, samples + begin + p->shards.offset, (size_t)ls_shards_rows(&p->shards) * sizeof *p->sample);
+    memcpy(p->sample, samples + begin + p->shards.offset,
+           (size_t)ls_shards_rows(&p->shards) * sizeof *p->sample);
     ls_run run = {.shards = &p->shards, .data = set, .sample = p->sample, .seed = (uint64_t)t->options.seed};
     LS_TRY(ls_plan_run(p->plan, &run, t->team));
     ls_reducer reducer = ls_tree_sum_reducer(t->sum);
@@ -24,8 +25,8 @@ ls_status ls_run_batch(ls_trainer *t, ls_program *p, const ls_dataset *set, cons
 }
 
 /* All samples, batch by batch; outcomes may be NULL. */
-static ls_status pass(ls_trainer *t, ls_program *p, int64_t batch, const ls_dataset *set, const uint32_t *samples,
-                      int64_t count, ls_score *score, ls_outcome *outcomes) {
+static ls_status pass(ls_trainer *t, ls_program *p, int64_t batch, const ls_dataset *set,
+                      const uint32_t *samples, int64_t count, ls_score *score, ls_outcome *outcomes) {
     *score = (ls_score){0};
     for (int64_t begin = 0; begin < count; begin += batch) {
         LS_TRY(ls_run_batch(t, p, set, samples, begin, count - begin < batch ? count - begin : batch, score));
@@ -40,11 +41,14 @@ ls_status ls_evaluate_each(ls_trainer *t, const ls_dataset *set, const uint32_t 
     return pass(t, &t->evaluating, t->options.eval_batch, set, samples, count, score, outcomes);
 }
 
-ls_status ls_evaluate(ls_trainer *t, const ls_dataset *set, const uint32_t *samples, int64_t count, ls_score *score) {
+ls_status ls_evaluate(ls_trainer *t, const ls_dataset *set, const uint32_t *samples, int64_t count,
+                      ls_score *score) {
     return ls_evaluate_each(t, set, samples, count, score, NULL);
 }
 
-static size_t doubles_of(const ls_statistics *s) { return (size_t)(1 + 3 * s->channels); }
+static size_t doubles_of(const ls_statistics *s) {
+    return (size_t)(1 + 3 * s->channels);
+}
 
 /* All statistics, one after the other: out of their places, or back. */
 static void copy_statistics(ls_parameters *p, double *all, bool back) {
@@ -67,8 +71,8 @@ ls_status ls_collect_statistics(ls_trainer *t) {
     for (int i = 0; i < p->statistics_count; i++)
         if (p->statistics[i].kind == LS_STATISTICS_DATASET) ls_statistics_reset(&p->statistics[i]);
     t->comm->phase = "collecting statistics";
-    ls_status status = pass(t, &t->collecting, t->options.batch, &t->data.train, t->data.split, t->data.training, &unused,
-                            NULL);
+    ls_status status = pass(t, &t->collecting, t->options.batch, &t->data.train, t->data.split,
+                            t->data.training, &unused, NULL);
     if (status == LS_STOPPED) copy_statistics(p, former, true);
     free(former);
     return status;

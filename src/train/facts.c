@@ -13,7 +13,8 @@
 #define STRING_OF(x) #x
 #define STRING(x)    STRING_OF(x)
 #ifdef OMPI_MAJOR_VERSION
-#define MPI_NAME "Open MPI " STRING(OMPI_MAJOR_VERSION) "." STRING(OMPI_MINOR_VERSION) "." STRING(OMPI_RELEASE_VERSION)
+#define MPI_NAME                                                                                             \
+    "Open MPI " STRING(OMPI_MAJOR_VERSION) "." STRING(OMPI_MINOR_VERSION) "." STRING(OMPI_RELEASE_VERSION)
 #else
 #define MPI_NAME "MPI " STRING(MPI_VERSION) "." STRING(MPI_SUBVERSION)
 #endif
@@ -24,10 +25,12 @@ void ls_version_print(FILE *out) {
     ls_instruction_set set;
     fprintf(out, "lockstep %s (git %s)\n%s\nHDF5 %s\ncompiler %s\n", LOCKSTEP_VERSION, LOCKSTEP_GIT, MPI_NAME,
             HDF5_NUMBER, __VERSION__);
-    if (ls_instruction_set_choose(&set) == LS_OK) fprintf(out, "instructions %s (cpu)\n", ls_instruction_set_name(set));
+    if (ls_instruction_set_choose(&set) == LS_OK)
+        fprintf(out, "instructions %s (cpu)\n", ls_instruction_set_name(set));
 }
 
-static void add(ls_facts *facts, ls_fact_name name, const char *format, ...) __attribute__((format(printf, 3, 4)));
+static void add(ls_facts *facts, ls_fact_name name, const char *format, ...)
+    __attribute__((format(printf, 3, 4)));
 static void add(ls_facts *facts, ls_fact_name name, const char *format, ...) {
     va_list args;
     va_start(args, format);

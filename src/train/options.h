@@ -47,7 +47,7 @@ typedef struct ls_options {
     bool overwrite;
     int64_t threads, eval_batch, test_interval, check_interval, trail_interval;
     int64_t checkpoint_interval, keep;
-    char *resume; /* "none", "auto" or a file */
+    char *resume;   /* "none", "auto" or a file */
     double timeout; /* seconds a rank waits for the others */
     int comm;       /* ls_comm_kind */
     bool window;

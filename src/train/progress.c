@@ -10,8 +10,8 @@
 
 enum { ETA_TEXT = 48 };
 
-/* Is standard output a terminal that somebody looks at? Under mpirun every rank has a pseudo-terminal for its output,
- * whatever mpirun's own goes to; on the launch node mpirun is the parent, and its output tells. */
+/* Is standard output a terminal that somebody looks at? Under mpirun every rank has a pseudo-terminal for its
+ * output, whatever mpirun's own goes to; on the launch node mpirun is the parent, and its output tells. */
 static bool on_terminal(void) {
     char path[64], target[256];
     if (!getenv("OMPI_COMM_WORLD_SIZE")) return isatty(STDOUT_FILENO) == 1;
@@ -23,7 +23,9 @@ static bool on_terminal(void) {
 }
 
 void ls_progress_begin(ls_progress *p, const ls_trainer *t, int64_t resumed) {
-    *p = (ls_progress){.kind = t->options.progress, .first_step = t->step, .waited = t->comm->wait_seconds,
+    *p = (ls_progress){.kind = t->options.progress,
+                       .first_step = t->step,
+                       .waited = t->comm->wait_seconds,
                        .resumed = resumed};
     if (p->kind == LS_PROGRESS_AUTO) p->kind = on_terminal() ? LS_PROGRESS_BAR : LS_PROGRESS_LINE;
     if (t->comm->rank != 0) p->kind = LS_PROGRESS_NONE;
@@ -56,8 +58,8 @@ void ls_progress_step(ls_progress *p, const ls_trainer *t) {
     bar[WIDTH] = '\0';
     printf("\repoch %lld [%s] step %lld | loss %.4f acc %.4f | ETA %s ",
            (long long)(t->batch_in_epoch ? t->epoch + 1 : t->epoch), bar, (long long)t->step,
-           t->epoch_score.loss / (double)t->epoch_score.count, t->epoch_score.correct / (double)t->epoch_score.count,
-           remaining(p, t, eta, sizeof eta));
+           t->epoch_score.loss / (double)t->epoch_score.count,
+           t->epoch_score.correct / (double)t->epoch_score.count, remaining(p, t, eta, sizeof eta));
     fflush(stdout);
     p->drawn = now;
     p->bar_shown = true;
@@ -78,10 +80,11 @@ void ls_progress_epoch(ls_progress *p, const ls_trainer *t, ls_epoch_row *row, c
                  row->validation_accuracy);
     if (test) snprintf(tested, sizeof tested, " | test loss %.4f acc %.4f", test->loss, test->accuracy);
     if (p->bar_shown) printf("\r\033[K");
-    printf("epoch %lld/%lld | train loss %.4f acc %.4f%s%s | lr %.2e | %.0f images/s | comm %.0f%% | ETA %s\n",
-           (long long)row->epoch, (long long)t->options.epochs, row->train_loss, row->train_accuracy, validation,
-           tested, row->learning_rate, row->images_per_second, 100 * row->communication_share,
-           remaining(p, t, eta, sizeof eta));
+    printf(
+        "epoch %lld/%lld | train loss %.4f acc %.4f%s%s | lr %.2e | %.0f images/s | comm %.0f%% | ETA %s\n",
+        (long long)row->epoch, (long long)t->options.epochs, row->train_loss, row->train_accuracy, validation,
+        tested, row->learning_rate, row->images_per_second, 100 * row->communication_share,
+        remaining(p, t, eta, sizeof eta));
     fflush(stdout);
     p->bar_shown = false;
 }

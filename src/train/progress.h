@@ -9,15 +9,16 @@ typedef struct ls_progress {
     int kind; /* ls_progress_kind, never LS_PROGRESS_AUTO; NONE on ranks other than 0 */
     double begin, epoch_begin, drawn, waited; /* seconds of the monotonic clock; communication so far */
     int64_t first_step;                       /* the step at which this process began */
-    int64_t resumed;                          /* samples of the epoch at hand that an earlier process has done */
+    int64_t resumed; /* samples of the epoch at hand that an earlier process has done */
     bool bar_shown;
 } ls_progress;
 
 /* resumed: samples of the epoch at hand that an earlier process has done. */
 void ls_progress_begin(ls_progress *progress, const ls_trainer *trainer, int64_t resumed);
 void ls_progress_step(ls_progress *progress, const ls_trainer *trainer);
-/* Fills the row's seconds, images/s and share of communication, and prints it; with a test after the epoch (else NULL)
- * that too. */
-void ls_progress_epoch(ls_progress *progress, const ls_trainer *trainer, ls_epoch_row *row, const ls_test_row *test);
+/* Fills the row's seconds, images/s and share of communication, and prints it; with a test after the epoch
+ * (else NULL) that too. */
+void ls_progress_epoch(ls_progress *progress, const ls_trainer *trainer, ls_epoch_row *row,
+                       const ls_test_row *test);
 
 #endif

@@ -37,7 +37,8 @@ static bool holds_this_run(const ls_recorder *r) {
     char path[4096];
     ls_metrics_file *metrics;
     int length = snprintf(path, sizeof path, "%s/metrics.h5", r->folder);
-    if (length < 0 || length >= (int)sizeof path || ls_metrics_file_read(path, &metrics) != LS_OK) return false;
+    if (length < 0 || length >= (int)sizeof path || ls_metrics_file_read(path, &metrics) != LS_OK)
+        return false;
     bool same = strcmp(metrics->config, r->config_yaml) == 0;
     ls_metrics_file_destroy(&metrics);
     return same;
@@ -51,7 +52,8 @@ static ls_status prepare_folder(const ls_recorder *r, bool from_checkpoint) {
     return ls_run_folder_clear(r->folder, o->overwrite || (automatic && holds_this_run(r)));
 }
 
-ls_status ls_recorder_open(ls_recorder *r, const char *config_path, ls_resumed *resumed, bool *from_checkpoint) {
+ls_status ls_recorder_open(ls_recorder *r, const char *config_path, ls_resumed *resumed,
+                           bool *from_checkpoint) {
     ls_trainer *t = r->trainer;
     ls_checkpoint *checkpoint = NULL;
     *resumed = (ls_resumed){.best = {0, (double)INFINITY}};
@@ -60,7 +62,8 @@ ls_status ls_recorder_open(ls_recorder *r, const char *config_path, ls_resumed *
         LS_TRY(ls_checkpoints_find(r->folder, t->options.resume, &checkpoint));
     *from_checkpoint = checkpoint != NULL;
     ls_status status = create_metrics(r, config_path);
-    if (status == LS_OK && checkpoint) status = ls_checkpoints_load(checkpoint, t, r->config_yaml, r->metrics, resumed);
+    if (status == LS_OK && checkpoint)
+        status = ls_checkpoints_load(checkpoint, t, r->config_yaml, r->metrics, resumed);
     ls_checkpoint_close(&checkpoint);
     return status == LS_OK ? prepare_folder(r, *from_checkpoint) : status;
 }
@@ -84,7 +87,8 @@ ls_status ls_recorder_step(ls_recorder *r) {
     ls_trainer *t = r->trainer;
     const ls_score *s = &t->batch_score;
     int64_t interval = t->options.trail_interval;
-    ls_step_row row = {(uint64_t)t->step, ls_mean(s->loss, s->count), ls_mean(s->correct, s->count), t->batch_rate};
+    ls_step_row row = {(uint64_t)t->step, ls_mean(s->loss, s->count), ls_mean(s->correct, s->count),
+                       t->batch_rate};
     LS_TRY(ls_metrics_add_step(r->metrics, &row));
     if (interval > 0 && t->step % interval == 0) {
         uint64_t fingerprint = ls_trainer_fingerprint(t);
@@ -98,7 +102,9 @@ ls_status ls_recorder_epoch(ls_recorder *r, const ls_epoch_row *row) {
     return ls_metrics_write(r->metrics, 1);
 }
 
-ls_status ls_recorder_test(ls_recorder *r, const ls_test_row *row) { return ls_metrics_add_test(r->metrics, row); }
+ls_status ls_recorder_test(ls_recorder *r, const ls_test_row *row) {
+    return ls_metrics_add_test(r->metrics, row);
+}
 
 void ls_recorder_note_best(ls_recorder *r, double validation_loss) {
     if (validation_loss < r->best.loss) /* false for NaN: without a validation set there is no best */
@@ -112,5 +118,6 @@ ls_status ls_recorder_save(ls_recorder *r, bool finished) {
 bool ls_recorder_due(const ls_recorder *r) {
     const ls_trainer *t = r->trainer;
     int64_t interval = t->options.checkpoint_interval;
-    return interval > 0 && (t->step % interval == 0 || (r->best.step > 0 && (int64_t)r->best.step == t->step));
+    return interval > 0 &&
+           (t->step % interval == 0 || (r->best.step > 0 && (int64_t)r->best.step == t->step));
 }

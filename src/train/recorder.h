@@ -1,5 +1,5 @@
-/* The record of a run, which rank 0 keeps: the run folder with its lock, config.yaml, metrics.h5, and checkpoints. On other
- * ranks it only knows the folder's name. */
+/* The record of a run, which rank 0 keeps: the run folder with its lock, config.yaml, metrics.h5, and
+ * checkpoints. On other ranks it only knows the folder's name. */
 #ifndef LOCKSTEP_TRAIN_RECORDER_H
 #define LOCKSTEP_TRAIN_RECORDER_H
 
@@ -16,12 +16,14 @@ typedef struct ls_recorder {
     int lock;
 } ls_recorder;
 
-/* Opens the run folder as `output`, `overwrite` and `resume` say. With a checkpoint to go on from, state and history are
- * read into the trainer's records and the metrics, and *resumed says where; otherwise resumed->mark.step is 0 and
- * *from_checkpoint false. Nothing in the folder changes unless all is well. Local; rank 0 calls it. */
-ls_status ls_recorder_open(ls_recorder *recorder, const char *config_path, ls_resumed *resumed, bool *from_checkpoint);
-/* Training begins or goes on: config.yaml is written, and a test result that a longer run will replace is forgotten. Not
- * called where a run had ended, so that nothing of it changes. Rank 0. */
+/* Opens the run folder as `output`, `overwrite` and `resume` say. With a checkpoint to go on from, state and
+ * history are read into the trainer's records and the metrics, and *resumed says where; otherwise
+ * resumed->mark.step is 0 and *from_checkpoint false. Nothing in the folder changes unless all is well.
+ * Local; rank 0 calls it. */
+ls_status ls_recorder_open(ls_recorder *recorder, const char *config_path, ls_resumed *resumed,
+                           bool *from_checkpoint);
+/* Training begins or goes on: config.yaml is written, and a test result that a longer run will replace is
+ * forgotten. Not called where a run had ended, so that nothing of it changes. Rank 0. */
 ls_status ls_recorder_begin(ls_recorder *recorder);
 void ls_recorder_close(ls_recorder *recorder);
 

@@ -68,8 +68,8 @@ static ls_status remove_file(const char *folder, const char *name) {
     return status;
 }
 
-/* Locks FOLDER/lock; the file stays, the lock goes with the process. *locked: is it there? Not every file system has
- * locks. */
+/* Locks FOLDER/lock; the file stays, the lock goes with the process. *locked: is it there? Not every file
+ * system has locks. */
 static ls_status lock_folder(const char *folder, int *lock, bool *locked) {
     char *path;
     ls_status status = LS_OK;
@@ -82,7 +82,8 @@ static ls_status lock_folder(const char *folder, int *lock, bool *locked) {
         if (errno == EWOULDBLOCK)
             status = ls_fail(LS_BUSY, "%s: another run is writing here", folder);
         else
-            ls_log(LS_LOG_WARNING, "%s: no lock, so nothing keeps a second run out: %s", path, strerror(errno));
+            ls_log(LS_LOG_WARNING, "%s: no lock, so nothing keeps a second run out: %s", path,
+                   strerror(errno));
     } else {
         *locked = true;
     }
@@ -123,8 +124,10 @@ ls_status ls_run_folder_clear(const char *folder, bool overwrite) {
         }
         if (!belongs_to_a_run(entry->d_name)) continue;
         if (!overwrite)
-            status = ls_fail(LS_BUSY, "%s already holds a run (%s); give another output=FOLDER, or resume=auto, or overwrite=true",
-                             folder, entry->d_name);
+            status = ls_fail(
+                LS_BUSY,
+                "%s already holds a run (%s); give another output=FOLDER, or resume=auto, or overwrite=true",
+                folder, entry->d_name);
         else
             status = remove_file(folder, entry->d_name);
     }

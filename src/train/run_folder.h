@@ -11,8 +11,8 @@ ls_status ls_run_folder_default(const char *config_path, char **folder);
 
 /* All local; rank 0 calls them. LS_OUTPUT with path and reason. */
 
-/* Makes the folder and those above it, and locks it until *lock is closed: a second run in it is refused with LS_BUSY.
- * Where the file system has no locks, it warns and goes on. */
+/* Makes the folder and those above it, and locks it until *lock is closed: a second run in it is refused with
+ * LS_BUSY. Where the file system has no locks, it warns and goes on. */
 ls_status ls_run_folder_open(const char *folder, int *lock);
 
 /* LS_BUSY if the folder holds a run; with `overwrite` removes that run's files, and nothing else. */

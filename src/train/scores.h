@@ -31,7 +31,8 @@ void ls_scores_destroy(ls_scores *scores);
  * n. */
 double ls_accuracy_uncertainty(double correct, int64_t n);
 
-/* Samples of a true class, by counts [true class][predicted class]; the diagonal holds those that were recognised. */
+/* Samples of a true class, by counts [true class][predicted class]; the diagonal holds those that were
+ * recognised. */
 int64_t ls_confusion_samples(const int64_t *confusion, int64_t classes, int64_t class);
 /* The keys "classes" and "confusion" of the object at hand. */
 void ls_confusion_json(ls_json *json, const int64_t *confusion, int64_t classes);

@@ -16,8 +16,10 @@ static ls_status warn_about_cores(const ls_trainer *t) {
     for (int r = 1; r < t->comm->size; r++)
         if (cores[r] < cores[least]) least = r;
     if (t->comm->rank == 0 && wanted > cores[least])
-        ls_log(LS_LOG_WARNING, "threads=%lld, but rank %d may use %d core%s; mpirun binds ranks to cores unless told "
-               "--bind-to none", (long long)wanted, least, cores[least], cores[least] == 1 ? "" : "s");
+        ls_log(LS_LOG_WARNING,
+               "threads=%lld, but rank %d may use %d core%s; mpirun binds ranks to cores unless told "
+               "--bind-to none",
+               (long long)wanted, least, cores[least], cores[least] == 1 ? "" : "s");
     return LS_OK;
 }
 
@@ -55,7 +57,8 @@ static ls_status create_programs(ls_trainer *t) {
     ls_program *programs[] = {&t->training, &t->evaluating, &t->collecting};
     LS_TRY(ls_program_create(t, LS_TRAINING, t->options.batch, NULL, &t->training));
     LS_TRY(ls_program_create(t, LS_EVALUATING, t->options.eval_batch, NULL, &t->evaluating));
-    if (collects(t->network)) LS_TRY(ls_program_create(t, LS_COLLECTING, t->options.batch, NULL, &t->collecting));
+    if (collects(t->network))
+        LS_TRY(ls_program_create(t, LS_COLLECTING, t->options.batch, NULL, &t->collecting));
     t->sizes.doubles = most_doubles(t->training.graph);
     LS_TRY(create_sum(t));
     for (int i = 0; i < 3; i++)
@@ -85,10 +88,12 @@ static ls_status create_backend(ls_trainer *t) {
 
 static ls_status create_network(ls_trainer *t) {
     if (t->options.samples_per_epoch > t->data.training)
-        return ls_fail(LS_USAGE, "%s: samples_per_epoch: found %lld, expected at most the %lld training samples",
-                       ls_config_key_position(t->config, "samples_per_epoch"), (long long)t->options.samples_per_epoch,
-                       (long long)t->data.training);
-    LS_TRY(ls_network_create(t->config, t->data.train.height, t->data.train.width, t->data.train.classes, &t->network));
+        return ls_fail(LS_USAGE,
+                       "%s: samples_per_epoch: found %lld, expected at most the %lld training samples",
+                       ls_config_key_position(t->config, "samples_per_epoch"),
+                       (long long)t->options.samples_per_epoch, (long long)t->data.training);
+    LS_TRY(ls_network_create(t->config, t->data.train.height, t->data.train.width, t->data.train.classes,
+                             &t->network));
     ls_parameters_lay_out(&t->network->parameters);
     t->sizes.summed = t->network->parameters.summed;
     t->sizes.total = t->network->parameters.total;
@@ -96,15 +101,16 @@ static ls_status create_network(ls_trainer *t) {
     return LS_OK;
 }
 
-/* On one node all arenas lie in memory that the ranks share: in each rank's segment its gradients; in the common region
- * values, the sum of the gradients and moments, and behind them what weight gradients over all shards are made of.
- * Collective. */
+/* On one node all arenas lie in memory that the ranks share: in each rank's segment its gradients; in the
+ * common region values, the sum of the gradients and moments, and behind them what weight gradients over all
+ * shards are made of. Collective. */
 static ls_status create_window(ls_trainer *t) {
     const ls_options *o = &t->options;
     size_t arenas = (size_t)(2 + ls_optimizer_moments(o->optimizer)) * ls_tree_sum_arena(&t->sizes);
     ls_window_sizes sizes = {.message = LS_TREE_SUM_MESSAGE,
                              .segment = ls_tree_sum_segment((int)o->shards, t->comm->size, &t->sizes),
-                             .common = arenas + ls_sharing_bytes(&t->network->parameters, t->sizes.dtype, o->batch)};
+                             .common = arenas +
+                                       ls_sharing_bytes(&t->network->parameters, t->sizes.dtype, o->batch)};
     return o->window ? ls_window_create(t->comm, &sizes, &t->window) : LS_OK;
 }
 
@@ -152,10 +158,13 @@ static ls_status create_rest(ls_trainer *t) {
     LS_TRY(ls_team_create((int)t->options.threads, &t->team));
     LS_TRY(create_programs(t));
     if (t->options.check_interval > 0) LS_TRY(ls_guard_create(&t->guard, (int)t->options.threads));
-    LS_TRY(ls_calloc(&t->words, (size_t)t->training.shards.node_count * LS_STEP_WORDS, sizeof *t->words, "the step's sum"));
-    LS_TRY(ls_calloc(&t->order, (size_t)ls_trainer_epoch_samples(t), sizeof *t->order, "the order of samples"));
+    LS_TRY(ls_calloc(&t->words, (size_t)t->training.shards.node_count * LS_STEP_WORDS, sizeof *t->words,
+                     "the step's sum"));
+    LS_TRY(
+        ls_calloc(&t->order, (size_t)ls_trainer_epoch_samples(t), sizeof *t->order, "the order of samples"));
     t->permutation_index = -1;
-    return ls_calloc(&t->permutation, (size_t)t->data.training, sizeof *t->permutation, "the order of samples");
+    return ls_calloc(&t->permutation, (size_t)t->data.training, sizeof *t->permutation,
+                     "the order of samples");
 }
 
 /* The one key that is found wrong only with the data is named with its place. */
@@ -206,7 +215,8 @@ ls_status ls_trainer_resume(ls_trainer *t, const ls_progress_mark *mark, const l
         LS_TRY(ls_comm_broadcast(t->comm, record->data, ls_record_bytes(record), 0));
     }
     ls_state_import(&t->network->parameters, &t->state);
-    LS_TRY(ls_comm_agree(t->comm, LS_OK)); /* ranks may share parameters and moments, which one of them has set for all */
+    LS_TRY(ls_comm_agree(
+        t->comm, LS_OK)); /* ranks may share parameters and moments, which one of them has set for all */
     ls_trainer_watch(t);
     t->step = (int64_t)mark->step;
     t->comm->step = mark->step;

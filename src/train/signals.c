@@ -7,7 +7,8 @@
 #include <stddef.h>
 #include <string.h>
 
-/* A handler may run on any thread: of what it may touch, a lock-free atomic is what other threads may read. */
+/* A handler may run on any thread: of what it may touch, a lock-free atomic is what other threads may read.
+ */
 static atomic_int stop_wanted = 0;
 #if ATOMIC_INT_LOCK_FREE != 2
 #error "signal handlers need a lock-free int"
@@ -29,4 +30,6 @@ ls_status ls_signals_install(void) {
     return LS_OK;
 }
 
-bool ls_signals_stop_wanted(void) { return atomic_load(&stop_wanted) != 0; }
+bool ls_signals_stop_wanted(void) {
+    return atomic_load(&stop_wanted) != 0;
+}

@@ -8,7 +8,9 @@
 #include "dist/replica.h"
 #include "train/trainer.h"
 
-static void observe(const ls_trainer *t, ls_work work, bool begin) { ls_observe(t->observer, 0, work, NULL, begin); }
+static void observe(const ls_trainer *t, ls_work work, bool begin) {
+    ls_observe(t->observer, 0, work, NULL, begin);
+}
 
 int64_t ls_trainer_epoch_samples(const ls_trainer *t) {
     return t->options.samples_per_epoch > 0 ? t->options.samples_per_epoch : t->data.training;
@@ -37,8 +39,9 @@ static void permute(ls_trainer *t, int64_t index) {
     t->permutation_index = index;
 }
 
-/* Permutations of the training samples follow one another without end, and an epoch is the next piece of that row: as a
- * rule one of them. It is a function of (seed, epoch): there is nothing to remember and nothing to forget. */
+/* Permutations of the training samples follow one another without end, and an epoch is the next piece of that
+ * row: as a rule one of them. It is a function of (seed, epoch): there is nothing to remember and nothing to
+ * forget. */
 void ls_trainer_order_epoch(ls_trainer *t) {
     int64_t count = ls_trainer_epoch_samples(t), at = t->epoch * count;
     for (int64_t i = 0; i < count; i++, at++) {
@@ -47,14 +50,17 @@ void ls_trainer_order_epoch(ls_trainer *t) {
     }
 }
 
-/* The next batch: B global samples, of which this rank sees those of its shards. The last batch of an epoch is smaller. */
+/* The next batch: B global samples, of which this rank sees those of its shards. The last batch of an epoch
+ * is smaller. */
 static ls_run select_batch(ls_trainer *t) {
     ls_program *p = &t->training;
     int64_t begin = t->batch_in_epoch * t->options.batch;
-    int64_t left = ls_trainer_epoch_samples(t) - begin, count = left < t->options.batch ? left : t->options.batch;
+    int64_t left = ls_trainer_epoch_samples(t) - begin,
+            count = left < t->options.batch ? left : t->options.batch;
     ls_shards_set_batch(&p->shards, count);
     ls_shards_set_batch(&p->all, count);
-    memcpy(p->sample, t->order + begin + p->shards.offset, (size_t)ls_shards_rows(&p->shards) * sizeof *p->sample);
+    memcpy(p->sample, t->order + begin + p->shards.offset,
+           (size_t)ls_shards_rows(&p->shards) * sizeof *p->sample);
     return (ls_run){.shards = &p->shards,
                     .all = &p->all,
                     .data = &t->data.train,
@@ -117,7 +123,8 @@ static ls_slice share_of(const ls_trainer *t, int member) {
 static void check_part(void *argument, int member) {
     update_job *job = argument;
     ls_slice s = share_of(job->trainer, member);
-    if (!all_finite(&job->trainer->network->parameters, s.first, s.last)) atomic_store(&job->not_finite, true);
+    if (!all_finite(&job->trainer->network->parameters, s.first, s.last))
+        atomic_store(&job->not_finite, true);
 }
 
 static void update_part(void *argument, int member) {
@@ -131,7 +138,9 @@ static void remember_part(void *argument, int member) {
     ls_guard_remember(&t->guard, member, &t->network->parameters, share_of(t, member));
 }
 
-void ls_trainer_watch(ls_trainer *t) { ls_team_run(t->team, remember_part, t); }
+void ls_trainer_watch(ls_trainer *t) {
+    ls_team_run(t->team, remember_part, t);
+}
 
 static void look_part(void *argument, int member) {
     ls_trainer *t = argument;
@@ -143,14 +152,16 @@ static ls_status unchanged(ls_trainer *t) {
     if (!atomic_load(&t->guard.broken)) return LS_OK;
     return ls_fail(LS_REPLICAS_DIFFER,
                    "step %lld: the parameters or moments that rank %d updates have changed since it did so: "
-                   "a bit of its memory has flipped", (long long)t->step, t->comm->rank);
+                   "a bit of its memory has flipped",
+                   (long long)t->step, t->comm->rank);
 }
 
 /* The first parameter with a gradient in the slice that is not finite; the number of parameters: none. */
 static int64_t first_not_finite(const ls_parameters *p, ls_slice slice) {
     for (int i = 0; i < p->count; i++) {
         int64_t first = p->list[i].offset, last = first + p->list[i].count;
-        if (!all_finite(p, first > slice.first ? first : slice.first, last < slice.last ? last : slice.last)) return i;
+        if (!all_finite(p, first > slice.first ? first : slice.first, last < slice.last ? last : slice.last))
+            return i;
     }
     return p->count;
 }
@@ -167,8 +178,9 @@ static ls_status check_gradient(ls_trainer *t, update_job *job) {
     LS_TRY(ls_tree_sum_lowest(t->sum, first, &first));
     observe(t, LS_WORK_UPDATE_EXCHANGE, false);
     if (first == p->count) return LS_OK;
-    return ls_comm_everywhere(t->comm, ls_fail(LS_NOT_FINITE, "step %lld: the gradient of %s is not finite (lr=%g)",
-                                               (long long)t->step + 1, p->list[first].name, t->batch_rate));
+    return ls_comm_everywhere(t->comm,
+                              ls_fail(LS_NOT_FINITE, "step %lld: the gradient of %s is not finite (lr=%g)",
+                                      (long long)t->step + 1, p->list[first].name, t->batch_rate));
 }
 
 /* Each rank updates its slice of the parameters, which is all of them where ranks share no memory. */
@@ -184,7 +196,8 @@ static ls_status update(ls_trainer *t) {
     t->comm->phase = "updating parameters";
     observe(t, LS_WORK_UPDATE, true);
     ls_team_run(t->team, update_part, &job);
-    if (t->trouble == LS_OK) t->trouble = unchanged(t); /* all are told in the next step, or before anything is saved */
+    if (t->trouble == LS_OK)
+        t->trouble = unchanged(t); /* all are told in the next step, or before anything is saved */
     observe(t, LS_WORK_UPDATE, false);
     observe(t, LS_WORK_UPDATE_EXCHANGE, true);
     LS_TRY(ls_tree_sum_updated(t->sum));
@@ -216,15 +229,17 @@ ls_status ls_train_step(ls_trainer *t) {
 
     ls_run run = select_batch(t);
     observe(t, LS_WORK_SELECT, false);
-    LS_TRY(ls_plan_run(t->training.plan, &run, t->team)); /* gradients of the own shards; BatchNorm over all shards */
+    LS_TRY(ls_plan_run(t->training.plan, &run,
+                       t->team)); /* gradients of the own shards; BatchNorm over all shards */
     observe(t, LS_WORK_GRADIENT_SUM, true);
     LS_TRY(sum_words(t));
     observe(t, LS_WORK_GRADIENT_SUM, false);
-    ls_plan_run_whole(t->training.plan, &run, t->team);   /* where ranks share memory: a part of them, of all shards */
+    ls_plan_run_whole(t->training.plan, &run,
+                      t->team); /* where ranks share memory: a part of them, of all shards */
     observe(t, LS_WORK_GRADIENT_SUM, true);
-    LS_TRY(sum_gradient(t));                              /* over all shards */
+    LS_TRY(sum_gradient(t)); /* over all shards */
     observe(t, LS_WORK_GRADIENT_SUM, false);
-    LS_TRY(update(t));                                    /* the same on every rank */
+    LS_TRY(update(t)); /* the same on every rank */
 
     t->epoch_score.loss += t->batch_score.loss;
     t->epoch_score.correct += t->batch_score.correct;

@@ -26,10 +26,13 @@ typedef struct run {
 
 enum { TRACED_STEPS = 10 };
 
-static bool is_root(const run *r) { return r->trainer->comm->rank == 0; }
+static bool is_root(const run *r) {
+    return r->trainer->comm->rank == 0;
+}
 
-/* Rank 0's part of the record. A failure is known on rank 0 alone until all agree, at the latest in the next step's sum;
- * nothing further is recorded until then, so that the message that is told is that of the failure. */
+/* Rank 0's part of the record. A failure is known on rank 0 alone until all agree, at the latest in the next
+ * step's sum; nothing further is recorded until then, so that the message that is told is that of the
+ * failure. */
 #define RECORD(r, call)                                                                                      \
     do {                                                                                                     \
         if (is_root(r) && (r)->trainer->trouble == LS_OK) (r)->trainer->trouble = (call);                    \
@@ -51,7 +54,8 @@ static ls_status evaluate_test(ls_trainer *t, ls_score *score) {
 }
 
 static ls_test_row test_row(const ls_trainer *t, const ls_score *score) {
-    return (ls_test_row){(uint64_t)t->epoch, ls_mean(score->loss, score->count), ls_mean(score->correct, score->count)};
+    return (ls_test_row){(uint64_t)t->epoch, ls_mean(score->loss, score->count),
+                         ls_mean(score->correct, score->count)};
 }
 
 /* Is a test due after the epoch that has just ended? */
@@ -94,16 +98,18 @@ static ls_status save(run *r, bool last) {
     return LS_OK;
 }
 
-/* All ranks stop after the same batch. The checkpoint makes it as if nothing had happened: an evaluation that was given up
- * has left nothing behind, and is begun anew. */
+/* All ranks stop after the same batch. The checkpoint makes it as if nothing had happened: an evaluation that
+ * was given up has left nothing behind, and is begun anew. */
 static ls_status stop(run *r) {
     ls_trainer *t = r->trainer;
     t->comm->agreed = false; /* what fails from here on is another failure */
     RECORD(r, ls_metrics_write(r->recorder.metrics, 1));
     LS_TRY(save(r, false));
     LS_TRY(ls_comm_agree(t->comm, t->trouble));
-    return ls_comm_everywhere(t->comm, ls_fail(LS_STOPPED, "stopped on request after step %lld, checkpoint written; "
-                                                           "resume=auto goes on", (long long)t->step));
+    return ls_comm_everywhere(t->comm, ls_fail(LS_STOPPED,
+                                               "stopped on request after step %lld, checkpoint written; "
+                                               "resume=auto goes on",
+                                               (long long)t->step));
 }
 
 /* A timeline of the first steps goes into a file as soon as they are done. */
@@ -178,14 +184,16 @@ static void conclude(run *r) {
 static void introduce(const run *r, const ls_resumed *resumed) {
     const ls_trainer *t = r->trainer;
     if (!is_root(r) || t->options.progress == LS_PROGRESS_NONE) return;
-    printf("lockstep: %s on %s (%s): %lld training, %lld validation, %lld test samples\n", r->config_path, t->data.name,
-           t->data.folder, (long long)t->data.training, (long long)t->data.validation, (long long)t->data.test.count);
+    printf("lockstep: %s on %s (%s): %lld training, %lld validation, %lld test samples\n", r->config_path,
+           t->data.name, t->data.folder, (long long)t->data.training, (long long)t->data.validation,
+           (long long)t->data.test.count);
     printf("%lld parameters, batch %lld in %lld shards on %d rank%s of %lld thread%s\n",
-           (long long)t->network->parameters.elements, (long long)t->options.batch, (long long)t->options.shards,
-           t->comm->size, t->comm->size == 1 ? "" : "s", (long long)t->options.threads,
-           t->options.threads == 1 ? "" : "s");
+           (long long)t->network->parameters.elements, (long long)t->options.batch,
+           (long long)t->options.shards, t->comm->size, t->comm->size == 1 ? "" : "s",
+           (long long)t->options.threads, t->options.threads == 1 ? "" : "s");
     if (t->step > 0)
-        printf("going on after step %lld%s\n", (long long)t->step, resumed->mark.finished ? ", where the run had ended" : "");
+        printf("going on after step %lld%s\n", (long long)t->step,
+               resumed->mark.finished ? ", where the run had ended" : "");
     fflush(stdout);
 }
 

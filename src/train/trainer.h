@@ -1,5 +1,5 @@
-/* A training run: what it is made of, and the step. The order of reading: setup.c puts it together, step.c is one step
- * from top to bottom, evaluate.c measures, train.c is the loop around them. */
+/* A training run: what it is made of, and the step. The order of reading: setup.c puts it together, step.c is
+ * one step from top to bottom, evaluate.c measures, train.c is the loop around them. */
 #ifndef LOCKSTEP_TRAIN_TRAINER_H
 #define LOCKSTEP_TRAIN_TRAINER_H
 
@@ -51,14 +51,14 @@ typedef struct ls_trainer {
     ls_network *network;
     ls_optimizer optimizer;
     ls_program training, evaluating, collecting; /* collecting only with `statistics: dataset` */
-    ls_window *window; /* NULL: the ranks send messages */
-    ls_sharing sharing; /* of the training graph, in the window */
+    ls_window *window;                           /* NULL: the ranks send messages */
+    ls_sharing sharing;                          /* of the training graph, in the window */
     ls_tree_sum_sizes sizes;
     ls_tree_sum *sum;
-    ls_slice slice;   /* of the parameters that this rank updates */
+    ls_slice slice; /* of the parameters that this rank updates */
     ls_guard guard;
-    ls_state state;   /* the state as records: fingerprints, checkpoints */
-    uint32_t *order;  /* [ls_trainer_epoch_samples()] samples of the epoch at hand, in order */
+    ls_state state;            /* the state as records: fingerprints, checkpoints */
+    uint32_t *order;           /* [ls_trainer_epoch_samples()] samples of the epoch at hand, in order */
     uint32_t *permutation;     /* [data.training] the one that these come from .. */
     int64_t permutation_index; /* .. which is this of the endless row of them; -1: none yet */
     int64_t step, epoch, batch_in_epoch; /* done so far; epoch counts finished ones */
@@ -68,11 +68,11 @@ typedef struct ls_trainer {
     double *words;                       /* [nodes][LS_STEP_WORDS] what rides along with the sum of a batch */
     bool stop_agreed;                    /* a signal came to some rank, and all know */
     const ls_observer *observer;         /* of the steps, with the training plan; NULL: nobody */
-    ls_status trouble;                   /* a failure that only this rank knows of, agreed with the next batch's sum */
+    ls_status trouble; /* a failure that only this rank knows of, agreed with the next batch's sum */
 } ls_trainer;
 
-/* Sets up everything that trains and evaluates: network, initial state, plans, buffers. config and comm must outlive the
- * trainer. Collective; every failure is agreed. */
+/* Sets up everything that trains and evaluates: network, initial state, plans, buffers. config and comm must
+ * outlive the trainer. Collective; every failure is agreed. */
 ls_status ls_trainer_create(ls_comm *comm, ls_config *config, ls_trainer **trainer);
 /* The same on data that are there already, the same on every rank, and are taken over, also on failure. */
 ls_status ls_trainer_create_on(ls_comm *comm, ls_config *config, ls_data *data, ls_trainer **trainer);
@@ -84,47 +84,51 @@ int64_t ls_trainer_batches_per_epoch(const ls_trainer *trainer);
 /* Learning rate of the step that is taken after `step` steps and `epoch` epochs. */
 double ls_trainer_learning_rate(const ls_trainer *trainer, int64_t step, int64_t epoch);
 
-/* What rides along with the sum of the batch that the program has run: its loss and correct answers, and what this rank
- * knows alone, a signal (signals.h) or a trouble. sums [LS_STEP_WORDS] is where their sum is to go. Valid until the next
- * call. Local. */
+/* What rides along with the sum of the batch that the program has run: its loss and correct answers, and what
+ * this rank knows alone, a signal (signals.h) or a trouble. sums [LS_STEP_WORDS] is where their sum is to go.
+ * Valid until the next call. Local. */
 ls_partial ls_trainer_words(ls_trainer *trainer, const ls_program *program, double *sums);
-/* What that sum says to all ranks: the batch's score, whether to stop (stop_agreed), and a trouble, which is returned
- * everywhere. Collective. */
-ls_status ls_trainer_take_words(ls_trainer *trainer, const ls_program *program, const double *sums, ls_score *batch);
+/* What that sum says to all ranks: the batch's score, whether to stop (stop_agreed), and a trouble, which is
+ * returned everywhere. Collective. */
+ls_status ls_trainer_take_words(ls_trainer *trainer, const ls_program *program, const double *sums,
+                                ls_score *batch);
 
-/* One optimizer step on the next batch of the epoch; begins a new epoch's order where the last one has ended. What one
- * rank knows alone (a signal, trainer->trouble) is known to all at its end: stop_agreed is set in the same step
- * everywhere, and a trouble is returned everywhere. LS_NOT_FINITE names step and tensor; LS_REPLICAS_DIFFER the rank.
- * Collective. */
+/* One optimizer step on the next batch of the epoch; begins a new epoch's order where the last one has ended.
+ * What one rank knows alone (a signal, trainer->trouble) is known to all at its end: stop_agreed is set in
+ * the same step everywhere, and a trouble is returned everywhere. LS_NOT_FINITE names step and tensor;
+ * LS_REPLICAS_DIFFER the rank. Collective. */
 ls_status ls_train_step(ls_trainer *trainer);
 
-/* Watches every step from now on, to the pieces of its plan; NULL: nobody does. The observer must outlive them. Local. */
+/* Watches every step from now on, to the pieces of its plan; NULL: nobody does. The observer must outlive
+ * them. Local. */
 void ls_trainer_observe(ls_trainer *trainer, const ls_observer *observer);
 
-/* Watches the parameters and moments as they are now, until the first update: when all ranks have set them. Local. */
+/* Watches the parameters and moments as they are now, until the first update: when all ranks have set them.
+ * Local. */
 void ls_trainer_watch(ls_trainer *trainer);
 
-/* Are the parameters and moments what the last update has left, and do all ranks hold the same of what each has by
- * itself? Every check_interval steps, and before anything is saved: a fault must not get into a checkpoint. Nothing with
- * check_interval=0. LS_REPLICAS_DIFFER names the rank. Collective. */
+/* Are the parameters and moments what the last update has left, and do all ranks hold the same of what each
+ * has by itself? Every check_interval steps, and before anything is saved: a fault must not get into a
+ * checkpoint. Nothing with check_interval=0. LS_REPLICAS_DIFFER names the rank. Collective. */
 ls_status ls_trainer_check_replicas(ls_trainer *trainer);
 
 /* Puts the epoch's samples in order: at its begin, and after a resume in its middle. */
 void ls_trainer_order_epoch(ls_trainer *trainer);
 
-/* Loss and accuracy over the samples [count] (indices) of a set, each counted once, in evaluation mode. LS_STOPPED, agreed:
- * given up after a batch in which a signal came to some rank. Collective. */
+/* Loss and accuracy over the samples [count] (indices) of a set, each counted once, in evaluation mode.
+ * LS_STOPPED, agreed: given up after a batch in which a signal came to some rank. Collective. */
 ls_status ls_evaluate(ls_trainer *trainer, const ls_dataset *set, const uint32_t *samples, int64_t count,
                       ls_score *score);
 
-/* Before evaluations: collects the statistics of BatchNorms with `statistics: dataset` in a pass over the training
- * samples; otherwise nothing. LS_STOPPED as above; they are then what they were. Collective. */
+/* Before evaluations: collects the statistics of BatchNorms with `statistics: dataset` in a pass over the
+ * training samples; otherwise nothing. LS_STOPPED as above; they are then what they were. Collective. */
 ls_status ls_collect_statistics(ls_trainer *trainer);
 
 /* The fingerprint of the state now; the tensors' own are in trainer->state.hashes. Local. */
 uint64_t ls_trainer_fingerprint(ls_trainer *trainer);
 
-/* Every rank takes over the state that rank 0 has read into its records, and the place in the run. Collective. */
+/* Every rank takes over the state that rank 0 has read into its records, and the place in the run.
+ * Collective. */
 ls_status ls_trainer_resume(ls_trainer *trainer, const ls_progress_mark *mark, const ls_score *epoch_score);
 
 #endif

@@ -1,6 +1,7 @@
-/* What others do, to be measured against: the real program with every sum over ranks made by MPI_Allreduce, in whatever
- * order MPI likes, put in by the linker (-Wl,--wrap). With one shard a thread (shards = ranks, threads=1) and window=false
- * there is then no tree left; its bits depend on the number of ranks. experiments/bench/bits_cost.py times it. */
+/* What others do, to be measured against: the real program with every sum over ranks made by MPI_Allreduce,
+ * in whatever order MPI likes, put in by the linker (-Wl,--wrap). With one shard a thread (shards = ranks,
+ * threads=1) and window=false there is then no tree left; its bits depend on the number of ranks.
+ * experiments/bench/bits_cost.py times it. */
 #include <string.h>
 
 #include "dist/allreduce.h"
@@ -17,7 +18,8 @@ ls_status __wrap_ls_tree_sum_create(ls_comm *with, ls_window *window, const ls_s
 ls_status __wrap_ls_tree_sum_create(ls_comm *with, ls_window *window, const ls_shards *shards, ls_team *team,
                                     const ls_tree_sum_sizes *sizes, ls_tree_sum **sum) {
     if (window || shards->node_count != 1)
-        return ls_fail(LS_USAGE, "with MPI_Allreduce: expected window=false and ranks that own one node each");
+        return ls_fail(LS_USAGE,
+                       "with MPI_Allreduce: expected window=false and ranks that own one node each");
     comm = with;
     summed = sizes->summed;
     dtype = sizes->dtype;
@@ -34,10 +36,14 @@ static ls_status sum_vectors(void *self, const ls_partial *partials, int count) 
 }
 
 ls_reducer __wrap_ls_tree_sum_reducer(ls_tree_sum *sum);
-ls_reducer __wrap_ls_tree_sum_reducer(ls_tree_sum *sum) { return (ls_reducer){sum_vectors, sum}; }
+ls_reducer __wrap_ls_tree_sum_reducer(ls_tree_sum *sum) {
+    return (ls_reducer){sum_vectors, sum};
+}
 
 ls_status __wrap_ls_tree_sum_words(ls_tree_sum *sum, const ls_partial *words);
-ls_status __wrap_ls_tree_sum_words(ls_tree_sum *sum, const ls_partial *words) { return sum_vectors(sum, words, 1); }
+ls_status __wrap_ls_tree_sum_words(ls_tree_sum *sum, const ls_partial *words) {
+    return sum_vectors(sum, words, 1);
+}
 
 ls_status __real_ls_tree_sum_gradient(ls_tree_sum *sum, void *gradient, void *reduced);
 ls_status __wrap_ls_tree_sum_gradient(ls_tree_sum *sum, void *gradient, void *reduced);

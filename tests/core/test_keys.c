@@ -301,11 +301,15 @@ static void options(void **state) {
     assert_int_equal(settings.clip_gradient, LS_CLIP_IGNORED);
     assert_true(settings.fuse);
     assert_true(settings.beta2 == 0.999);
-    static const char *const run[] = {"data",           "epochs",         "steps",   "output",
-                                      "overwrite",      "threads",        "keep",    "check_interval",
-                                      "trail_interval", "timeout",        "comm",    "fuse",
-                                      "progress",       "checkpoint_interval", "resume",
-                                      "test_interval",  "window"};
+    static const char *const run[] = {"data",           "epochs",
+                                      "steps",          "output",
+                                      "overwrite",      "threads",
+                                      "keep",           "check_interval",
+                                      "trail_interval", "timeout",
+                                      "comm",           "fuse",
+                                      "progress",       "checkpoint_interval",
+                                      "resume",         "test_interval",
+                                      "window"};
     int run_count = 0;
     for (int i = 0; i < ls_option_keys.count; i++) run_count += ls_option_keys.keys[i].effect == LS_KEY_RUN;
     assert_int_equal(run_count, sizeof run / sizeof *run);

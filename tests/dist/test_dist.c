@@ -291,12 +291,15 @@ static int whole_slices(const sum_case *c, ls_slice slices[2]) {
 static bool is_whole(const sum_case *c, int64_t i) {
     ls_slice slices[2];
     bool inside = false;
-    for (int s = whole_slices(c, slices) - 1; s >= 0; s--) inside |= i >= slices[s].first && i < slices[s].last;
+    for (int s = whole_slices(c, slices) - 1; s >= 0; s--)
+        inside |= i >= slices[s].first && i < slices[s].last;
     return inside;
 }
 
 /* Of a gradient that is not summed over nodes, which every rank has by itself. */
-static double rest(int64_t i) { return (double)(1 + i % 29); }
+static double rest(int64_t i) {
+    return (double)(1 + i % 29);
+}
 
 static void fill_gradient(const sum_case *c, const ls_shards *shards, void *gradient) {
     for (int n = 0; n < shards->node_count; n++)
@@ -320,7 +323,9 @@ static void check_gradient(const sum_case *c, ls_window *window, ls_tree_sum *su
     double word_nodes[LS_MAX_NODES * WORDS], words[WORDS] = {0};
     void *gradient = window ? ls_window_segment(window, comm->rank)
                             : allocate_elements(c, shards->node_count * c->elements + NOT_SUMMED);
-    void *reduced = window ? ls_window_common(window) : shards->node_count > 1 ? allocate_elements(c, total) : gradient;
+    void *reduced = window                   ? ls_window_common(window)
+                    : shards->node_count > 1 ? allocate_elements(c, total)
+                                             : gradient;
     fill_gradient(c, shards, gradient);
     doubles.vector = 1;
     fill(&doubles, shards, word_nodes, WORDS);

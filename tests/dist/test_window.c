@@ -134,7 +134,8 @@ static void test_exchanges(void **state) {
  * the additions. */
 static void sum_and_update(world *w, ls_comm *comm, ls_window *window) {
     enum { STEPS = 12, SHARDS = 16, TAIL = 5 };
-    ls_tree_sum_sizes sizes = {.doubles = TAIL, .summed = w->elements, .total = w->elements + 20, .dtype = LS_FP32};
+    ls_tree_sum_sizes sizes = {
+        .doubles = TAIL, .summed = w->elements, .total = w->elements + 20, .dtype = LS_FP32};
     ls_shards shards;
     ls_team *team = NULL;
     ls_tree_sum *sum = NULL;

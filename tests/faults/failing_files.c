@@ -1,12 +1,10 @@
-/* A library to be preloaded (LD_PRELOAD) into the real program: makes file calls below one folder fail, be the last ones of
- * their process, or take long. It is asked by the environment:
- *   FAILING_FILES_FOLDER   only files whose path begins with this count
- *   FAILING_FILES_AT       the call, counted from 1, that is struck; 0 or not set: none
- *   FAILING_FILES_HOW      a number: the call fails with this errno; kill: the process ends before the call;
- *                          tear: the process ends after it, of a write after half of it
- *   FAILING_FILES_DELAY    milliseconds that each fsync takes longer
- *   FAILING_FILES_HOLD     each fsync waits until there is no such file
- *   FAILING_FILES_COUNT    at exit, the number of calls goes into this file */
+/* A library to be preloaded (LD_PRELOAD) into the real program: makes file calls below one folder fail, be
+ * the last ones of their process, or take long. It is asked by the environment: FAILING_FILES_FOLDER   only
+ * files whose path begins with this count FAILING_FILES_AT       the call, counted from 1, that is struck; 0
+ * or not set: none FAILING_FILES_HOW      a number: the call fails with this errno; kill: the process ends
+ * before the call; tear: the process ends after it, of a write after half of it FAILING_FILES_DELAY
+ * milliseconds that each fsync takes longer FAILING_FILES_HOLD     each fsync waits until there is no such
+ * file FAILING_FILES_COUNT    at exit, the number of calls goes into this file */
 #define _GNU_SOURCE /* RTLD_NEXT */
 #include <dlfcn.h>
 #include <errno.h>
@@ -43,14 +41,18 @@ static bool below(const char *path) {
     return folder && strncmp(path, folder, strlen(folder)) == 0;
 }
 
-static bool is_ours(int fd) { return fd >= 0 && fd < FDS && ours[fd]; }
+static bool is_ours(int fd) {
+    return fd >= 0 && fd < FDS && ours[fd];
+}
 
 static bool how(const char *word) {
     const char *text = getenv("FAILING_FILES_HOW");
     return text && strcmp(text, word) == 0;
 }
 
-static bool struck(void) { return calls == number("FAILING_FILES_AT"); }
+static bool struck(void) {
+    return calls == number("FAILING_FILES_AT");
+}
 
 /* Counts a call; true: it is to fail, and errno says how. */
 static bool strikes(void) {

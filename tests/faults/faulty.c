@@ -1,16 +1,14 @@
-/* The real program with faults put between its parts by the linker (-Wl,--wrap); the program itself has no hooks. FAULTY
- * says which rank does what, and when, "WHAT:RANK:STEP[:ARENA:BIT]", where STEP counts this process's steps from 1:
- *   die          SIGKILL to itself before the step
- *   signal       SIGUSR1 to itself before the step
- *   batch        SIGUSR1 to itself in the STEP-th batch that is not one of training: of an evaluation, of collecting
- *                statistics, of an attack
- *   load, end    SIGSTOP to itself before the data are read, or before MPI is left (STEP 0)
- *   skip         leaves out the comparison of the replicas after the step, a collective
- *   flip         turns a bit of the model's state before it is checked after the step; ARENA: value, moment1, moment2,
- *                statistics. What ranks share is turned in the slice that this rank updates
- *   spoil        the same before the step, whether or not anything is checked
- * With FAULTY_ONCE=FILE only the process that makes this file does it. With FAULTY_COUNT=FILE rank 0 writes there how many
- * batches that are not of training it has begun. */
+/* The real program with faults put between its parts by the linker (-Wl,--wrap); the program itself has no
+ * hooks. FAULTY says which rank does what, and when, "WHAT:RANK:STEP[:ARENA:BIT]", where STEP counts this
+ * process's steps from 1: die          SIGKILL to itself before the step signal       SIGUSR1 to itself
+ * before the step batch        SIGUSR1 to itself in the STEP-th batch that is not one of training: of an
+ * evaluation, of collecting statistics, of an attack load, end    SIGSTOP to itself before the data are read,
+ * or before MPI is left (STEP 0) skip         leaves out the comparison of the replicas after the step, a
+ * collective flip         turns a bit of the model's state before it is checked after the step; ARENA: value,
+ * moment1, moment2, statistics. What ranks share is turned in the slice that this rank updates spoil the same
+ * before the step, whether or not anything is checked With FAULTY_ONCE=FILE only the process that makes this
+ * file does it. With FAULTY_COUNT=FILE rank 0 writes there how many batches that are not of training it has
+ * begun. */
 #include <fcntl.h>
 #include <signal.h>
 #include <stdbool.h>
@@ -54,7 +52,8 @@ static bool simple_turn(const char *what, long now) {
 
 ls_status __real_ls_data_load(ls_comm *comm, const char *folder, int64_t split, uint64_t seed, ls_data *data);
 ls_status __wrap_ls_data_load(ls_comm *comm, const char *folder, int64_t split, uint64_t seed, ls_data *data);
-ls_status __wrap_ls_data_load(ls_comm *comm, const char *folder, int64_t split, uint64_t seed, ls_data *data) {
+ls_status __wrap_ls_data_load(ls_comm *comm, const char *folder, int64_t split, uint64_t seed,
+                              ls_data *data) {
     own_rank = comm->rank;
     if (simple_turn("load", 0)) raise(SIGSTOP);
     return __real_ls_data_load(comm, folder, split, seed, data);
@@ -83,8 +82,8 @@ ls_status __wrap_ls_replica_check(ls_comm *comm, uint64_t hash) {
     return simple_turn("skip", steps) ? LS_OK : __real_ls_replica_check(comm, hash);
 }
 
-/* Bits are counted through the parameters' values, without the arena's padding, through the own slice of shared ones, or
- * through all statistics. */
+/* Bits are counted through the parameters' values, without the arena's padding, through the own slice of
+ * shared ones, or through all statistics. */
 static void flip(const ls_parameters *p, const char *arena, unsigned long bit) {
     size_t size = p->backend->dtype == LS_FP64 ? 8 : 4;
     if (strcmp(arena, "statistics") == 0) {
@@ -94,7 +93,9 @@ static void flip(const ls_parameters *p, const char *arena, unsigned long bit) {
         ((unsigned char *)s->values)[bit / 8] ^= (unsigned char)(1u << bit % 8);
         return;
     }
-    void *base = strcmp(arena, "value") == 0 ? p->value : strcmp(arena, "moment1") == 0 ? p->moment1 : p->moment2;
+    void *base = strcmp(arena, "value") == 0     ? p->value
+                 : strcmp(arena, "moment1") == 0 ? p->moment1
+                                                 : p->moment2;
     if (!base) abort();
     if (p->lent) {
         bit %= 8 * size * (unsigned long)(own_slice.last - own_slice.first);
@@ -105,7 +106,8 @@ static void flip(const ls_parameters *p, const char *arena, unsigned long bit) {
     for (int i = 0; i < p->count; i++) {
         unsigned long bits = 8 * size * (unsigned long)p->list[i].count;
         if (bit < bits) {
-            ((unsigned char *)base)[(size_t)p->list[i].offset * size + bit / 8] ^= (unsigned char)(1u << bit % 8);
+            ((unsigned char *)base)[(size_t)p->list[i].offset * size + bit / 8] ^=
+                (unsigned char)(1u << bit % 8);
             return;
         }
         bit -= bits;

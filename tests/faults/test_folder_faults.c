@@ -1,6 +1,7 @@
-/* The checkpoints of a folder under faults: every file call of a save and of the pruning after it fails, or is the last one
- * of its process. Whatever happens, the newest checkpoint that verifies is the one before or the new one, and the best is
- * there. The linker puts the functions below between the library and the C library (-Wl,--wrap). */
+/* The checkpoints of a folder under faults: every file call of a save and of the pruning after it fails, or
+ * is the last one of its process. Whatever happens, the newest checkpoint that verifies is the one before or
+ * the new one, and the best is there. The linker puts the functions below between the library and the C
+ * library (-Wl,--wrap). */
 #include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
@@ -141,7 +142,8 @@ static int group_setup(void **state) {
     snprintf(setting, sizeof setting, "data=%s", data);
     ls_network_layer_keys(layers);
     assert_int_equal(ls_comm_create_self(&comm), LS_OK);
-    assert_int_equal(ls_config_parse("small", text, sizeof text - 1, &ls_option_keys, layers, ls_layer_class_count, &config),
+    assert_int_equal(ls_config_parse("small", text, sizeof text - 1, &ls_option_keys, layers,
+                                     ls_layer_class_count, &config),
                      LS_OK);
     assert_int_equal(ls_config_override(config, settings, 1), LS_OK);
     assert_int_equal(ls_config_resolve_result(config, &config_yaml), LS_OK);
@@ -236,8 +238,8 @@ static void a_save_killed_at_every_call_leaves_the_old_or_the_new(void **state) 
     }
     assert_true(news > 2 && news < 2 * calls - 2);
     assert_true(torn > 4);
-    print_message("%d kills: %d times the new one, %d times the one before; %d temporary files\n", 2 * calls, news,
-                  2 * calls - news, torn);
+    print_message("%d kills: %d times the new one, %d times the one before; %d temporary files\n", 2 * calls,
+                  news, 2 * calls - news, torn);
 }
 
 static void every_failure_is_reported_and_harms_nothing(void **state) {

@@ -17,16 +17,20 @@
 /* The blocks of the published ResNet, small: a plain one, and one with a stride and a projection. */
 #define BLOCKS(bn, act, few, more)                                                                           \
     "[" CONV_OF(few) ", " bn ", " act ", "                                                                   \
-    "{residual: {body: [" CONV_OF(few) ", " bn ", " act ", " CONV_OF(few) ", " bn "]}}, " act ", "           \
-    "{residual: {body: [{conv2d: {channels: " #more ", pad: 1, stride: 2}}, " bn ", " act ", "               \
-    CONV_OF(more) ", " bn "], shortcut: [{conv2d: {channels: " #more ", kernel: 1, stride: 2}}, " bn         \
-    "]}}, " act ", global_average_pool, " FC(4) "]"
+                     "{residual: {body: [" CONV_OF(few) ", " bn ", " act ", " CONV_OF(                       \
+                         few) ", " bn "]}}, " act ", "                                                       \
+                              "{residual: {body: [{conv2d: {channels: " #more ", pad: 1, stride: 2}}, " bn   \
+                              ", " act ", " CONV_OF(more) ", " bn "], shortcut: [{conv2d: {channels: " #more \
+                                                          ", kernel: 1, stride: 2}}, " bn "]}}, " act        \
+                                                          ", global_average_pool, " FC(4) "]"
 
 /* Activations with several readers, for the wiring of that name. */
 #define SHARED(bn, act, n)                                                                                   \
-    "[" CONV_OF(n) ", " bn ", " act ", " CONV_OF(n) ", " bn ", " CONV_OF(n) ", " act ", "                    \
-    CONV_OF(n) ", " bn ", " act ", {average_pool: {kernel: 3, stride: 1, pad: 1}}, "                         \
-    CONV_OF(n) ", " bn ", " act ", " DROP ", " CONV_OF(n) ", " bn ", " act ", global_average_pool, " FC(4) "]"
+    "[" CONV_OF(n) ", " bn ", " act ", " CONV_OF(n) ", " bn ", " CONV_OF(n) ", " act ", " CONV_OF(           \
+        n) ", " bn ", " act                                                                                  \
+           ", {average_pool: {kernel: 3, stride: 1, pad: 1}}, " CONV_OF(                                     \
+               n) ", " bn ", " act ", " DROP ", " CONV_OF(n) ", " bn ", " act                                \
+                                                             ", global_average_pool, " FC(4) "]"
 
 /* Layers [first, last) of a network, one after another. */
 static ls_tensor *through(const ls_network *network, int first, int last, ls_graph *graph, ls_tensor *x) {
@@ -167,9 +171,11 @@ const network_case network_cases[] = {
     {"shared activations of vectors", 4, 4, 4, .layers = SHARED(PLAIN_BN, "relu", 16),
      .wire = shared_activations},
     {"residual, joins of other kinds", 4, 3, 3,
-     .layers = "[" FC(6) ", {residual: {body: [" BN ", relu, " FC(6) "]}}, relu, {residual: {body: [" BN
-               "], shortcut: [" PLAIN_BN "]}}, tanh, " FC(5) ", {residual: {body: [" FC(5) "], shortcut: [" BN
-               "]}}, relu, " DROP ", {residual: {body: [relu], shortcut: [tanh]}}, relu, " FC(3) "]"},
+     .layers = "[" FC(6) ", {residual: {body: [" BN ", relu, " FC(
+         6) "]}}, relu, {residual: {body: [" BN "], shortcut: [" PLAIN_BN
+            "]}}, tanh, " FC(5) ", {residual: {body: [" FC(
+                5) "], shortcut: [" BN "]}}, relu, " DROP
+                   ", {residual: {body: [relu], shortcut: [tanh]}}, relu, " FC(3) "]"},
     {"views", 4, 3, 3,
      .layers = "[{conv2d: {channels: 1, kernel: 1}}, tanh, flatten, " BN ", relu, " FC(3) "]", .wire = views},
     {"many readers", 4, 3, 3,

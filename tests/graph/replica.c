@@ -145,8 +145,12 @@ static ls_run make_run(replica *r, ls_shards *shards, int64_t batch, uint32_t st
     ls_shards_set_batch(shards, batch);
     for (int64_t i = 0; i < ls_shards_rows(shards); i++)
         r->sample[i] = (uint32_t)((shards->offset + i) * 5 + 17 * step) % REPLICA_SAMPLES;
-    return (ls_run){
-        .shards = shards, .data = &r->data, .sample = r->sample, .seed = REPLICA_SEED, .epoch = 1, .step = step};
+    return (ls_run){.shards = shards,
+                    .data = &r->data,
+                    .sample = r->sample,
+                    .seed = REPLICA_SEED,
+                    .epoch = 1,
+                    .step = step};
 }
 
 ls_status replica_try_run(replica *r, int64_t batch, uint32_t step) {

@@ -37,8 +37,8 @@ typedef struct replica {
     const ls_backend *backend;
     ls_network *network;
     ls_dataset data;
-    ls_shards shards; /* of the largest batch */
-    uint32_t *sample; /* [largest batch] */
+    ls_shards shards;   /* of the largest batch */
+    uint32_t *sample;   /* [largest batch] */
     ls_sharing sharing; /* of the next plan, with other replicas; none unless somebody sets it */
     ls_reducer reducer;
     ls_graph *graph; /* of the plan, or of the last eager step */

@@ -118,8 +118,12 @@ static void create_probe(probe *p, replica *r) {
 
 static double mean_loss(probe *p, replica *r, double epsilon) {
     p->perturbation.epsilon = epsilon;
-    ls_run run = {
-        .shards = &r->shards, .data = &r->data, .sample = r->sample, .seed = REPLICA_SEED, .epoch = 1, .step = 9};
+    ls_run run = {.shards = &r->shards,
+                  .data = &r->data,
+                  .sample = r->sample,
+                  .seed = REPLICA_SEED,
+                  .epoch = 1,
+                  .step = 9};
     assert_int_equal(ls_plan_run(p->plan, &run, r->team), LS_OK);
     return ls_graph_op(p->graph, ls_graph_op_count(p->graph) - 1)->nodes[LS_LOSS_SUM] / BATCH;
 }

@@ -1,5 +1,5 @@
-/* Any number of ranks gives the same bits: a rank is a thread here (exchange.h). With LS_EMULATED_AMX in AMX's tier of bf16,
- * on emulated tiles (tests/amx). */
+/* Any number of ranks gives the same bits: a rank is a thread here (exchange.h). With LS_EMULATED_AMX in
+ * AMX's tier of bf16, on emulated tiles (tests/amx). */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -143,7 +143,8 @@ static outcome world_outcome(const world *w, int r) {
 static const int sizes[] = {1, 2, 3, 5, 8, 16};
 static const int64_t batches[][STEPS] = {{33, 18, 33}, {5, 3, 5}};
 
-static void check_case(const network_case *network, const ls_backend *backend, const int64_t *batch, way how) {
+static void check_case(const network_case *network, const ls_backend *backend, const int64_t *batch,
+                       way how) {
     outcome want[STEPS];
     replica single;
     replica_create(&single, network, backend, SHARDS, 0, 1, batch[0]);
@@ -155,7 +156,8 @@ static void check_case(const network_case *network, const ls_backend *backend, c
         world w;
         world_create(&w, network, backend, sizes[i], how, batch);
         if (strcmp(network->name, "mlp") == 0) /* or nothing would be tested */
-            assert_int_equal(w.ranks[0].network->parameters.list[0].whole || w.ranks[0].network->parameters.list[2].whole,
+            assert_int_equal(w.ranks[0].network->parameters.list[0].whole ||
+                                 w.ranks[0].network->parameters.list[2].whole,
                              how == SHARED && sizes[i] > 1);
         for (uint32_t step = 0; step < STEPS; step++) {
             world_step(&w, step);
@@ -180,9 +182,11 @@ static void check_case(const network_case *network, const ls_backend *backend, c
 /* Convolutions of which some are computed on tiles and some are not, a residual block, dense layers. */
 static const network_case small_cnn = {
     "cnn", 6, 7, 4,
-    .layers = "[{conv2d: {channels: 16, pad: 1}}, batchnorm, relu, {residual: {body: [{conv2d: {channels: 16, pad: 1}}, "
+    .layers = "[{conv2d: {channels: 16, pad: 1}}, batchnorm, relu, {residual: {body: [{conv2d: {channels: "
+              "16, pad: 1}}, "
               "batchnorm, relu, {conv2d: {channels: 16, pad: 1}}, batchnorm]}}, relu, "
-              "{conv2d: {channels: 32, pad: 1}}, batchnorm, relu, {conv2d: {channels: 32, pad: 0}}, batchnorm, tanh, "
+              "{conv2d: {channels: 32, pad: 1}}, batchnorm, relu, {conv2d: {channels: 32, pad: 0}}, "
+              "batchnorm, tanh, "
               "{dropout: {rate: 0.3}}, {dense: {units: 37}}, relu, {dense: {units: 4}}]"};
 
 static void test_tiles(void **state) {
@@ -217,7 +221,8 @@ static void test_planned(void **state) {
 
 static void test_shared(void **state) {
     (void)state;
-    for (int i = 0; i < network_case_count; i++) check_case(&network_cases[i], cpu_backend(LS_FP32), batches[(i + 1) % 2], SHARED);
+    for (int i = 0; i < network_case_count; i++)
+        check_case(&network_cases[i], cpu_backend(LS_FP32), batches[(i + 1) % 2], SHARED);
     check_case(network_case_named("mlp"), cpu_backend(LS_FP64), batches[0], SHARED);
 }
 
@@ -246,10 +251,8 @@ static void test_eager(void **state) {
 
 int main(void) {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_planned),
-        cmocka_unit_test(test_shared),
-        cmocka_unit_test(test_random_graphs),
-        cmocka_unit_test(test_planned_fp64),
+        cmocka_unit_test(test_planned),       cmocka_unit_test(test_shared),
+        cmocka_unit_test(test_random_graphs), cmocka_unit_test(test_planned_fp64),
         cmocka_unit_test(test_eager),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -53,11 +53,13 @@ static void add_rows(ls_metrics *metrics, const made_run *run) {
         must(ls_metrics_add_step(metrics, &row));
         if (run->trail_interval && step % run->trail_interval == 0) add_trail(metrics, run, step);
         if (step % 10 != 0) continue;
-        ls_epoch_row epoch = {(uint64_t)step / 10, loss, 0.5, (double)NAN, (double)NAN, 0.01, run->seconds, 1, 0.1};
+        ls_epoch_row epoch = {(uint64_t)step / 10, loss, 0.5, (double)NAN, (double)NAN, 0.01,
+                              run->seconds,        1,    0.1};
         if (step == 10 && run->wrong_loss == -1) epoch.validation_loss = 2;
         must(ls_metrics_add_epoch(metrics, &epoch));
         if (run->test_interval == 0 || epoch.epoch % (uint64_t)run->test_interval != 0) continue;
-        must(ls_metrics_add_test(metrics, &(ls_test_row){epoch.epoch, 3 + (run->wrong_test && epoch.epoch == 2), 0.5}));
+        must(ls_metrics_add_test(
+            metrics, &(ls_test_row){epoch.epoch, 3 + (run->wrong_test && epoch.epoch == 2), 0.5}));
     }
 }
 

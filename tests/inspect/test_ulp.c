@@ -48,7 +48,8 @@ static void zeros_infinities_and_nans(void **state) {
     double other;
     memcpy(&other, &bits, sizeof other);
     assert_true(ls_distance_f64((double)NAN, (double)NAN).equal && ls_distance_f32(NAN, NAN).equal);
-    assert_true(!ls_distance_f64((double)NAN, other).equal && !ls_distance_f64((double)NAN, other).comparable);
+    assert_true(!ls_distance_f64((double)NAN, other).equal &&
+                !ls_distance_f64((double)NAN, other).comparable);
     assert_true(!ls_distance_f64((double)NAN, 1).comparable && !ls_distance_f32(1, NAN).comparable);
     ls_distance zeros = ls_distance_f32(-0.0f, 0.0f);
     assert_true(!zeros.equal && zeros.comparable && zeros.ulp == 0 && zeros.absolute == 0);

@@ -19,8 +19,8 @@
 #include "io/scratch.h"
 
 static const char config[] = "network: small\nlearning_rate: 0.05  # \xce\xb7\n";
-static const ls_progress_mark mark = {12, 1, 4, 0xfedcba9876543210u, 0x8000000000000001u, UINT64_MAX, true,
-                                      LS_AVX2, 28, 30, 10};
+static const ls_progress_mark mark = {
+    12, 1, 4, 0xfedcba9876543210u, 0x8000000000000001u, UINT64_MAX, true, LS_AVX2, 28, 30, 10};
 
 enum { RECORDS = 9, BIG_ROWS = 300, BIG_COLUMNS = 1001 };
 static float weight[10][4], conv[2][3][3][3], big[BIG_ROWS][BIG_COLUMNS];

@@ -160,9 +160,9 @@ static void put_attribute(hid_t group, const char *name, uint64_t value, trick h
 }
 
 static void put_progress(hid_t file, trick how) {
-    static const char *const names[] = {"step",        "epoch",       "batch_in_epoch", "seed",
-                                        "data_digest", "fingerprint", "instruction_set", "height", "width", "classes",
-                                        "finished"};
+    static const char *const names[] = {"step",        "epoch",       "batch_in_epoch",  "seed",
+                                        "data_digest", "fingerprint", "instruction_set", "height",
+                                        "width",       "classes",     "finished"};
     if (how == NO_PROGRESS) return;
     if (how == PROGRESS_IS_DATASET) {
         hid_t space = H5Screate(H5S_SCALAR);

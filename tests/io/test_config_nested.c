@@ -348,9 +348,10 @@ static void limits(void **state) {
 /* Every allocation fails in turn: LS_INTERNAL, and nothing leaks. */
 static void out_of_memory(void **state) {
     (void)state;
-    static const char *const given[] = {"network.1.residual.body.0.dense.units=300",
-                                        "network.4={repeat: {times: 2, layers: [{residual: {body: [relu]}}]}}",
-                                        "network.1.residual.shortcut=[]"};
+    static const char *const given[] = {
+        "network.1.residual.body.0.dense.units=300",
+        "network.4={repeat: {times: 2, layers: [{residual: {body: [relu]}}]}}",
+        "network.1.residual.shortcut=[]"};
     ls_status status = LS_INTERNAL;
     long n = 0;
     for (; status != LS_OK && n < 100000; n++) {

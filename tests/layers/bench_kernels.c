@@ -58,18 +58,18 @@ static void ceiling(void *context) {
 #ifdef __x86_64__
 
 /* The same with fused multiply-adds of the vector tiers. */
-#define FMA_CEILING(name, instructions, type, constraint, set1, fmadd)                                                 \
-    __attribute__((target(instructions))) static void name(void *context) {                                           \
-        volatile float *cell = context;                                                                                \
-        type s[12], f = set1(cell[0]), g = set1(0.25f);                                                                \
-        for (int i = 0; i < 12; i++) s[i] = set1((float)i);                                                            \
-        for (int n = 0; n < CEILING_STEPS; n++) {                                                                      \
-            __asm__ volatile("" : "+" constraint(f), "+" constraint(g));                                               \
-            for (int i = 0; i < 12; i++) s[i] = fmadd(f, g, s[i]);                                                     \
-        }                                                                                                              \
-        float sum = 0;                                                                                                 \
-        for (int i = 0; i < 12; i++) sum += s[i][0];                                                                   \
-        cell[0] = sum * 0 + 0.5f;                                                                                      \
+#define FMA_CEILING(name, instructions, type, constraint, set1, fmadd)                                       \
+    __attribute__((target(instructions))) static void name(void *context) {                                  \
+        volatile float *cell = context;                                                                      \
+        type s[12], f = set1(cell[0]), g = set1(0.25f);                                                      \
+        for (int i = 0; i < 12; i++) s[i] = set1((float)i);                                                  \
+        for (int n = 0; n < CEILING_STEPS; n++) {                                                            \
+            __asm__ volatile("" : "+" constraint(f), "+" constraint(g));                                     \
+            for (int i = 0; i < 12; i++) s[i] = fmadd(f, g, s[i]);                                           \
+        }                                                                                                    \
+        float sum = 0;                                                                                       \
+        for (int i = 0; i < 12; i++) sum += s[i][0];                                                         \
+        cell[0] = sum * 0 + 0.5f;                                                                            \
     }
 FMA_CEILING(ceiling_avx2, "avx2,fma", __m256, "x", _mm256_set1_ps, _mm256_fmadd_ps)
 FMA_CEILING(ceiling_avx512, "avx512f", __m512, "v", _mm512_set1_ps, _mm512_fmadd_ps)
@@ -90,7 +90,8 @@ static void *must(void *p) {
 
 /* n floats around 0, none of them denormal */
 static float *numbers(int64_t n) {
-    float *p = must(aligned_alloc(64, ((size_t)n * sizeof *p + 63) / 64 * 64)); /* as arenas and plans have it */
+    float *p =
+        must(aligned_alloc(64, ((size_t)n * sizeof *p + 63) / 64 * 64)); /* as arenas and plans have it */
     uint32_t x = 1;
     for (int64_t i = 0; i < n; i++) {
         x = x * 1664525u + 1013904223u;
@@ -119,8 +120,7 @@ static void dense_backward(void *c) {
 
 static void dense_weight_grad(void *c) {
     layer *l = c;
-    l->kernels->weight_grad(&l->dense, &l->shards, 0, l->kernels->weight_grad_parts(&l->dense),
-                                 l->scratch);
+    l->kernels->weight_grad(&l->dense, &l->shards, 0, l->kernels->weight_grad_parts(&l->dense), l->scratch);
 }
 
 /* The rows of rank 0 of `ranks`. */
@@ -141,8 +141,7 @@ static void bench_dense(ls_instruction_set tier, int ranks, int64_t inputs, int6
                               .dy = {.pixels = 1, .channels = outputs, .dz = y},
                               .dx = {.dz = dx},
                               .dbias = dw + inputs * outputs};
-    l.scratch =
-        must(aligned_alloc(64, (l.kernels->scratch_bytes(&l.dense, BATCH) + 63) / 64 * 64));
+    l.scratch = must(aligned_alloc(64, (l.kernels->scratch_bytes(&l.dense, BATCH) + 63) / 64 * 64));
     const double flop = 2.0 * (double)ls_shards_rows(&l.shards) * (double)inputs * (double)outputs;
     char name[80];
     const struct {
@@ -224,8 +223,10 @@ int main(int argc, char **argv) {
     report("multiply and add, registers only", 12 * 2 * 4.0 * CEILING_STEPS, seconds, ceiling, &cell);
     for (int tier = LS_PORTABLE; tier <= (int)ls_instruction_set_supported(); tier++) {
 #ifdef __x86_64__
-        if (tier == LS_AVX2) report("fused, AVX2", 12 * 2 * 8.0 * CEILING_STEPS, seconds, ceiling_avx2, &cell);
-        if (tier == LS_AVX512) report("fused, AVX-512", 12 * 2 * 16.0 * CEILING_STEPS, seconds, ceiling_avx512, &cell);
+        if (tier == LS_AVX2)
+            report("fused, AVX2", 12 * 2 * 8.0 * CEILING_STEPS, seconds, ceiling_avx2, &cell);
+        if (tier == LS_AVX512)
+            report("fused, AVX-512", 12 * 2 * 16.0 * CEILING_STEPS, seconds, ceiling_avx512, &cell);
 #endif
         for (int ranks = 1; ranks <= 16; ranks *= 4) {
             bench_dense((ls_instruction_set)tier, ranks, 784, 600, seconds);

@@ -153,7 +153,8 @@ static void draws_are_the_streams_words(void **state) {
         if (ls_rng_unit(w[0]) < 0.5) {
             kernels->rotate(in, SIDE, SIDE, (2 * ls_rng_unit(w[1]) - 1) * 45, expected, scratch);
             kernels->brightness(expected, PIXELS, 1 + (2 * ls_rng_unit(w[2]) - 1) * 0.2);
-            if (ls_rng_unit(w[3]) < 0.8) kernels->contrast(expected, PIXELS, 1 + (2 * ls_rng_unit(w[4]) - 1) * 0.2);
+            if (ls_rng_unit(w[3]) < 0.8)
+                kernels->contrast(expected, PIXELS, 1 + (2 * ls_rng_unit(w[4]) - 1) * 0.2);
         }
         kernels->augment(&published, seed, 4, sample, in, SIDE, SIDE, out, scratch);
         assert_memory_equal(out, expected, sizeof out);
@@ -293,9 +294,11 @@ int main(void) {
     int failed = 0;
     for (int set = LS_PORTABLE; set <= (int)ls_instruction_set_supported(); set++) {
         const ls_backend *backend;
-        if (ls_backend_find_for("cpu", LS_PRECISION_FP32, (ls_instruction_set)set, &backend) != LS_OK) return 1;
+        if (ls_backend_find_for("cpu", LS_PRECISION_FP32, (ls_instruction_set)set, &backend) != LS_OK)
+            return 1;
         kernels = LS_KERNELS_OF(backend, ls_augment);
-        failed += cmocka_run_group_tests_name(ls_instruction_set_name((ls_instruction_set)set), tests, NULL, NULL);
+        failed +=
+            cmocka_run_group_tests_name(ls_instruction_set_name((ls_instruction_set)set), tests, NULL, NULL);
     }
     return failed;
 }

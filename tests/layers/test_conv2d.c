@@ -1,6 +1,6 @@
 /* The kernels of the convolution against loops over its terms, to the bit: the reference in fp32 and fp64,
- * and in fp32 and bf16 the vector kernels of every tier that this processor has. With LS_EMULATED_AMX those of
- * AMX alone, on emulated tiles (tests/amx). */
+ * and in fp32 and bf16 the vector kernels of every tier that this processor has. With LS_EMULATED_AMX those
+ * of AMX alone, on emulated tiles (tests/amx). */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -273,17 +273,19 @@ static void tiles(void **state) {
 #endif
 
 #ifdef LS_BF16
-/* On tiles, in AMX's tier: lines that make one tile and several, whole and overlapping, one and several of them together, channels of
- * both layouts and of several groups, every padding. */
+/* On tiles, in AMX's tier: lines that make one tile and several, whole and overlapping, one and several of
+ * them together, channels of both layouts and of several groups, every padding. */
 static void on_tiles(void **state) {
     (void)state;
-    const shape list[] = {{28, 28, 16, 16, 3, 3, 1, 1}, {14, 14, 32, 32, 3, 3, 1, 1}, {7, 7, 64, 64, 3, 3, 1, 1},
-                          {5, 6, 16, 32, 3, 3, 1, 1},   {5, 6, 32, 16, 3, 3, 1, 1},   {3, 9, 96, 16, 3, 3, 1, 1},
-                          {4, 7, 16, 64, 3, 3, 1, 0},   {3, 5, 16, 16, 3, 3, 1, 2},   {4, 3, 32, 32, 3, 3, 1, 3},
-                          {3, 17, 16, 16, 3, 3, 1, 1},  {2, 33, 16, 16, 3, 3, 1, 1},  {1, 29, 32, 16, 3, 3, 1, 1},
-                          {1, 1, 16, 16, 3, 3, 1, 1},   {31, 4, 16, 16, 3, 3, 1, 1},  {3, 3, 16, 32, 3, 3, 1, 0}};
+    const shape list[] = {
+        {28, 28, 16, 16, 3, 3, 1, 1}, {14, 14, 32, 32, 3, 3, 1, 1}, {7, 7, 64, 64, 3, 3, 1, 1},
+        {5, 6, 16, 32, 3, 3, 1, 1},   {5, 6, 32, 16, 3, 3, 1, 1},   {3, 9, 96, 16, 3, 3, 1, 1},
+        {4, 7, 16, 64, 3, 3, 1, 0},   {3, 5, 16, 16, 3, 3, 1, 2},   {4, 3, 32, 32, 3, 3, 1, 3},
+        {3, 17, 16, 16, 3, 3, 1, 1},  {2, 33, 16, 16, 3, 3, 1, 1},  {1, 29, 32, 16, 3, 3, 1, 1},
+        {1, 1, 16, 16, 3, 3, 1, 1},   {31, 4, 16, 16, 3, 3, 1, 1},  {3, 3, 16, 32, 3, 3, 1, 0}};
     for (size_t i = 0; i < sizeof list / sizeof *list; i++) {
-        check(list[i], (batch_cut){4, 0, 1, list[i].height > 9 ? 2 : 5}, i % 2 ? all & ~(unsigned)DROPOUT : all);
+        check(list[i], (batch_cut){4, 0, 1, list[i].height > 9 ? 2 : 5},
+              i % 2 ? all & ~(unsigned)DROPOUT : all);
         assert_int_equal(ops.products == &tile_order, kernels == &ls_conv2d_bf16_amx);
     }
     const shape s = {4, 5, 16, 16, 3, 3, 1, 1};

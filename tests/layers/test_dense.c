@@ -1,6 +1,6 @@
-/* The kernels of the dense layer, all that this processor can run, against loops over its terms, to the bit, in fp32
- * and fp64; the vector tiers against loops of fused multiply-adds, and so against each other. With LS_EMULATED_AMX that of
- * AMX alone, on emulated tiles (tests/amx). */
+/* The kernels of the dense layer, all that this processor can run, against loops over its terms, to the bit,
+ * in fp32 and fp64; the vector tiers against loops of fused multiply-adds, and so against each other. With
+ * LS_EMULATED_AMX that of AMX alone, on emulated tiles (tests/amx). */
 #include <float.h>
 #include <math.h>
 #include <setjmp.h>
@@ -63,7 +63,9 @@ static void weight_grad(const fixture *f, int64_t first, int64_t last, void *scr
 static layer_ops ops = {scratch_bytes, forward, backward, parts, weight_grad, NULL, false, NULL};
 
 #ifdef LS_F64
-static int tiers(void) { return 1; }
+static int tiers(void) {
+    return 1;
+}
 static const ls_backend *tier(int i) {
     const ls_backend *backend;
     assert_int_equal(ls_backend_find_for("cpu", LS_PRECISION_FP64, (ls_instruction_set)i, &backend), LS_OK);
@@ -76,14 +78,19 @@ static const ls_backend *tier(int i) {
 #define PRECISION LS_PRECISION_FP32
 #endif
 #ifdef LS_EMULATED_AMX
-static int tiers(void) { return 1; }
+static int tiers(void) {
+    return 1;
+}
 static const ls_backend *tier(int i) {
     const ls_backend *backend;
-    assert_int_equal(ls_backend_find_for("cpu", PRECISION, (ls_instruction_set)(LS_AMX + i), &backend), LS_OK);
+    assert_int_equal(ls_backend_find_for("cpu", PRECISION, (ls_instruction_set)(LS_AMX + i), &backend),
+                     LS_OK);
     return backend;
 }
 #else
-static int tiers(void) { return (int)ls_instruction_set_supported() + 1; }
+static int tiers(void) {
+    return (int)ls_instruction_set_supported() + 1;
+}
 static const ls_backend *tier(int i) {
     const ls_backend *backend;
     assert_int_equal(ls_backend_find_for("cpu", PRECISION, (ls_instruction_set)i, &backend), LS_OK);
@@ -107,7 +114,8 @@ static void tile_backward(const fixture *f, const real *dy, real *dx, double *bo
         dx[c] = naive_tile_sum(dy, 1, f->weight + c * outputs, 1, outputs, 0);
 }
 
-static void tile_gradient(const fixture *f, int64_t rows, const real *x, const real *dy, real *dweight, double *bound) {
+static void tile_gradient(const fixture *f, int64_t rows, const real *x, const real *dy, real *dweight,
+                          double *bound) {
     (void)bound;
     const int64_t outputs = f->y_channels, inputs = f->x_pixels * f->x_channels;
     for (int64_t c = 0; c < inputs; c++)
@@ -163,8 +171,8 @@ static void check(int64_t inputs, int64_t outputs, batch_cut cut, unsigned featu
 
 static const unsigned all = NORM | RELU | DROPOUT | STORED | BIAS | SUMS | DY_NORM | DX_SUMS;
 
-/* Sizes around those of tiles and blocks: 4 and 12 rows, 6, 12, 24 and 32 columns, 24 and 64 inputs, 64 and 128 rows,
- * 128, 170 and 256 terms. */
+/* Sizes around those of tiles and blocks: 4 and 12 rows, 6, 12, 24 and 32 columns, 24 and 64 inputs, 64 and
+ * 128 rows, 128, 170 and 256 terms. */
 static void sizes(void **state) {
     (void)state;
     const int64_t size[] = {1, 2, 3, 7, 10, 12, 15, 16, 17, 24, 31, 33, 48, 65, 100, 130};
@@ -242,8 +250,8 @@ static float weight_factor(float w) {
 }
 #endif
 
-/* A sum that underflows to -0, weights that are not finite beside inputs of 0: nothing that an implementation leaves out
- * may be seen, nor may the way in which rows are put together. */
+/* A sum that underflows to -0, weights that are not finite beside inputs of 0: nothing that an implementation
+ * leaves out may be seen, nor may the way in which rows are put together. */
 static void extremes(void **state) {
     (void)state;
 #ifndef LS_F64
@@ -259,12 +267,16 @@ static void extremes(void **state) {
             const ls_dense_kernels *k = ls_dense_kernels_for(tier(tier_index));
             ls_shards shards;
             assert_int_equal(ls_shards_create(&shards, 4, 0, 1, 3), LS_OK);
-            const ls_dense_args args = {
-                .inputs = 4, .outputs = 1, .weight = e.w, .y = e.y, .in = {.pixels = 1, .channels = 4, .x = e.x}};
+            const ls_dense_args args = {.inputs = 4,
+                                        .outputs = 1,
+                                        .weight = e.w,
+                                        .y = e.y,
+                                        .in = {.pixels = 1, .channels = 4, .x = e.x}};
             void *scratch = aligned_alloc(64, (k->scratch_bytes(&args, 3) + 63) / 64 * 64);
             assert_non_null(scratch);
             for (int by = 1; by <= 4; by++) { /* shards a call */
-                for (int s = 0; s < 4; s += by) k->forward(&args, &shards, s, s + by < 4 ? s + by : 4, scratch);
+                for (int s = 0; s < 4; s += by)
+                    k->forward(&args, &shards, s, s + by < 4 ? s + by : 4, scratch);
                 for (int row = 0; row < 3; row++) {
                     float want = 0;
                     for (int c = 0; c < 4; c++) want = fmaf(e.x[row][c], weight_factor(e.w[c]), want);
@@ -293,8 +305,8 @@ int main(void) {
 #ifdef LS_EMULATED_AMX
     if (ls_instruction_set_supported() < LS_AVX512_BF16) return 77; /* skipped */
 #endif
-    const struct CMUnitTest tests[] = {cmocka_unit_test(sizes),     cmocka_unit_test(batches),
-                                       cmocka_unit_test(prologues), cmocka_unit_test(epilogues),
+    const struct CMUnitTest tests[] = {cmocka_unit_test(sizes),       cmocka_unit_test(batches),
+                                       cmocka_unit_test(prologues),   cmocka_unit_test(epilogues),
                                        cmocka_unit_test(zero_inputs), cmocka_unit_test(extremes),
 #ifdef LS_EMULATED_AMX
                                        cmocka_unit_test(tiles)

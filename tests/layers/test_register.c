@@ -1,4 +1,5 @@
-/* Layers from outside: what ls_layer_register() takes and refuses. (tests/consumer registers one that works.) */
+/* Layers from outside: what ls_layer_register() takes and refuses. (tests/consumer registers one that works.)
+ */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -99,7 +100,8 @@ static void test_full(void **state) {
 }
 
 int main(void) {
-    const struct CMUnitTest tests[] = {cmocka_unit_test(test_refused), cmocka_unit_test(test_known_from_then_on),
+    const struct CMUnitTest tests[] = {cmocka_unit_test(test_refused),
+                                       cmocka_unit_test(test_known_from_then_on),
                                        cmocka_unit_test(test_full)};
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

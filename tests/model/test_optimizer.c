@@ -71,8 +71,8 @@ static double number(uint32_t step, int64_t i) {
     return (double)(float)(2 * ls_rng_unit(words[0]) - 1);
 }
 
-/* The gradients of a step where the update looks for them. Those before the sum over nodes hold what must not be
- * read. */
+/* The gradients of a step where the update looks for them. Those before the sum over nodes hold what must not
+ * be read. */
 static void set_gradients(ls_parameters *p, uint32_t step) {
     for (int64_t i = 0; i < NODES * p->summed + p->total - p->summed; i++)
         put(p, p->gradient, i, (double)NAN);

@@ -21,13 +21,17 @@ static double elements_of(const ls_op *op, const ls_run *run) {
     return (double)(run->shards->batch * ls_tensor_pixels(op->out));
 }
 
-static const void *value_of(const ls_tensor *parameter) { return parameter ? parameter->value : NULL; }
-static void *grad_of(const ls_tensor *parameter) { return parameter ? parameter->grad : NULL; }
+static const void *value_of(const ls_tensor *parameter) {
+    return parameter ? parameter->value : NULL;
+}
+static void *grad_of(const ls_tensor *parameter) {
+    return parameter ? parameter->grad : NULL;
+}
 
 static void sums(ls_op *op, const ls_run *run, int first, int last, void *scratch) {
     (void)scratch;
-    kernels_for(op)->sums(op->in[0]->value, ls_tensor_pixels(op->out), ls_tensor_channels(op->out), run->shards, first,
-                          last, op->sums);
+    kernels_for(op)->sums(op->in[0]->value, ls_tensor_pixels(op->out), ls_tensor_channels(op->out),
+                          run->shards, first, last, op->sums);
 }
 
 static void cut(ls_op *op, const ls_run *run) {
@@ -48,8 +52,8 @@ static void cut(ls_op *op, const ls_run *run) {
         else
             ls_statistics_collect(statistics, sum, squares, elements);
     }
-    kernels_for(op)->vectors(state->mean, state->variance, state->eps, value_of(op->in[1]), value_of(op->in[2]),
-                             channels, &op->vectors);
+    kernels_for(op)->vectors(state->mean, state->variance, state->eps, value_of(op->in[1]),
+                             value_of(op->in[2]), channels, &op->vectors);
     /* By fixed statistics y is a fixed map of x: dx = scale dz, with b and c as they were allocated, 0. */
     size_t size = (size_t)channels * ls_dtype_size(ls_graph_backend(op->graph)->dtype);
     if (purpose == LS_ATTACKING) memcpy(op->vectors.a, op->vectors.scale, size);
@@ -59,7 +63,8 @@ static void forward(ls_op *op, const ls_run *run, int first, int last, void *scr
     (void)scratch;
     ls_prologue in = ls_op_prologue(op, run);
     in.norm = (ls_normalisation){op->vectors.mean, op->vectors.scale, op->vectors.shift};
-    ls_elementwise_kernels_for(ls_graph_backend(op->graph))->forward(&in, run->shards, first, last, op->out->value);
+    ls_elementwise_kernels_for(ls_graph_backend(op->graph))
+        ->forward(&in, run->shards, first, last, op->out->value);
 }
 
 static void grad_sums(ls_op *op, const ls_run *run, int first, int last, void *scratch) {
@@ -71,8 +76,8 @@ static void grad_sums(ls_op *op, const ls_run *run, int first, int last, void *s
 static void grad_cut(ls_op *op, const ls_run *run) {
     const batchnorm_state *state = op->state;
     kernels_for(op)->grad_vectors(op->grad_reduced, state->variance, state->eps, elements_of(op, run),
-                                  value_of(op->in[1]), ls_tensor_channels(op->out), &op->vectors, grad_of(op->in[1]),
-                                  grad_of(op->in[2]));
+                                  value_of(op->in[1]), ls_tensor_channels(op->out), &op->vectors,
+                                  grad_of(op->in[1]), grad_of(op->in[2]));
 }
 
 static void backward(ls_op *op, const ls_run *run, int first, int last, void *scratch) {
@@ -110,7 +115,8 @@ static ls_norm_vectors allocate_vectors(ls_graph *graph, int64_t channels) {
     return v;
 }
 
-ls_tensor *ls_batchnorm(ls_graph *graph, ls_tensor *x, ls_tensor *gamma, ls_tensor *beta, double eps, int statistics) {
+ls_tensor *ls_batchnorm(ls_graph *graph, ls_tensor *x, ls_tensor *gamma, ls_tensor *beta, double eps,
+                        int statistics) {
     if (!x || ls_graph_status(graph) != LS_OK) return NULL;
     int64_t channels = ls_tensor_channels(x);
     bool gradient = x->requires_grad || gamma || beta;
@@ -143,11 +149,12 @@ static const ls_key keys[] = {
      "added to the variance inside the root"},
     {"affine", LS_KEY_BOOL, LS_KEY_RESULT, offsetof(ls_batchnorm_settings, affine), "true", 0, 0, NULL,
      "learn a scale and a shift per channel"},
-    {"statistics", LS_KEY_CHOICE, LS_KEY_RESULT, offsetof(ls_batchnorm_settings, statistics), "exponential", 0, 0,
-     "exponential|cumulative|dataset", "which mean and variance evaluation uses"},
+    {"statistics", LS_KEY_CHOICE, LS_KEY_RESULT, offsetof(ls_batchnorm_settings, statistics), "exponential",
+     0, 0, "exponential|cumulative|dataset", "which mean and variance evaluation uses"},
     {"momentum", LS_KEY_REAL, LS_KEY_RESULT, offsetof(ls_batchnorm_settings, momentum), "0.1", 0, 1, NULL,
      "weight of the newest batch in exponential statistics"},
-    {"name", LS_KEY_STRING, LS_KEY_RESULT, offsetof(ls_batchnorm_settings, name), "", 0, 0, NULL, "name of the layer"},
+    {"name", LS_KEY_STRING, LS_KEY_RESULT, offsetof(ls_batchnorm_settings, name), "", 0, 0, NULL,
+     "name of the layer"},
 };
 
 static ls_status declare(ls_layer *layer, ls_parameters *parameters) {
@@ -160,8 +167,8 @@ static ls_status declare(ls_layer *layer, ls_parameters *parameters) {
         LS_TRY(ls_parameters_add(parameters, layer->name, "bias", LS_LAYOUT_VECTOR, 1, &channels, false,
                                  &layer->parameter[1]));
     }
-    return ls_parameters_add_statistics(parameters, layer->name, settings->statistics, settings->momentum, channels,
-                                        &layer->statistics);
+    return ls_parameters_add_statistics(parameters, layer->name, settings->statistics, settings->momentum,
+                                        channels, &layer->statistics);
 }
 
 static ls_status initialise(const ls_layer *layer, ls_parameters *parameters, uint64_t seed) {
@@ -179,4 +186,5 @@ static ls_tensor *apply(const ls_layer *layer, ls_graph *graph, ls_tensor *x) {
 }
 
 const ls_layer_class ls_batchnorm_layer = {
-    "batchnorm", {keys, sizeof keys / sizeof *keys}, sizeof(ls_batchnorm_settings), declare, initialise, apply};
+    "batchnorm", {keys, sizeof keys / sizeof *keys}, sizeof(ls_batchnorm_settings), declare, initialise,
+    apply};

@@ -1,8 +1,7 @@
-/* Batch normalisation (Ioffe and Szegedy, 2015) over all samples and pixels of the global batch, a channel at a time:
- *   y = gamma (x - mean) / sqrt(variance + eps) + beta, variance biased.
- * With s1 = sum dz, s2 = sum dz (x - mean) over the M elements of a channel and a = gamma / sqrt(variance + eps):
- *   dx = a dz + b (x - mean) + c,  b = -a s2 / ((variance + eps) M),  c = -a s1 / M,
- *   dgamma = s2 / sqrt(variance + eps),  dbeta = s1.
+/* Batch normalisation (Ioffe and Szegedy, 2015) over all samples and pixels of the global batch, a channel at
+ * a time: y = gamma (x - mean) / sqrt(variance + eps) + beta, variance biased. With s1 = sum dz, s2 = sum dz
+ * (x - mean) over the M elements of a channel and a = gamma / sqrt(variance + eps): dx = a dz + b (x - mean)
+ * + c,  b = -a s2 / ((variance + eps) M),  c = -a s1 / M, dgamma = s2 / sqrt(variance + eps),  dbeta = s1.
  * With statistics that do not depend on the batch (LS_ATTACKING) dx = a dz. */
 #ifndef LOCKSTEP_LAYERS_BATCHNORM_H
 #define LOCKSTEP_LAYERS_BATCHNORM_H
@@ -10,27 +9,30 @@
 #include "layers/batchnorm/statistics.h"
 #include "layers/layer.h"
 
-/* Kernels; shards are local, sums [local shards][2][channels] in double, rows in increasing order inside a shard. */
+/* Kernels; shards are local, sums [local shards][2][channels] in double, rows in increasing order inside a
+ * shard. */
 typedef struct ls_batchnorm_kernels {
     /* sums of x and x x */
-    void (*sums)(const void *x, int64_t pixels, int64_t channels, const ls_shards *shards, int first, int last,
-                 double *sums);
+    void (*sums)(const void *x, int64_t pixels, int64_t channels, const ls_shards *shards, int first,
+                 int last, double *sums);
     /* sums of dz and dz (x - mean) */
     void (*grad_sums)(const void *x, const void *mean, const void *dz, int64_t pixels, int64_t channels,
                       const ls_shards *shards, int first, int last, double *sums);
     /* the vectors of the forward pass from mean and variance; gamma and beta may be NULL (1 and 0) */
-    void (*vectors)(const double *mean, const double *variance, double eps, const void *gamma, const void *beta,
-                    int64_t channels, const ls_norm_vectors *out);
+    void (*vectors)(const double *mean, const double *variance, double eps, const void *gamma,
+                    const void *beta, int64_t channels, const ls_norm_vectors *out);
     /* the vectors of the backward pass from the sums; gamma, dgamma and dbeta may be NULL */
-    void (*grad_vectors)(const double *sums, const double *variance, double eps, double elements, const void *gamma,
-                         int64_t channels, const ls_norm_vectors *out, void *dgamma, void *dbeta);
+    void (*grad_vectors)(const double *sums, const double *variance, double eps, double elements,
+                         const void *gamma, int64_t channels, const ls_norm_vectors *out, void *dgamma,
+                         void *dbeta);
 } ls_batchnorm_kernels;
 
 LS_KERNELS(ls_batchnorm_kernels, ls_batchnorm_ref);
 
-/* gamma and beta: parameters of length channels, or NULL; statistics: index in the graph's parameters. In evaluation it
- * normalises by those statistics, which it reads once per replay of the plan. */
-ls_tensor *ls_batchnorm(ls_graph *graph, ls_tensor *x, ls_tensor *gamma, ls_tensor *beta, double eps, int statistics);
+/* gamma and beta: parameters of length channels, or NULL; statistics: index in the graph's parameters. In
+ * evaluation it normalises by those statistics, which it reads once per replay of the plan. */
+ls_tensor *ls_batchnorm(ls_graph *graph, ls_tensor *x, ls_tensor *gamma, ls_tensor *beta, double eps,
+                        int statistics);
 
 extern const ls_layer_class ls_batchnorm_layer;
 

@@ -8,8 +8,8 @@ static void clear(double *sums, int64_t channels) {
     for (int64_t c = 0; c < 2 * channels; c++) sums[c] = 0;
 }
 
-static void batchnorm_sums(const void *x, int64_t pixels, int64_t channels, const ls_shards *shards, int first,
-                           int last, double *sums) {
+static void batchnorm_sums(const void *x, int64_t pixels, int64_t channels, const ls_shards *shards,
+                           int first, int last, double *sums) {
     for (int s = first; s < last; s++) {
         double *sum = sums + 2 * channels * s, *squares = sum + channels;
         clear(sum, channels);
@@ -24,8 +24,9 @@ static void batchnorm_sums(const void *x, int64_t pixels, int64_t channels, cons
     }
 }
 
-static void batchnorm_grad_sums(const void *x, const void *mean, const void *dz, int64_t pixels, int64_t channels,
-                                const ls_shards *shards, int first, int last, double *sums) {
+static void batchnorm_grad_sums(const void *x, const void *mean, const void *dz, int64_t pixels,
+                                int64_t channels, const ls_shards *shards, int first, int last,
+                                double *sums) {
     const real *m = mean;
     for (int s = first; s < last; s++) {
         double *sum = sums + 2 * channels * s, *products = sum + channels;
@@ -56,8 +57,8 @@ static void batchnorm_vectors(const double *mean, const double *variance, double
 }
 
 static void batchnorm_grad_vectors(const double *sums, const double *variance, double eps, double elements,
-                                   const void *gamma, int64_t channels, const ls_norm_vectors *out, void *dgamma,
-                                   void *dbeta) {
+                                   const void *gamma, int64_t channels, const ls_norm_vectors *out,
+                                   void *dgamma, void *dbeta) {
     const double *s1 = sums, *s2 = sums + channels;
     for (int64_t c = 0; c < channels; c++) {
         double a = scale_of(gamma, variance[c], eps, c);
@@ -69,5 +70,5 @@ static void batchnorm_grad_vectors(const double *sums, const double *variance, d
     }
 }
 
-const ls_batchnorm_kernels LS_NAME(ls_batchnorm_ref) = {batchnorm_sums, batchnorm_grad_sums, batchnorm_vectors,
-                                                        batchnorm_grad_vectors};
+const ls_batchnorm_kernels LS_NAME(ls_batchnorm_ref) = {batchnorm_sums, batchnorm_grad_sums,
+                                                        batchnorm_vectors, batchnorm_grad_vectors};

@@ -8,7 +8,8 @@ void ls_statistics_reset(ls_statistics *s) {
         for (int64_t c = 0; c < s->channels; c++) s->values[1 + s->channels + c] = 1;
 }
 
-void ls_statistics_update(ls_statistics *s, const double *sum, const double *sum_of_squares, double elements) {
+void ls_statistics_update(ls_statistics *s, const double *sum, const double *sum_of_squares,
+                          double elements) {
     double *first = s->values + 1, *second = first + s->channels, *third = second + s->channels;
     if (s->kind == LS_STATISTICS_DATASET) return;
     s->values[0] += 1;
@@ -27,7 +28,8 @@ void ls_statistics_update(ls_statistics *s, const double *sum, const double *sum
     }
 }
 
-void ls_statistics_collect(ls_statistics *s, const double *sum, const double *sum_of_squares, double elements) {
+void ls_statistics_collect(ls_statistics *s, const double *sum, const double *sum_of_squares,
+                           double elements) {
     if (s->kind != LS_STATISTICS_DATASET) return;
     s->values[0] += elements;
     for (int64_t c = 0; c < s->channels; c++) {

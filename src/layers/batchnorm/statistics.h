@@ -1,11 +1,12 @@
-/* Which mean and variance a BatchNorm evaluates with. All are kept in double and updated from the sums over the global
- * batch, so they are the same on every rank.
+/* Which mean and variance a BatchNorm evaluates with. All are kept in double and updated from the sums over
+ * the global batch, so they are the same on every rank.
  *
- *   exponential  running = (1 - momentum) running + momentum batch, with the unbiased variance of the batch, as PyTorch
- *   cumulative   mean of all batch means so far; mean of the batch variances + variance of the batch means, each batch
- *                counting once whatever its size; variances biased (the published code of report 1)
- *   dataset      mean and biased variance of the layer's input over the whole training set, collected by one forward pass
- *                before an evaluation, batches normalised by their own statistics, without dropout or augmentation
+ *   exponential  running = (1 - momentum) running + momentum batch, with the unbiased variance of the batch,
+ * as PyTorch cumulative   mean of all batch means so far; mean of the batch variances + variance of the batch
+ * means, each batch counting once whatever its size; variances biased (the published code of report 1)
+ *   dataset      mean and biased variance of the layer's input over the whole training set, collected by one
+ * forward pass before an evaluation, batches normalised by their own statistics, without dropout or
+ * augmentation
  *
  * values[0] is the count of updates (dataset: of elements), then three accumulators of length channels:
  *   exponential  running mean, running variance, unused
@@ -26,16 +27,19 @@ typedef enum ls_statistics_kind {
 void ls_statistics_reset(ls_statistics *statistics);
 
 /* Takes one training batch into account: its sums of x and of x x over `elements` elements a channel. */
-void ls_statistics_update(ls_statistics *statistics, const double *sum, const double *sum_of_squares, double elements);
+void ls_statistics_update(ls_statistics *statistics, const double *sum, const double *sum_of_squares,
+                          double elements);
 
 /* Adds one batch of a collecting pass (dataset only; no effect on the others). */
-void ls_statistics_collect(ls_statistics *statistics, const double *sum, const double *sum_of_squares, double elements);
+void ls_statistics_collect(ls_statistics *statistics, const double *sum, const double *sum_of_squares,
+                           double elements);
 
 /* Mean and variance of a channel to evaluate with; (0, 1) before the first update. */
 void ls_statistics_evaluate(const ls_statistics *statistics, int64_t channel, double *mean, double *variance);
 
-/* Mean and biased variance from sums; the variance is at least 0. The sums are exact to about 2^-53, so the variance
- * loses (mean^2 / variance) 2^-53 of itself: far below fp32's rounding for anything that an fp32 input can hold. */
+/* Mean and biased variance from sums; the variance is at least 0. The sums are exact to about 2^-53, so the
+ * variance loses (mean^2 / variance) 2^-53 of itself: far below fp32's rounding for anything that an fp32
+ * input can hold. */
 static inline void ls_moments_from_sums(double sum, double sum_of_squares, double elements, double *mean,
                                         double *variance) {
     *mean = sum / elements;

@@ -2,7 +2,8 @@
 
 #include "layers/initialise.h"
 
-/* --- the op ------------------------------------------------------------------------------------------------------- */
+/* --- the op
+ * ------------------------------------------------------------------------------------------------------- */
 
 typedef struct conv2d_state {
     int64_t stride, pad;
@@ -70,7 +71,9 @@ static void backward(ls_op *op, const ls_run *run, int first, int last, void *sc
     kernels_for(op)->backward(&args, run->shards, first, last, scratch);
 }
 
-static bool joint_gradients(const ls_op *op) { return kernels_for(op)->shard_gradient_elements; }
+static bool joint_gradients(const ls_op *op) {
+    return kernels_for(op)->shard_gradient_elements;
+}
 
 static int64_t parts(const ls_op *op) {
     ls_conv2d_args args = geometry(op);
@@ -115,20 +118,24 @@ static void *allocate_shard_gradients(ls_graph *graph, const ls_conv2d_args *arg
     const ls_conv2d_kernels *kernels = ls_conv2d_kernels_for(backend);
     if (!kernels->shard_gradient_elements || ls_graph_purpose(graph) != LS_TRAINING) return NULL;
     const int64_t elements = ls_graph_shards(graph)->count * kernels->shard_gradient_elements(args);
-    return ls_graph_allocate(graph, (size_t)elements * ls_dtype_size(backend->dtype), "weight gradients of the shards");
+    return ls_graph_allocate(graph, (size_t)elements * ls_dtype_size(backend->dtype),
+                             "weight gradients of the shards");
 }
 
-ls_tensor *ls_conv2d(ls_graph *graph, ls_tensor *x, ls_tensor *weight, ls_tensor *bias, int64_t stride, int64_t pad) {
+ls_tensor *ls_conv2d(ls_graph *graph, ls_tensor *x, ls_tensor *weight, ls_tensor *bias, int64_t stride,
+                     int64_t pad) {
     if (!x || !weight) return NULL;
     char shape[64], kernel[64];
     ls_shape_text(x->dims, x->shape, shape, sizeof shape);
     ls_shape_text(weight->dims, weight->shape, kernel, sizeof kernel);
     if (x->dims != 3 || weight->dims != 4 || weight->shape[1] != x->shape[2] || stride < 1 || pad < 0)
-        return ls_graph_fail(graph, LS_USAGE, "conv2d: input %s for a weight of %s, stride %lld, pad %lld", shape, kernel,
-                             (long long)stride, (long long)pad);
-    int64_t height = x->shape[0] + 2 * pad - weight->shape[2], width = x->shape[1] + 2 * pad - weight->shape[3];
+        return ls_graph_fail(graph, LS_USAGE, "conv2d: input %s for a weight of %s, stride %lld, pad %lld",
+                             shape, kernel, (long long)stride, (long long)pad);
+    int64_t height = x->shape[0] + 2 * pad - weight->shape[2],
+            width = x->shape[1] + 2 * pad - weight->shape[3];
     if (height < 0 || width < 0)
-        return ls_graph_fail(graph, LS_USAGE, "conv2d: kernel %s is larger than the padded input %s", kernel, shape);
+        return ls_graph_fail(graph, LS_USAGE, "conv2d: kernel %s is larger than the padded input %s", kernel,
+                             shape);
     conv2d_state *state;
     ls_status status = ls_calloc(&state, 1, sizeof *state, "a convolution");
     if (status != LS_OK) return ls_graph_give_up(graph, status);
@@ -142,7 +149,8 @@ ls_tensor *ls_conv2d(ls_graph *graph, ls_tensor *x, ls_tensor *weight, ls_tensor
     return ls_graph_add(graph, &op, 3, out);
 }
 
-/* --- the layer ---------------------------------------------------------------------------------------------------- */
+/* --- the layer
+ * ---------------------------------------------------------------------------------------------------- */
 
 typedef struct ls_conv2d_settings {
     int64_t channels, kernel, stride, pad;
@@ -156,32 +164,38 @@ static const ls_key keys[] = {
      "number of output channels"},
     {"kernel", LS_KEY_INT, LS_KEY_RESULT, offsetof(ls_conv2d_settings, kernel), "3", 1, 1024, NULL,
      "height and width of the kernel"},
-    {"stride", LS_KEY_INT, LS_KEY_RESULT, offsetof(ls_conv2d_settings, stride), "1", 1, 1024, NULL, "step of the kernel"},
+    {"stride", LS_KEY_INT, LS_KEY_RESULT, offsetof(ls_conv2d_settings, stride), "1", 1, 1024, NULL,
+     "step of the kernel"},
     {"pad", LS_KEY_INT, LS_KEY_RESULT, offsetof(ls_conv2d_settings, pad), "0", 0, 1024, NULL,
      "zeros around the image"},
-    {"bias", LS_KEY_BOOL, LS_KEY_RESULT, offsetof(ls_conv2d_settings, bias), "true", 0, 0, NULL, "add a bias"},
+    {"bias", LS_KEY_BOOL, LS_KEY_RESULT, offsetof(ls_conv2d_settings, bias), "true", 0, 0, NULL,
+     "add a bias"},
     {"init", LS_KEY_CHOICE, LS_KEY_RESULT, offsetof(ls_conv2d_settings, init), "kaiming", 0, 0,
      LS_INITIALISATION_CHOICES, "initial weights"},
-    {"name", LS_KEY_STRING, LS_KEY_RESULT, offsetof(ls_conv2d_settings, name), "", 0, 0, NULL, "name of the layer"},
+    {"name", LS_KEY_STRING, LS_KEY_RESULT, offsetof(ls_conv2d_settings, name), "", 0, 0, NULL,
+     "name of the layer"},
 };
 
 static ls_status declare(ls_layer *layer, ls_parameters *parameters) {
     const ls_conv2d_settings *s = layer->settings;
     char text[64];
     ls_shape_text(layer->in_dims, layer->in, text, sizeof text);
-    if (layer->in_dims != 3) return ls_fail(LS_USAGE, "conv2d of %s: expected height x width x channels", text);
+    if (layer->in_dims != 3)
+        return ls_fail(LS_USAGE, "conv2d of %s: expected height x width x channels", text);
     int64_t height = layer->in[0] + 2 * s->pad - s->kernel, width = layer->in[1] + 2 * s->pad - s->kernel;
     if (height < 0 || width < 0)
-        return ls_fail(LS_USAGE, "conv2d of %s: a kernel of %lld with pad %lld does not fit", text, (long long)s->kernel,
-                       (long long)s->pad);
+        return ls_fail(LS_USAGE, "conv2d of %s: a kernel of %lld with pad %lld does not fit", text,
+                       (long long)s->kernel, (long long)s->pad);
     int64_t shape[4] = {s->channels, layer->in[2], s->kernel, s->kernel};
     layer->out_dims = 3;
     layer->out[0] = height / s->stride + 1;
     layer->out[1] = width / s->stride + 1;
     layer->out[2] = s->channels;
-    LS_TRY(ls_parameters_add(parameters, layer->name, "weight", LS_LAYOUT_CONV2D, 4, shape, true, &layer->parameter[0]));
+    LS_TRY(ls_parameters_add(parameters, layer->name, "weight", LS_LAYOUT_CONV2D, 4, shape, true,
+                             &layer->parameter[0]));
     if (!s->bias) return LS_OK;
-    return ls_parameters_add(parameters, layer->name, "bias", LS_LAYOUT_VECTOR, 1, shape, true, &layer->parameter[1]);
+    return ls_parameters_add(parameters, layer->name, "bias", LS_LAYOUT_VECTOR, 1, shape, true,
+                             &layer->parameter[1]);
 }
 
 static ls_status initialise(const ls_layer *layer, ls_parameters *parameters, uint64_t seed) {

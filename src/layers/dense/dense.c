@@ -2,7 +2,8 @@
 
 #include "layers/initialise.h"
 
-/* --- the op ------------------------------------------------------------------------------------------------------- */
+/* --- the op
+ * ------------------------------------------------------------------------------------------------------- */
 
 const ls_dense_kernels *ls_dense_kernels_for(const ls_backend *backend) {
     const bool bf16 = backend->precision == LS_PRECISION_BF16;
@@ -17,10 +18,14 @@ const ls_dense_kernels *ls_dense_kernels_for(const ls_backend *backend) {
     return bf16 ? &ls_dense_ref_bf16_f32 : &ls_dense_ref_f32;
 }
 
-static const ls_dense_kernels *kernels_for(const ls_op *op) { return ls_dense_kernels_for(ls_graph_backend(op->graph)); }
+static const ls_dense_kernels *kernels_for(const ls_op *op) {
+    return ls_dense_kernels_for(ls_graph_backend(op->graph));
+}
 
 /* A dense layer sees each sample as one vector, whatever shape it had. */
-static int64_t inputs_of(const ls_op *op) { return ls_tensor_pixels(op->in[0]) * ls_tensor_channels(op->in[0]); }
+static int64_t inputs_of(const ls_op *op) {
+    return ls_tensor_pixels(op->in[0]) * ls_tensor_channels(op->in[0]);
+}
 
 static ls_dense_args arguments(const ls_op *op, const ls_run *run) {
     ls_dense_args args = {
@@ -58,7 +63,8 @@ static int64_t parts(const ls_op *op) {
 /* Over the rank's own rows, or over those of all ranks. */
 static void weight_grad(ls_op *op, const ls_run *run, int64_t first, int64_t last, void *scratch) {
     ls_dense_args args = arguments(op, run);
-    const size_t x_before = ls_op_bytes_before(op, run, op->in[0]), y_before = ls_op_bytes_before(op, run, op->out);
+    const size_t x_before = ls_op_bytes_before(op, run, op->in[0]),
+                 y_before = ls_op_bytes_before(op, run, op->out);
     args.in.x = (const char *)args.in.x - x_before;
     args.dy.dz = (const char *)args.dy.dz - y_before;
     if (args.in.stored) args.in.stored = (char *)args.in.stored - x_before;
@@ -69,7 +75,8 @@ static void weight_grad(ls_op *op, const ls_run *run, int64_t first, int64_t las
 static size_t scratch_bytes(const ls_op *op, int64_t rows_per_shard) {
     ls_dense_args args = {.inputs = inputs_of(op), .outputs = ls_tensor_channels(op->out)};
     (void)rows_per_shard;
-    return kernels_for(op)->scratch_bytes(&args, op->whole ? ls_graph_shards(op->graph)->batch : ls_graph_rows(op->graph));
+    return kernels_for(op)->scratch_bytes(&args, op->whole ? ls_graph_shards(op->graph)->batch
+                                                           : ls_graph_rows(op->graph));
 }
 
 static const ls_op_class dense_class = {
@@ -89,13 +96,14 @@ ls_tensor *ls_dense(ls_graph *graph, ls_tensor *x, ls_tensor *weight, ls_tensor 
     if (!x || !weight) return NULL;
     int64_t inputs = ls_tensor_pixels(x) * ls_tensor_channels(x);
     if (weight->dims != 2 || weight->shape[1] != inputs)
-        return ls_graph_fail(graph, LS_USAGE, "dense: %lld inputs for a weight of %lldx%lld", (long long)inputs,
-                             (long long)weight->shape[0], (long long)weight->shape[1]);
+        return ls_graph_fail(graph, LS_USAGE, "dense: %lld inputs for a weight of %lldx%lld",
+                             (long long)inputs, (long long)weight->shape[0], (long long)weight->shape[1]);
     ls_op op = {.class = &dense_class, .in = {x, weight, bias}};
     return ls_graph_add(graph, &op, 1, &weight->shape[0]);
 }
 
-/* --- the layer ---------------------------------------------------------------------------------------------------- */
+/* --- the layer
+ * ---------------------------------------------------------------------------------------------------- */
 
 typedef struct ls_dense_settings {
     int64_t units;
@@ -108,9 +116,10 @@ static const ls_key keys[] = {
     {"units", LS_KEY_INT, LS_KEY_RESULT, offsetof(ls_dense_settings, units), NULL, 1, 1 << 20, NULL,
      "number of outputs"},
     {"bias", LS_KEY_BOOL, LS_KEY_RESULT, offsetof(ls_dense_settings, bias), "true", 0, 0, NULL, "add a bias"},
-    {"init", LS_KEY_CHOICE, LS_KEY_RESULT, offsetof(ls_dense_settings, init), "xavier", 0, 0, LS_INITIALISATION_CHOICES,
-     "initial weights"},
-    {"name", LS_KEY_STRING, LS_KEY_RESULT, offsetof(ls_dense_settings, name), "", 0, 0, NULL, "name of the layer"},
+    {"init", LS_KEY_CHOICE, LS_KEY_RESULT, offsetof(ls_dense_settings, init), "xavier", 0, 0,
+     LS_INITIALISATION_CHOICES, "initial weights"},
+    {"name", LS_KEY_STRING, LS_KEY_RESULT, offsetof(ls_dense_settings, name), "", 0, 0, NULL,
+     "name of the layer"},
 };
 
 static ls_status declare(ls_layer *layer, ls_parameters *parameters) {
@@ -120,9 +129,11 @@ static ls_status declare(ls_layer *layer, ls_parameters *parameters) {
     int64_t shape[2] = {settings->units, inputs};
     layer->out_dims = 1;
     layer->out[0] = settings->units;
-    LS_TRY(ls_parameters_add(parameters, layer->name, "weight", LS_LAYOUT_DENSE, 2, shape, true, &layer->parameter[0]));
+    LS_TRY(ls_parameters_add(parameters, layer->name, "weight", LS_LAYOUT_DENSE, 2, shape, true,
+                             &layer->parameter[0]));
     if (!settings->bias) return LS_OK;
-    return ls_parameters_add(parameters, layer->name, "bias", LS_LAYOUT_VECTOR, 1, shape, true, &layer->parameter[1]);
+    return ls_parameters_add(parameters, layer->name, "bias", LS_LAYOUT_VECTOR, 1, shape, true,
+                             &layer->parameter[1]);
 }
 
 static ls_status initialise(const ls_layer *layer, ls_parameters *parameters, uint64_t seed) {

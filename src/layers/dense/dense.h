@@ -1,18 +1,18 @@
 /* Dense layer: y[n][k] = sum over c of x'[n][c] w[c][k] + bias[k], x' by the prologue.
  *
- * Weights are kept [inputs][outputs] here, so that outputs lie side by side in a vector register; checkpoints hold
- * PyTorch's [outputs][inputs]. The specification fixes the order of every sum, so that an implementation may block,
- * vectorise and thread as it likes:
- *   y, dx'  : over c (over k) in increasing order, one accumulator an element, bias added last;
- *   dw, db  : inside a shard over its rows in increasing order, starting from 0; over shards by the tree.
- * The vector tiers take each step of a sum of products as one fused multiply-add, and add 0 to the sum of y before the
- * bias, which makes a -0 of it positive. In bf16 each factor is rounded first; the order and the fused multiply-add stay,
- * except that denormal factors, products and sums count as 0 where AVX512_BF16 is used.
- * AMX in bf16 takes the terms of each sum (over c, over k, over the rows of a shard) in steps of 32, the last one of what is
- * left. A step's terms of even number are added from 0 by fused multiply-adds in their order, so are those of odd number
- * (behind an odd number of terms stands a 0), the second sum is added to the first, and that to the sum of the steps before,
- * from 0. Denormal factors and results count as 0. Bias, the 0 before it and the tree stay. (core/tiles.h; run on emulated
- * tiles so far.) */
+ * Weights are kept [inputs][outputs] here, so that outputs lie side by side in a vector register; checkpoints
+ * hold PyTorch's [outputs][inputs]. The specification fixes the order of every sum, so that an implementation
+ * may block, vectorise and thread as it likes: y, dx'  : over c (over k) in increasing order, one accumulator
+ * an element, bias added last; dw, db  : inside a shard over its rows in increasing order, starting from 0;
+ * over shards by the tree. The vector tiers take each step of a sum of products as one fused multiply-add,
+ * and add 0 to the sum of y before the bias, which makes a -0 of it positive. In bf16 each factor is rounded
+ * first; the order and the fused multiply-add stay, except that denormal factors, products and sums count as
+ * 0 where AVX512_BF16 is used. AMX in bf16 takes the terms of each sum (over c, over k, over the rows of a
+ * shard) in steps of 32, the last one of what is left. A step's terms of even number are added from 0 by
+ * fused multiply-adds in their order, so are those of odd number (behind an odd number of terms stands a 0),
+ * the second sum is added to the first, and that to the sum of the steps before, from 0. Denormal factors and
+ * results count as 0. Bias, the 0 before it and the tree stay. (core/tiles.h; run on emulated tiles so far.)
+ */
 #ifndef LOCKSTEP_LAYERS_DENSE_H
 #define LOCKSTEP_LAYERS_DENSE_H
 
@@ -25,39 +25,44 @@
 typedef struct ls_dense_args {
     int64_t inputs, outputs;
     const void *weight; /* [inputs][outputs] */
-    ls_prologue in;     /* pixels 1, channels = inputs; forward and weight gradient read x', backward its masks */
-    ls_epilogue out;    /* forward */
-    void *y;            /* [rows][outputs] */
+    ls_prologue in; /* pixels 1, channels = inputs; forward and weight gradient read x', backward its masks */
+    ls_epilogue out;     /* forward */
+    void *y;             /* [rows][outputs] */
     ls_grad_prologue dy; /* pixels 1, channels = outputs */
     ls_grad_epilogue dx; /* backward */
-    void *dweight, *dbias; /* [nodes], node_stride elements apart, each [inputs][outputs] and [outputs]; dbias or NULL */
+    void *dweight,
+        *dbias; /* [nodes], node_stride elements apart, each [inputs][outputs] and [outputs]; dbias or NULL */
     int64_t node_stride;
 } ls_dense_args;
 
-/* The functions that a back end has for this layer. Local; they cannot fail; `scratch` is this thread's own, of
- * scratch_bytes() for batches of up to so many local rows. Shards are local: [first, last) of shards->count. */
+/* The functions that a back end has for this layer. Local; they cannot fail; `scratch` is this thread's own,
+ * of scratch_bytes() for batches of up to so many local rows. Shards are local: [first, last) of
+ * shards->count. */
 typedef struct ls_dense_kernels {
     size_t (*scratch_bytes)(const ls_dense_args *args, int64_t rows);
     /* y = epilogue(x' w), for the rows of these shards; zeroes and fills their sums */
     void (*forward)(const ls_dense_args *args, const ls_shards *shards, int first, int last, void *scratch);
-    /* stores dy where it has a prologue, then dx' = dy w^T through the gradient epilogue where dx.dz is set */
+    /* stores dy where it has a prologue, then dx' = dy w^T through the gradient epilogue where dx.dz is set
+     */
     void (*backward)(const ls_dense_args *args, const ls_shards *shards, int first, int last, void *scratch);
     /* how many independent pieces the weight gradient is made of */
     int64_t (*weight_grad_parts)(const ls_dense_args *args);
     /* pieces [first, last) of dw and db, one sum a node: reads x' and dy of all local rows, as stored */
-    void (*weight_grad)(const ls_dense_args *args, const ls_shards *shards, int64_t first, int64_t last, void *scratch);
+    void (*weight_grad)(const ls_dense_args *args, const ls_shards *shards, int64_t first, int64_t last,
+                        void *scratch);
 } ls_dense_kernels;
 
 extern const ls_dense_kernels ls_dense_ref_f32, ls_dense_ref_f64, ls_dense_ref_bf16_f32;
 #ifdef __x86_64__
 extern const ls_dense_kernels ls_dense_vector_avx2, ls_dense_vector_avx512;
 extern const ls_dense_kernels ls_dense_vector_bf16_avx2;
-extern const ls_dense_kernels ls_dense_vector_bf16_avx512, ls_dense_vector_bf16_amx; /* need LS_AVX512_BF16, LS_AMX */
+extern const ls_dense_kernels ls_dense_vector_bf16_avx512,
+    ls_dense_vector_bf16_amx; /* need LS_AVX512_BF16, LS_AMX */
 #endif
 const ls_dense_kernels *ls_dense_kernels_for(const ls_backend *backend);
 
-/* The op: x [..] is taken as a vector of all its elements; weight [outputs][inputs] and bias [outputs] (or NULL) are
- * parameters. */
+/* The op: x [..] is taken as a vector of all its elements; weight [outputs][inputs] and bias [outputs] (or
+ * NULL) are parameters. */
 ls_tensor *ls_dense(ls_graph *graph, ls_tensor *x, ls_tensor *weight, ls_tensor *bias);
 
 extern const ls_layer_class ls_dense_layer;

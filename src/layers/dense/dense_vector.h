@@ -1,6 +1,6 @@
-/* The products of the dense layer's vector kernels (dense_products.c, for AMX dense_amx.c), for one tier. With LS_PAIRS
- * (core/real.h) a, b, x and dy hold words of two factors (dense_words.h), and terms and rows of x and dy are
- * counted in them. */
+/* The products of the dense layer's vector kernels (dense_products.c, for AMX dense_amx.c), for one tier.
+ * With LS_PAIRS (core/real.h) a, b, x and dy hold words of two factors (dense_words.h), and terms and rows of
+ * x and dy are counted in them. */
 #ifndef LOCKSTEP_LAYERS_DENSE_VECTOR_H
 #define LOCKSTEP_LAYERS_DENSE_VECTOR_H
 

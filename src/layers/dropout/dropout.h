@@ -1,5 +1,5 @@
-/* Inverted dropout: in training an element is 0 with probability `rate` and multiplied by 1 / (1 - rate) otherwise
- * (Srivastava et al., JMLR 15, 2014); the op is ls_dropout() of layers/elementwise.h. */
+/* Inverted dropout: in training an element is 0 with probability `rate` and multiplied by 1 / (1 - rate)
+ * otherwise (Srivastava et al., JMLR 15, 2014); the op is ls_dropout() of layers/elementwise.h. */
 #ifndef LOCKSTEP_LAYERS_DROPOUT_H
 #define LOCKSTEP_LAYERS_DROPOUT_H
 

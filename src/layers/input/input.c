@@ -34,12 +34,15 @@ static void forward(ls_op *op, const ls_run *run, int first, int last, void *scr
         if (row + AHEAD < end) fetch(run->data->images + run->sample[row + AHEAD] * count, count);
         const uint8_t *image = run->data->images + sample * count;
         if (state->augmentation.probability > 0) {
-            augment_kernels_for(op)->augment(&state->augmentation, run->seed, run->epoch, sample, image, state->height,
-                                             state->width, augmented, augmented + (count + 63) / 64 * 64);
+            augment_kernels_for(op)->augment(&state->augmentation, run->seed, run->epoch, sample, image,
+                                             state->height, state->width, augmented,
+                                             augmented + (count + 63) / 64 * 64);
             image = augmented;
         }
         kernels->convert(image, count, state->unit, op->out->value, row * count);
-        if (p) kernels->perturb(p->sign + row * count, p->epsilon, count, state->unit, op->out->value, row * count);
+        if (p)
+            kernels->perturb(p->sign + row * count, p->epsilon, count, state->unit, op->out->value,
+                             row * count);
     }
 }
 
@@ -47,7 +50,8 @@ static size_t scratch_bytes(const ls_op *op, int64_t rows_per_shard) {
     const input_state *state = op->state;
     int64_t count = (int64_t)state->height * state->width;
     (void)rows_per_shard;
-    return (size_t)((count + 63) / 64 * 64) + augment_kernels_for(op)->scratch_bytes(state->height, state->width);
+    return (size_t)((count + 63) / 64 * 64) +
+           augment_kernels_for(op)->scratch_bytes(state->height, state->width);
 }
 
 static const ls_op_class input_class = {.name = "input", .forward = forward, .scratch = scratch_bytes};
@@ -69,6 +73,8 @@ ls_tensor *ls_input(ls_graph *graph, int height, int width, bool unit, const ls_
     return add(graph, state);
 }
 
-ls_tensor *ls_perturbed_input(ls_graph *graph, int height, int width, bool unit, const ls_perturbation *perturbation) {
-    return add(graph, (input_state){.height = height, .width = width, .unit = unit, .perturbation = perturbation});
+ls_tensor *ls_perturbed_input(ls_graph *graph, int height, int width, bool unit,
+                              const ls_perturbation *perturbation) {
+    return add(graph,
+               (input_state){.height = height, .width = width, .unit = unit, .perturbation = perturbation});
 }

@@ -1,4 +1,5 @@
-/* Where images enter: bytes of the data set, gathered by sample index, augmented in training, turned into numbers. */
+/* Where images enter: bytes of the data set, gathered by sample index, augmented in training, turned into
+ * numbers. */
 #ifndef LOCKSTEP_LAYERS_INPUT_H
 #define LOCKSTEP_LAYERS_INPUT_H
 
@@ -14,8 +15,8 @@ typedef struct ls_input_kernels {
     void (*signs)(const void *gradient, int64_t count, int8_t *sign);
 } ls_input_kernels;
 
-/* What a sign attack adds to images (Goodfellow, Shlens, Szegedy, 2015, section 4): x' = clip(x + epsilon sign). Read at
- * every run. */
+/* What a sign attack adds to images (Goodfellow, Shlens, Szegedy, 2015, section 4): x' = clip(x + epsilon
+ * sign). Read at every run. */
 typedef struct ls_perturbation {
     int8_t *sign;   /* [local rows of the batch at hand][height][width] */
     double epsilon; /* in units of the 0..1 image, whatever the network is given */
@@ -24,11 +25,13 @@ typedef struct ls_perturbation {
 LS_KERNELS(ls_input_kernels, ls_input_ref);
 const ls_input_kernels *ls_input_kernels_for(const ls_backend *backend);
 
-/* The op: images [height][width][1] of the run's data set; unit: 0..1 instead of 0..255. Augmentation (may be NULL)
- * happens in training only, in stream (seed, LS_RNG_AUGMENT, epoch, sample). A graph for attacking computes its gradient. */
+/* The op: images [height][width][1] of the run's data set; unit: 0..1 instead of 0..255. Augmentation (may be
+ * NULL) happens in training only, in stream (seed, LS_RNG_AUGMENT, epoch, sample). A graph for attacking
+ * computes its gradient. */
 ls_tensor *ls_input(ls_graph *graph, int height, int width, bool unit, const ls_augmentation *augmentation);
 
 /* The same images, perturbed, not augmented; the perturbation must outlive the graph. */
-ls_tensor *ls_perturbed_input(ls_graph *graph, int height, int width, bool unit, const ls_perturbation *perturbation);
+ls_tensor *ls_perturbed_input(ls_graph *graph, int height, int width, bool unit,
+                              const ls_perturbation *perturbation);
 
 #endif

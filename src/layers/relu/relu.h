@@ -1,4 +1,5 @@
-/* relu, element by element. Backward: relu'(x) dy, 0 at x = 0; the op is ls_activate() of layers/elementwise.h. */
+/* relu, element by element. Backward: relu'(x) dy, 0 at x = 0; the op is ls_activate() of
+ * layers/elementwise.h. */
 #ifndef LOCKSTEP_LAYERS_RELU_H
 #define LOCKSTEP_LAYERS_RELU_H
 

@@ -42,7 +42,9 @@ static void backward(ls_op *op, const ls_run *run, int first, int last, void *sc
 static const ls_op_class softmax_class = {
     .name = "softmax_cross_entropy", .forward = forward, .backward = backward};
 
-const void *ls_softmax_probabilities(const ls_op *op) { return ((const softmax_state *)op->state)->probability; }
+const void *ls_softmax_probabilities(const ls_op *op) {
+    return ((const softmax_state *)op->state)->probability;
+}
 
 ls_tensor *ls_softmax_cross_entropy(ls_graph *graph, ls_tensor *x, double clip, bool damped) {
     static const int64_t one = 1;

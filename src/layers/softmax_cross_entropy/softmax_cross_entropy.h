@@ -1,6 +1,7 @@
-/* Softmax and cross entropy: p_j = exp(x_j - max x) / sum exp, loss of a sample = -log(max(p_label, clip)), the loss of a
- * batch is their mean. Gradient with respect to x: (p - onehot) / B; with LS_CLIP_DAMPED times p / (p + clip) where
- * p_label < clip, as the published code of report 1 has it. The class is the first of the largest p. */
+/* Softmax and cross entropy: p_j = exp(x_j - max x) / sum exp, loss of a sample = -log(max(p_label, clip)),
+ * the loss of a batch is their mean. Gradient with respect to x: (p - onehot) / B; with LS_CLIP_DAMPED times
+ * p / (p + clip) where p_label < clip, as the published code of report 1 has it. The class is the first of
+ * the largest p. */
 #ifndef LOCKSTEP_LAYERS_SOFTMAX_CROSS_ENTROPY_H
 #define LOCKSTEP_LAYERS_SOFTMAX_CROSS_ENTROPY_H
 
@@ -30,7 +31,8 @@ LS_KERNELS(ls_softmax_kernels, ls_softmax_ref);
 /* Positions in the op's sums. */
 enum { LS_LOSS_SUM, LS_CORRECT_SUM, LS_LOSS_SUMS };
 
-/* The op; its output is the loss of each sample, [rows], and its sums the batch's. Labels are the run's data set's. */
+/* The op; its output is the loss of each sample, [rows], and its sums the batch's. Labels are the run's data
+ * set's. */
 ls_tensor *ls_softmax_cross_entropy(ls_graph *graph, ls_tensor *x, double clip, bool damped);
 
 /* p of the last run, [rows][classes], of such an op. */

@@ -7,7 +7,8 @@ typedef struct ls_tanh_settings {
 } ls_tanh_settings;
 
 static const ls_key keys[] = {
-    {"name", LS_KEY_STRING, LS_KEY_RESULT, offsetof(ls_tanh_settings, name), "", 0, 0, NULL, "name of the layer"},
+    {"name", LS_KEY_STRING, LS_KEY_RESULT, offsetof(ls_tanh_settings, name), "", 0, 0, NULL,
+     "name of the layer"},
 };
 
 static ls_status declare(ls_layer *layer, ls_parameters *parameters) {

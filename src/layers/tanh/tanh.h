@@ -1,4 +1,5 @@
-/* tanh, element by element. Backward: tanh'(x) dy, tanh' = 1 - tanh^2; the op is ls_activate() of layers/elementwise.h. */
+/* tanh, element by element. Backward: tanh'(x) dy, tanh' = 1 - tanh^2; the op is ls_activate() of
+ * layers/elementwise.h. */
 #ifndef LOCKSTEP_LAYERS_TANH_H
 #define LOCKSTEP_LAYERS_TANH_H
 
