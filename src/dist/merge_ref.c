@@ -1,10 +1,17 @@
-/* for each block of 1024 elements: for each merge: left + right, from the nodes or the stack, to the stack;
- * the last one to `out`. The stack, a block for each level of the tree that is pending (four for 8 ranks),
- * stays in the first-level cache, so that every node is read once and the sum written once. */
+/* for each block: for each merge: left + right, from the nodes or the stack, to the stack; the last one to
+ * `out`. The stack, a block for each level of the tree that is pending (four for 8 ranks), stays in the
+ * first-level cache, so that every node is read once and the sum written once.
+ *
+ * What another rank has just written comes out of its core's cache, line by line, each of which takes as long
+ * as a hundred additions: the next block's lines are asked for all at once, while this one is added. */
 #include "core/real.h"
 #include "dist/merge.h"
 
-enum { BLOCK = 1024 };
+enum { BLOCK = 256, LINE = 64 / sizeof(real) };
+
+static void fetch(int64_t count, const real *from) {
+    for (int64_t i = 0; i < count; i += LINE) __builtin_prefetch(from + i);
+}
 
 static void add(int64_t count, const real *left, const real *right, real *to) {
     for (int64_t i = 0; i < count; i++) to[i] = left[i] + right[i];
@@ -14,7 +21,9 @@ void LS_NAME(ls_merges_add_ref)(const ls_merges *merges, const void *const *node
                                 void *out) {
     real stack[LS_MAX_TREE_DEPTH][BLOCK];
     for (int64_t at = first; at < last; at += BLOCK) {
-        int64_t count = last - at < BLOCK ? last - at : BLOCK;
+        const int64_t next = at + BLOCK, count = last < next ? last - at : BLOCK;
+        for (int n = 0; next < last && n <= merges->count; n++)
+            fetch(last - next < BLOCK ? last - next : BLOCK, (const real *)node[n] + next);
         for (int m = 0; m < merges->count; m++) {
             ls_merge merge = merges->merge[m];
             const real *left = merge.left < 0 ? stack[~merge.left] : (const real *)node[merge.left] + at;
