@@ -41,10 +41,15 @@ static double part(int64_t i, int64_t n) {
     return (double)((i + n) % 31);
 }
 
-static void write_buffers(sums *s, int64_t n) {
+/* Writes anew what the call at hand sums, and nothing else: whichever of the two had been written last would
+ * lie nearer to the core. */
+static void write_nodes(sums *s, int64_t n) {
     for (int node = 0; node < s->shards.node_count; node++)
         for (int64_t i = 0; i < s->length; i++)
             put(s->nodes, s->dtype, node * s->length + i, s->shards.node[node].count * part(i, n));
+}
+
+static void write_plain(sums *s, int64_t n) {
     for (int64_t i = 0; i < s->length; i++) put(s->plain, s->dtype, i, s->shards.count * part(i, n));
 }
 
@@ -70,7 +75,10 @@ static ls_status run_tree(sums *s) {
 /* One of the two, from where all ranks are there. */
 static ls_status time_one(sums *s, bool tree, int64_t n, double *seconds) {
     double all[LS_MAX_SHARDS]; /* of ranks there are no more than shards */
-    write_buffers(s, n);
+    if (tree)
+        write_nodes(s, n);
+    else
+        write_plain(s, n);
     LS_TRY(ls_comm_agree(s->comm, LS_OK));
     const double begin = ls_clock();
     LS_TRY(tree ? run_tree(s) : ls_allreduce(s->comm, s->plain, s->length, s->dtype));
