@@ -1,36 +1,15 @@
 #include "dist/comm.h"
 
-#include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
 #include "core/log.h"
-
-long ls_launched_as(const char **variable) {
-    static const char *const variables[] = {"OMPI_COMM_WORLD_SIZE", "PMI_SIZE", "SLURM_STEP_NUM_TASKS",
-                                            "SLURM_NTASKS"};
-    for (size_t i = 0; i < sizeof variables / sizeof *variables; i++) {
-        const char *text = getenv(variables[i]);
-        char *end;
-        if (!text) continue;
-        errno = 0;
-        long n = strtol(text, &end, 10);
-        if (errno != 0 || end == text || *end) continue;
-        *variable = variables[i];
-        return n;
-    }
-    return 0;
-}
-
-static bool under_launcher(void) {
-    const char *variable;
-    return ls_launched_as(&variable) > 0 || getenv("PMIX_RANK") != NULL;
-}
+#include "dist/launcher.h"
 
 ls_status ls_comm_create(const char *name, ls_comm **comm) {
     *comm = NULL;
-    if (strcmp(name, "auto") == 0) name = under_launcher() ? "mpi" : "self";
+    if (strcmp(name, "auto") == 0) name = ls_launcher_is_there() ? "mpi" : "self";
     if (strcmp(name, "mpi") == 0) return ls_comm_create_mpi(comm);
     if (strcmp(name, "self") == 0) return ls_comm_create_self(comm);
     return ls_fail(LS_USAGE, "comm=%s: not in this build; expected auto, self or mpi", name);

@@ -74,8 +74,4 @@ ls_status ls_comm_agree(ls_comm *comm, ls_status status);
 /* Marks a failure as one that every rank comes to by itself, from numbers that are the same everywhere. */
 ls_status ls_comm_everywhere(ls_comm *comm, ls_status status);
 
-/* How many processes the launcher says it started, by the first of its environment variables that is there,
- * whose name goes to *variable; 0: none says. */
-long ls_launched_as(const char **variable);
-
 #endif

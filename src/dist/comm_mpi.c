@@ -9,6 +9,7 @@
 #include "core/log.h"
 #include "core/team.h"
 #include "dist/comm_mpi.h"
+#include "dist/launcher.h"
 
 ls_status ls_mpi_failure(const char *call, int error) {
     char text[MPI_MAX_ERROR_STRING] = "unknown error";
@@ -27,14 +28,6 @@ static void out_of_time(int number) {
     (void)told;
     (void)number;
     _exit(LS_STUCK);
-}
-
-/* The rank of this process by its launcher, since MPI has none before its start; -1: it does not say. */
-static long launched_rank(void) {
-    static const char *const variables[] = {"OMPI_COMM_WORLD_RANK", "PMIX_RANK", "PMI_RANK", "SLURM_PROCID"};
-    const char *rank = NULL;
-    for (size_t i = 0; i < sizeof variables / sizeof *variables && !rank; i++) rank = getenv(variables[i]);
-    return rank ? strtol(rank, NULL, 10) : -1;
 }
 
 static void watch(double timeout, long rank, const char *call) {
@@ -160,7 +153,7 @@ static const ls_comm_class mpi_class = {.name = "mpi",
  * does it count. */
 static ls_status check_launch(int size) {
     const char *variable = NULL;
-    long n = ls_launched_as(&variable);
+    long n = ls_launcher_ranks(&variable);
     bool slurm = variable && strncmp(variable, "SLURM", 5) == 0;
     if (size != 1 || n <= 1) return LS_OK;
     if (slurm && (!getenv("SLURM_PROCID") || !getenv("SLURM_STEP_ID") || getenv("OMPI_COMM_WORLD_RANK")))
@@ -176,7 +169,8 @@ static ls_status initialise(ls_comm *comm, ls_mpi_state *state) {
     MPI_Comm node;
     LS_MPI(MPI_Initialized(&initialised));
     if (!initialised) {
-        watch(comm->timeout, launched_rank(), "MPI_Init");
+        /* MPI has no ranks before its start */
+        watch(comm->timeout, ls_launcher_rank(), "MPI_Init");
         LS_MPI(MPI_Init_thread(NULL, NULL, MPI_THREAD_FUNNELED, &provided));
         watch_no_more();
         state->initialised_here = true;
