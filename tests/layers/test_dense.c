@@ -200,6 +200,7 @@ static void batches(void **state) {
         check(17, 15, cuts[i], all);
         check(17, 15, cuts[i], (all | TANH | ACCUMULATE) & ~(unsigned)(RELU | STORED));
         check(17, 15, cuts[i], 0);
+        check(25, 35, cuts[i], DY_NORM | NO_DX); /* several tiles and panels of dw in every tier */
     }
 }
 

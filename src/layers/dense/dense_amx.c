@@ -1,7 +1,7 @@
-/* The products of the dense layer on AMX's tiles, in place of dense_products.c: a block of up to 32 x 32 sums
- * in four tiles, each step of 32 terms two tiles of a, two of b and four products. Where there are fewer
- * rows, columns or terms the tiles are configured smaller, so that nothing beside the operands is read.
- * Configuring clears the tiles: sums then rest in memory. */
+/* The products of the dense layer on AMX's tiles, in place of dense_products.c and dense_outer.c: a block of
+ * up to 32 x 32 sums in four tiles, each step of 32 terms two tiles of a, two of b and four products. Where
+ * there are fewer rows, columns or terms the tiles are configured smaller, so that nothing beside the
+ * operands is read. Configuring clears the tiles: sums then rest in memory. */
 #include "layers/dense/dense_vector.h"
 
 #include "core/tiles.h"
@@ -188,6 +188,11 @@ void LS_NAME(ls_dense_pack_inputs)(const ls_shards *shards, const float *x, int6
                            height, to + r / 2, words);
         }
     }
+}
+
+const float *LS_NAME(ls_dense_pack_panels)(const float *dy, int64_t rows, int64_t outputs, float *packed) {
+    (void)rows, (void)outputs, (void)packed;
+    return dy;
 }
 
 typedef float pending_sums[LS_MAX_TREE_DEPTH][BLOCK * BLOCK]; /* 4 KB for each level of the tree: in L1 */

@@ -1,5 +1,6 @@
 /* The registers of the dense layer's vector kernels: a tile of ROWS x VECTORS sums, 24 registers of AVX-512's
- * 32 and 12 of AVX2's 16. Beside it stand VECTORS of b and one broadcast number of a. Every step of a sum is
+ * 32 and 12 of AVX2's 16. Beside it stand VECTORS of b and one broadcast number of a. The weight gradient
+ * holds up to LEAVES shards side by side instead, each with a LEAVES-th of the rows. Every step of a sum is
  * one fused multiply-add, so both tiers give the same bits. */
 #ifndef LOCKSTEP_LAYERS_DENSE_TILE_H
 #define LOCKSTEP_LAYERS_DENSE_TILE_H
@@ -16,8 +17,9 @@
 
 #ifdef LS_FOR_AVX512
 
-enum { LANES = 16, ROWS = 12, VECTORS = 2 };
-#define EACH_ROWS(X) X(1) X(2) X(3) X(4) X(5) X(6) X(7) X(8) X(9) X(10) X(11) X(12)
+enum { LANES = 16, ROWS = 12, VECTORS = 2, LEAVES = 4 };
+#define EACH_LEAVES(X) X(1) X(2) X(4)
+#define EACH_ROWS(X)   X(1) X(2) X(3) X(4) X(5) X(6) X(7) X(8) X(9) X(10) X(11) X(12)
 typedef __m512 vec;
 typedef __mmask16 lanes;
 
@@ -52,6 +54,11 @@ ALWAYS_INLINE vec word(vec first, vec second) {
         _mm512_or_si512(upper, _mm512_cvtepu16_epi32((__m256i)_mm512_cvtneps_pbh(second))));
 }
 #endif
+/* in a register: gcc would load it again for every product */
+ALWAYS_INLINE vec keep(vec v) {
+    __asm__("" : "+v"(v));
+    return v;
+}
 ALWAYS_INLINE vec add(vec a, vec b) {
     return _mm512_add_ps(a, b);
 }
@@ -62,8 +69,9 @@ ALWAYS_INLINE lanes first_lanes(int64_t n) {
 
 #else
 
-enum { LANES = 8, ROWS = 4, VECTORS = 3 };
-#define EACH_ROWS(X) X(1) X(2) X(3) X(4)
+enum { LANES = 8, ROWS = 4, VECTORS = 3, LEAVES = 2 };
+#define EACH_LEAVES(X) X(1) X(2)
+#define EACH_ROWS(X)   X(1) X(2) X(3) X(4)
 typedef __m256 vec;
 typedef __m256i lanes;
 
@@ -84,6 +92,10 @@ ALWAYS_INLINE vec broadcast(float x) {
 }
 ALWAYS_INLINE vec multiply_add(vec a, vec b, vec sum) {
     return _mm256_fmadd_ps(a, b, sum);
+}
+ALWAYS_INLINE vec keep(vec v) {
+    __asm__("" : "+x"(v));
+    return v;
 }
 ALWAYS_INLINE vec add(vec a, vec b) {
     return _mm256_add_ps(a, b);
@@ -132,9 +144,5 @@ ALWAYS_INLINE int64_t tiles_of(int64_t rows) {
 ALWAYS_INLINE int64_t tile_start(int64_t i, int64_t n, int64_t rows) {
     return i * rows / n;
 }
-
-typedef struct tile {
-    vec v[ROWS][VECTORS];
-} tile;
 
 #endif

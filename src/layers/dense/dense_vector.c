@@ -40,25 +40,27 @@ typedef struct scratch_parts {
     uint32_t *bits; /* [inputs] */
     float *words;   /* with LS_BF16: [BLOCK_ROWS][inputs or outputs], [local rows][outputs] */
     float *turned;  /* with LS_BF16: [WIDTH][DEPTH] */
+    float *factors; /* dy: [local rows][outputs + LS_DENSE_PANEL] */
 } scratch_parts;
 
 /* All parts begin at multiples of 64 bytes; returns the bytes they take. */
 static size_t split_scratch(const ls_dense_args *args, int64_t rows, void *scratch, scratch_parts *parts) {
     const int64_t inputs = (args->inputs + 15) / 16 * 16;
-    int64_t end = 0, at[7], words = 0, turned = 0;
+    int64_t end = 0, at[8], words = 0, turned = 0;
 #ifdef LS_BF16
     const int64_t block = BLOCK_ROWS * ls_dense_words_row(larger_of(inputs, args->outputs));
     turned = WIDTH * DEPTH;
     words = larger_of(block, rows * args->outputs + 15) / 16 * 16;
 #endif
-    const int64_t sizes[7] = {BLOCK_ROWS * inputs,
+    const int64_t sizes[8] = {BLOCK_ROWS * inputs,
                               DEPTH * WIDTH,
                               (rows + 15) / 16 * 16 * LS_DENSE_BLOCK,
                               inputs + DEPTH,
                               inputs,
                               words,
-                              turned};
-    for (int i = 0; i < 7; i++) {
+                              turned,
+                              rows * (args->outputs + LS_DENSE_PANEL)};
+    for (int i = 0; i < 8; i++) {
         at[i] = end;
         end += sizes[i];
     }
@@ -70,7 +72,8 @@ static size_t split_scratch(const ls_dense_args *args, int64_t rows, void *scrat
                                  .terms = (int32_t *)(void *)(f + at[3]),
                                  .bits = (uint32_t *)(void *)(f + at[4]),
                                  .words = f + at[5],
-                                 .turned = f + at[6]};
+                                 .turned = f + at[6],
+                                 .factors = f + at[7]};
     }
     return (size_t)end * sizeof(float);
 }
@@ -329,7 +332,7 @@ static int64_t weight_grad_parts(const ls_dense_args *args) {
 /* db of a node: sums over each shard, over the shards by the tree. */
 static void bias_gradient(const ls_shards *shards, const ls_node *node, const float *dy, int64_t outputs,
                           float *db) {
-    enum { PANEL = 64 };
+    enum { PANEL = 256 };
     for (int64_t column = 0; column < outputs; column += PANEL) {
         const int64_t columns = smaller_of(PANEL, outputs - column);
         float pending[LS_MAX_TREE_DEPTH][PANEL];
@@ -404,6 +407,7 @@ static void weight_grad(const ls_dense_args *args, const ls_shards *shards, int6
     LS_NAME(ls_dense_round_shards)(shards, dy, args->outputs, s.words);
     factors = s.words;
 #endif
+    factors = LS_NAME(ls_dense_pack_panels)(factors, rows, args->outputs, s.factors);
     multiply_inputs(args, shards, x, factors, s.terms + begin, end - begin, s.packed);
     for (int n = 0; first == 0 && args->dbias && n < shards->node_count; n++)
         bias_gradient(shards, &shards->node[n], dy, args->outputs,

@@ -1,6 +1,6 @@
-/* The products of the dense layer's vector kernels (dense_products.c, for AMX dense_amx.c), for one tier.
- * With LS_PAIRS (core/real.h) a, b, x and dy hold words of two factors (dense_words.h), and terms and rows of
- * x and dy are counted in them. */
+/* The products of the dense layer's vector kernels (dense_products.c and dense_outer.c, for AMX dense_amx.c),
+ * for one tier. With LS_PAIRS (core/real.h) a, b, x and dy hold words of two factors (dense_words.h), and
+ * terms and rows of x and dy are counted in them. */
 #ifndef LOCKSTEP_LAYERS_DENSE_VECTOR_H
 #define LOCKSTEP_LAYERS_DENSE_VECTOR_H
 
@@ -35,16 +35,21 @@ typedef struct ls_dense_outer {
         *x; /* the inputs' values of all local rows, tile by tile as ls_dense_pack_inputs() lays them */
     const int32_t *input; /* [inputs] their row of dw */
     int64_t inputs;       /* at most LS_DENSE_BLOCK */
-    const float *dy;      /* [rows][outputs]; pairs of rows from the shard's first row on */
+    const float *dy;      /* of all local rows, as ls_dense_pack_panels() lays them; pairs of rows from the
+                             shard's first row on */
     int64_t outputs;
     float *dw; /* [..][outputs] */
 } ls_dense_outer;
 
-enum { LS_DENSE_TILE = 12, LS_DENSE_BLOCK = 8 * LS_DENSE_TILE };
+enum { LS_DENSE_TILE = 12, LS_DENSE_BLOCK = 8 * LS_DENSE_TILE, LS_DENSE_PANEL = 32 };
 
-/* x [rows][x_row] of all local rows at the inputs `input` [inputs] -> packed [inputs * rows]. */
+/* x [rows][x_row] of all local rows at the inputs `input` [inputs] -> packed [inputs, up to whole
+ * tiles][rows]. */
 void LS_NAME(ls_dense_pack_inputs)(const ls_shards *shards, const float *x, int64_t x_row,
                                    const int32_t *input, int64_t inputs, float *packed);
+/* dy [rows][outputs] -> packed [rows * (outputs + LS_DENSE_PANEL)]; returns packed, or dy where it is used as
+ * it lies. */
+const float *LS_NAME(ls_dense_pack_panels)(const float *dy, int64_t rows, int64_t outputs, float *packed);
 void LS_NAME(ls_dense_outer_products)(const ls_dense_outer *o);
 
 #endif
