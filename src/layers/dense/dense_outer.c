@@ -68,8 +68,10 @@ void LS_NAME(ls_dense_pack_inputs)(const ls_shards *shards, const float *x, int6
                 store_lanes(to, whole, load_lanes(from + input[0], some));
             continue;
         }
-        for (int64_t n = 0; n < rows; n++, from += x_row, to += ROWS)
-            for (int64_t r = 0; r < ROWS; r++) to[r] = r < height ? from[input[r]] : 0;
+        for (int64_t n = 0; n < rows; n++, from += x_row, to += ROWS) {
+            for (int64_t r = 0; r < height; r++) to[r] = from[input[r]];
+            for (int64_t r = height; r < ROWS; r++) to[r] = 0;
+        }
 #endif
     }
 }
