@@ -127,14 +127,14 @@ static void clear_sums(double *sums, int64_t channels, int shard) {
     if (sums) memset(sums + shard * 2 * channels, 0, (size_t)(2 * channels) * sizeof *sums);
 }
 
-/* To fetch the rows behind these, of so many floats, in the course of so many steps of products. */
-static ls_conv2d_ahead behind(const void *const row[LS_CONV2D_RANGES], const int64_t count[LS_CONV2D_RANGES],
-                              int64_t steps) {
+/* To fetch these rows, of so many floats, in the course of so many steps of products. */
+static ls_conv2d_ahead fetching(const void *const row[LS_CONV2D_RANGES],
+                                const int64_t count[LS_CONV2D_RANGES], int64_t steps) {
     ls_conv2d_ahead a = {0};
     int64_t bytes = 0;
     for (int i = 0; i < LS_CONV2D_RANGES; i++) {
         if (!row[i]) continue;
-        a.range[i].from = (const char *)((const float *)row[i] + count[i]);
+        a.range[i].from = row[i];
         a.range[i].bytes = count[i] * (int64_t)sizeof(float);
         bytes += a.range[i].bytes;
     }
@@ -145,6 +145,17 @@ static ls_conv2d_ahead behind(const void *const row[LS_CONV2D_RANGES], const int
 /* Shards in the order in which they are worked on: i = 0, 1, .. */
 static int shard_at(const ls_conv2d_args *a, int first, int last, int i) {
     return a->downward ? last - 1 - i : first + i;
+}
+
+/* The row that is worked on after row n, which is of the i-th of these shards, or -1. */
+static int64_t row_after(const ls_conv2d_args *a, const ls_shards *shards, int first, int last, int i,
+                         int64_t n) {
+    if (n + 1 < shards->start[shard_at(a, first, last, i) + 1]) return n + 1;
+    while (++i < last - first) {
+        const int s = shard_at(a, first, last, i);
+        if (shards->start[s] < shards->start[s + 1]) return shards->start[s];
+    }
+    return -1;
 }
 
 /* --- forward ----------------------------------------------------------------------------------- */
@@ -244,13 +255,16 @@ static void forward(const ls_conv2d_args *a, const ls_shards *shards, int first,
         for (int64_t n = shards->start[s]; n < shards->start[s + 1]; n++) {
             const ls_prologue in = LS_NAME(ls_conv2d_prologue_from)(&a->in, n);
             LS_NAME(ls_conv2d_load)(&in, &plane, r.plain, r.x);
-            float *y = (float *)a->y + n * y_count;
+            const int64_t after = row_after(a, shards, first, last, i, n);
             ls_conv2d_ahead next = {0};
-            if (n + 1 < shards->start[s + 1])
-                next = behind(
-                    (const void *const[LS_CONV2D_RANGES]){in.x, in.residual, NULL, NULL, NULL, y, in.stored},
-                    counts, steps);
-            forward_image(a, &plane, &r, s, &next, y);
+            if (after >= 0) {
+                const ls_prologue row = LS_NAME(ls_conv2d_prologue_from)(&a->in, after);
+                next = fetching((const void *const[LS_CONV2D_RANGES]){row.x, row.residual, NULL, NULL, NULL,
+                                                                      (float *)a->y + after * y_count,
+                                                                      row.stored},
+                                counts, steps);
+            }
+            forward_image(a, &plane, &r, s, &next, (float *)a->y + n * y_count);
         }
     }
 }
@@ -370,9 +384,9 @@ static ls_prologue backward_prologue(const ls_conv2d_args *a) {
     return in;
 }
 
-/* What the images behind row n of the backward pass read and write, in the order of ls_conv2d_ahead. */
-static ls_conv2d_ahead behind_gradient(const ls_conv2d_args *a, const ls_prologue *in, int64_t n,
-                                       int64_t steps) {
+/* To fetch what the backward pass of row n reads and writes. */
+static ls_conv2d_ahead fetching_gradient(const ls_conv2d_args *a, const ls_prologue *in, int64_t n,
+                                         int64_t steps) {
     const int64_t x = a->height * a->width * a->inputs, y = a->out_height * a->out_width * a->outputs;
     const int64_t counts[LS_CONV2D_RANGES] = {x, y, y, x, x, x, x};
     const ls_prologue x_row = LS_NAME(ls_conv2d_prologue_from)(in, n);
@@ -386,10 +400,13 @@ static ls_conv2d_ahead behind_gradient(const ls_conv2d_args *a, const ls_prologu
                                                 dx.residual_sums ? back.residual : NULL,
                                                 dx.dz,
                                                 dx.dresidual};
-    return behind(rows, counts, steps);
+    return fetching(rows, counts, steps);
 }
 
-static void backward_shard(const ls_conv2d_args *a, const ls_shards *shards, int s, const room *r) {
+/* The i-th of these shards. */
+static void backward_shard(const ls_conv2d_args *a, const ls_shards *shards, int first, int last, int i,
+                           const room *r) {
+    const int s = shard_at(a, first, last, i);
     const ls_conv2d_plane x = plane_of_x(a), dy = plane_of_dy(a), dy_pixels = pixels_of_dy(a);
     const int64_t together = images_together(a), x_size = ls_conv2d_plane_size(&x),
                   dy_size = ls_conv2d_plane_size(&dy), dy_pixels_size = ls_conv2d_plane_size(&dy_pixels);
@@ -409,8 +426,9 @@ static void backward_shard(const ls_conv2d_args *a, const ls_shards *shards, int
             (&dy_row, &dy, r->dy + m * dy_size, r->dy_pixels + m * dy_pixels_size,
              sums && a->dbias ? sums + weight_elements(a) : NULL);
             if (!goes_back) continue;
+            const int64_t after = row_after(a, shards, first, last, i, n + m);
             ls_conv2d_ahead next = {0};
-            if (n + m + 1 < shards->start[s + 1]) next = behind_gradient(a, &in, n + m, steps);
+            if (after >= 0) next = fetching_gradient(a, &in, after, steps);
             backward_image(a, &x, &dy, r, s, n + m, &next, r->x + m * x_size, r->dy + m * dy_size);
         }
         if (sums && tiles)
@@ -443,7 +461,7 @@ static void backward(const ls_conv2d_args *a, const ls_shards *shards, int first
             clear_sums(a->dx.residual_sums, a->inputs, s);
         }
         if (a->shard_gradients) clear((float *)a->shard_gradients + s * shard_elements(a), shard_elements(a));
-        backward_shard(a, shards, s, &r);
+        backward_shard(a, shards, first, last, i, &r);
     }
 }
 const ls_conv2d_kernels LS_NAME(ls_conv2d_vector) = {
