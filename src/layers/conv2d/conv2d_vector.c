@@ -417,6 +417,7 @@ static void backward_shard(const ls_conv2d_args *a, const ls_shards *shards, int
     if (sums && tiles) clear(r->sums, ls_conv2d_winograd_sums_size(a));
     const ls_prologue in = backward_prologue(a);
     for (int64_t n = shards->start[s], images; n < shards->start[s + 1]; n += images) {
+        ls_conv2d_ahead next = {0};
         images = smaller(together, shards->start[s + 1] - n);
         for (int64_t m = 0; m < images; m++) {
             const ls_prologue row = LS_NAME(ls_conv2d_prologue_from)(&in, n + m);
@@ -427,12 +428,13 @@ static void backward_shard(const ls_conv2d_args *a, const ls_shards *shards, int
              sums && a->dbias ? sums + weight_elements(a) : NULL);
             if (!goes_back) continue;
             const int64_t after = row_after(a, shards, first, last, i, n + m);
-            ls_conv2d_ahead next = {0};
-            if (after >= 0) next = fetching_gradient(a, &in, after, steps);
+            const int64_t more =
+                sums && tiles && m == images - 1 ? LS_NAME(ls_conv2d_winograd_gradient_steps)(a, images) : 0;
+            next = after < 0 ? (ls_conv2d_ahead){0} : fetching_gradient(a, &in, after, steps + more);
             backward_image(a, &x, &dy, r, s, n + m, &next, r->x + m * x_size, r->dy + m * dy_size);
         }
         if (sums && tiles)
-            LS_NAME(ls_conv2d_winograd_add_gradient)(a, r->x, r->dy, images, r->tiles, r->sums);
+            LS_NAME(ls_conv2d_winograd_add_gradient)(a, r->x, r->dy, images, r->tiles, r->sums, &next);
 #if LS_TILES
         else if (sums)
             LS_NAME(ls_conv2d_amx_add_gradient)(a, r->x, r->dy_pixels, images, r->tiles, sums);

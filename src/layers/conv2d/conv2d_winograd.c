@@ -108,6 +108,13 @@ ALWAYS_INLINE void add_term(sixteen (*sum)[RUN], int first, int n, const float *
         multiply_add16(sum[q], n, scalar + q * LANES, PIXEL, load16(w + q * LANES));
 }
 
+/* Does it pay to fetch ahead at every tile that is transformed between the products, not at every group of
+ * terms? The more evenly the better, for a core waits for few lines at once; but of many terms there are many
+ * groups. */
+ALWAYS_INLINE bool fetches_by_tile(int64_t terms) {
+    return PREPARES && terms <= 2 * LANES;
+}
+
 /* The products of line r of positions of n tiles: weights [terms][positions of the line][16]. next: the run
  * whose line is transformed between them, or NULL. */
 ALWAYS_INLINE void multiply_line(const product *p, const run *t, int n, int r, const run *next,
@@ -123,12 +130,13 @@ ALWAYS_INLINE void multiply_line(const product *p, const run *t, int n, int r, c
         const float *w = weights, *from = t->v + r * RUN * PIXEL, *pixels = p->from;
         float *v = next ? next->v + r * RUN * PIXEL : NULL;
         for (int64_t left = p->terms; left > 0; left -= LANES, from += SIDE * RUN * PIXEL) {
-            ls_conv2d_fetch(p->ahead);
+            if (!next || !fetches_by_tile(p->terms)) ls_conv2d_fetch(p->ahead);
             const float *const end = w + smaller(LANES, left) * PIXEL;
             const float *scalar = from;
             if (next) {
                 const int64_t line = p->from_line, *at = next->from, *const last = at + next->count;
                 for (float *to_tile = v; at < last; to_tile += PIXEL) {
+                    if (fetches_by_tile(p->terms)) ls_conv2d_fetch(p->ahead);
                     transform_line(pixels + *at++, line, r, to_tile);
                     UNROLL
                     for (int i = 0; i < 2; i++) {
@@ -264,9 +272,15 @@ int64_t LS_NAME(ls_conv2d_winograd_room)(const ls_conv2d_args *a) {
 int64_t LS_NAME(ls_conv2d_winograd_steps)(const ls_conv2d_args *a, bool transposed) {
     const int64_t width = transposed ? a->width : a->out_width,
                   height = transposed ? a->height : a->out_height;
-    const int64_t lines = smaller(ls_conv2d_winograd_lines(width), divide_up(height, 2) * 2);
-    const int64_t share = divide_up(height, lines) * divide_up(lines / 2 * divide_up(width, 2), RUN);
-    return share * ls_conv2d_groups(a->inputs) * ls_conv2d_groups(a->outputs) * SIDE * (SIDE / AT_A_TIME);
+    const int64_t lines = ls_conv2d_winograd_lines(width), across = divide_up(width, 2);
+    const int64_t count = height / lines * divide_up(lines / 2 * across, RUN) +
+                          divide_up(divide_up(height % lines, 2) * across, RUN); /* of runs */
+    const int64_t terms = transposed ? a->outputs : a->inputs;
+    const int64_t panels = ls_conv2d_groups(transposed ? a->inputs : a->outputs);
+    /* by tiles in the first panel, but for the last run, which no other follows */
+    const int64_t tiles = larger(0, divide_up(height, 2) * across - RUN) + 1;
+    const int64_t times = fetches_by_tile(terms) ? count * (panels - 1) + tiles : count * panels;
+    return times * ls_conv2d_groups(terms) * SIDE * (SIDE / AT_A_TIME);
 }
 
 void LS_NAME(ls_conv2d_winograd_multiply)(const ls_conv2d_args *a, bool transposed, ls_conv2d_winograd *p,

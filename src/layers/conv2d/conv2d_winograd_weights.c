@@ -5,6 +5,9 @@
  * positions to stay near, enough to make little of loading and storing the sums. */
 enum { MOST_TILES = 64 };
 
+/* So many are transformed, and something is fetched ahead. */
+enum { FETCH_TILES = 4 };
+
 /* Floats of a group of them at a position: a line of the cache more, so that those at several positions do
  * not compete for one place in it. */
 enum { GROUP = (MOST_TILES + 1) * LANES };
@@ -73,6 +76,7 @@ typedef struct panel {
     const int64_t *at;
     int64_t line, count, second;
     float *to; /* [2][count][16], the second `second` floats behind the first */
+    ls_conv2d_ahead *ahead;
 } panel;
 
 ALWAYS_INLINE void transform(const float *from, int64_t line, side task, int r, int half, float *to,
@@ -97,10 +101,13 @@ ALWAYS_INLINE void add_tiles(const panel *p, int first, int n, side task, int r,
     if (task != NOTHING) {
         const int64_t *at = p->at, line = p->line, second = p->second;
         float *to = p->to;
-        for (const float *const last = dy + p->count * LANES; dy < last;
-             x += LANES, dy += LANES, to += LANES) {
-            transform(from + *at++, line, task, r, half, to, second);
-            multiply_add16(sum, n, x, 1, load16(dy));
+        for (const float *const last = dy + p->count * LANES; dy < last;) {
+            ls_conv2d_fetch(p->ahead);
+            const float *const some = dy + smaller(FETCH_TILES * LANES, last - dy);
+            for (; dy < some; x += LANES, dy += LANES, to += LANES) {
+                transform(from + *at++, line, task, r, half, to, second);
+                multiply_add16(sum, n, x, 1, load16(dy));
+            }
         }
     }
     for (; dy < end; x += LANES, dy += LANES) multiply_add16(sum, n, x, 1, load16(dy));
@@ -148,14 +155,15 @@ static void set_task(panel *p, const tiles *t, side task, int64_t group, const s
 /* Position 2 pair + task - X of `count` tiles; in the meantime the task for the next pair of positions, of
  * t's tiles. */
 static void add_position(const tiles *t, int64_t count, const sides *at, int pair, side task, float *sums,
-                         const sides *next) {
+                         const sides *next, ls_conv2d_ahead *ahead) {
     const int64_t groups = task == X ? t->x_groups : t->dy_groups;
     const float *x = at->x + (task - X) * t->x_groups * GROUP,
                 *dy = at->dy + (task - X) * t->dy_groups * GROUP;
     int64_t j = 0;
     for (int64_t k = 0; k < t->dy_groups; k++)
         for (int64_t c = 0; c < t->x_groups; c++, j++, sums += LANES * LANES) {
-            panel p = {.x = x + c * GROUP, .dy = dy + k * GROUP, .tiles = count, .sums = sums};
+            panel p = {
+                .x = x + c * GROUP, .dy = dy + k * GROUP, .tiles = count, .sums = sums, .ahead = ahead};
             if (next && j < groups) {
                 set_task(&p, t, task, j, next);
                 add_and_transform[task - X][(pair + 1) % PAIRS](&p);
@@ -177,7 +185,8 @@ static void transform_first(const tiles *t, side task, const sides *to) {
 
 /* sums: [positions][groups of outputs][groups of inputs][16 inputs][16 outputs] */
 void LS_NAME(ls_conv2d_winograd_add_gradient)(const ls_conv2d_args *a, const float *x, const float *dy,
-                                              int64_t images, float *room, float *sums) {
+                                              int64_t images, float *room, float *sums,
+                                              ls_conv2d_ahead *ahead) {
     const ls_conv2d_plane of_x = plane_of_x(a), of_dy = plane_of_dy(a);
     tiles t = {.x = x,
                .dy = dy,
@@ -205,10 +214,18 @@ void LS_NAME(ls_conv2d_winograd_add_gradient)(const ls_conv2d_args *a, const flo
                 done += t.count;
             }
             float *sum = sums + 2 * pair * position;
-            add_position(&t, count, &at[pair % 2], pair, X, sum, next);
-            add_position(&t, count, &at[pair % 2], pair, DY, sum + position, next);
+            add_position(&t, count, &at[pair % 2], pair, X, sum, next, ahead);
+            add_position(&t, count, &at[pair % 2], pair, DY, sum + position, next, ahead);
         }
     }
+}
+
+int64_t LS_NAME(ls_conv2d_winograd_gradient_steps)(const ls_conv2d_args *a, int64_t images) {
+    const int64_t all = images * divide_up(a->out_height, 2) * divide_up(a->out_width, 2),
+                  parts = divide_up(all, MOST_TILES);
+    /* the first pair of positions of the first part is transformed before */
+    return (PAIRS * parts - 1) * (ls_conv2d_groups(a->inputs) + ls_conv2d_groups(a->outputs)) *
+           (all / parts / FETCH_TILES);
 }
 
 /* G^T m for four vectors. */
