@@ -22,6 +22,10 @@ ALWAYS_INLINE void store_lanes(float *p, sixteen x, int64_t n) {
         store16_first(p, x, n);
 }
 
+void LS_NAME(ls_conv2d_end_streams)(void) {
+    _mm_sfence();
+}
+
 /* Goes along the pixels of a line of an image in a plane. Like the planes below it is passed by value, so
  * that the compiler sees that no store changes it. */
 typedef struct walk {
@@ -103,7 +107,8 @@ ALWAYS_INLINE sixteen apply(affine a, sixteen x) {
 
 /* n channels from number `at` of all pixels; constants after inlining for the cases that matter. */
 ALWAYS_INLINE void load_group(const ls_prologue *p, ls_conv2d_plane plane, int64_t at, int64_t n, bool norm,
-                              bool residual, bool residual_norm, bool relu, bool stored, float *to) {
+                              bool residual, bool residual_norm, bool relu, bool stored, bool stream,
+                              float *to) {
     const affine a = load_affine(&p->norm, at, n), b = load_affine(&p->residual_norm, at, n);
     const float *x = (const float *)p->x + at, *r = residual ? (const float *)p->residual + at : NULL;
     float *kept = stored ? (float *)p->stored + at : NULL;
@@ -121,7 +126,10 @@ ALWAYS_INLINE void load_group(const ls_prologue *p, ls_conv2d_plane plane, int64
             }
             if (relu) z = where_positive16(z, z);
             if (stored) {
-                store_lanes(kept, z, n);
+                if (stream)
+                    stream16(kept, z);
+                else
+                    store_lanes(kept, z, n);
                 kept += p->channels;
             }
             store_factors(plane, line + w.at, z);
@@ -134,7 +142,8 @@ static bool computed_here(const ls_prologue *p) {
     return p->act != LS_ACT_TANH && !p->dropout.active;
 }
 
-void LS_NAME(ls_conv2d_load)(const ls_prologue *p, const ls_conv2d_plane *plane, float *plain, float *to) {
+void LS_NAME(ls_conv2d_load)(const ls_prologue *p, const ls_conv2d_plane *plane, bool stream, float *plain,
+                             float *to) {
     ls_prologue done = {.pixels = p->pixels, .channels = p->channels, .x = plain};
     if (!computed_here(p)) {
         LS_TIER_NAME(ls_prologue_rows)(p, 0, 1, plain);
@@ -146,15 +155,42 @@ void LS_NAME(ls_conv2d_load)(const ls_prologue *p, const ls_conv2d_plane *plane,
         const int64_t n = smaller(LANES, p->channels - at);
         float *group = group_at(to, plane, at);
         if (n < LANES)
-            load_group(p, *plane, at, n, norm, residual, residual_norm, relu, stored, group);
+            load_group(p, *plane, at, n, norm, residual, residual_norm, relu, stored, false, group);
         else if (norm && relu && !residual && !stored)
-            load_group(p, *plane, at, LANES, true, false, false, true, false, group);
+            load_group(p, *plane, at, LANES, true, false, false, true, false, false, group);
         else if (norm && relu && residual && !residual_norm && stored)
-            load_group(p, *plane, at, LANES, true, true, false, true, true, group);
+            load_group(p, *plane, at, LANES, true, true, false, true, true, stream, group);
         else if (!norm && !residual && !stored)
-            load_group(p, *plane, at, LANES, false, false, false, relu, false, group);
+            load_group(p, *plane, at, LANES, false, false, false, relu, false, false, group);
         else
-            load_group(p, *plane, at, LANES, norm, residual, residual_norm, relu, stored, group);
+            load_group(p, *plane, at, LANES, norm, residual, residual_norm, relu, stored, stream, group);
+    }
+}
+
+ALWAYS_INLINE void load_samples(const float *x, ls_conv2d_plane plane, int64_t n, int64_t width,
+                                int64_t every, int64_t ahead, float *to) {
+    const int64_t channels = plane.channels;
+    for (int64_t h = 0; h < plane.height; h++, x += every * width * channels) {
+        float *line = to + (plane.top + h) * ls_conv2d_plane_line(&plane);
+        walk w = walk_from(plane);
+        for (int64_t i = 0; i < plane.width; i++, w = next_pixel(w)) {
+            const float *pixel = x + i * every * channels;
+            if (ahead) __builtin_prefetch(pixel + ahead, 0, 2);
+            store_factors(plane, line + w.at, load_lanes(pixel, n));
+        }
+        finish_factors(plane, line);
+    }
+}
+
+void LS_NAME(ls_conv2d_load_samples)(const ls_prologue *p, const ls_conv2d_plane *plane, int64_t width,
+                                     int64_t every, int64_t ahead, float *to) {
+    for (int64_t at = 0; at < p->channels; at += LANES) {
+        const int64_t n = smaller(LANES, p->channels - at);
+        const float *x = (const float *)p->x + at;
+        if (n == LANES)
+            load_samples(x, *plane, LANES, width, every, ahead, group_at(to, plane, at));
+        else
+            load_samples(x, *plane, n, width, every, ahead, group_at(to, plane, at));
     }
 }
 
@@ -299,10 +335,13 @@ typedef struct way_back {
 } way_back;
 
 /* Stores g at d (= or +=) and returns what stands there then. */
-ALWAYS_INLINE sixteen store_gradient(float *d, bool accumulate, sixteen g, int64_t n) {
+ALWAYS_INLINE sixteen store_gradient(float *d, bool accumulate, bool stream, sixteen g, int64_t n) {
     if (!d) return g;
     if (accumulate) g = add16(load_lanes(d, n), g);
-    store_lanes(d, g, n);
+    if (stream)
+        stream16(d, g);
+    else
+        store_lanes(d, g, n);
     return g;
 }
 
@@ -311,7 +350,7 @@ ALWAYS_INLINE float *offset(void *base, int64_t at) {
 }
 
 ALWAYS_INLINE void back_group(way_back b, int64_t at, int64_t n, bool others, bool relu, bool accumulate,
-                              bool summed, bool residual, const float *dx) {
+                              bool summed, bool residual, bool stream, const float *dx) {
     const ls_prologue p = b.p;
     const int64_t channels = p.channels;
     const sixteen mean = p.norm.mean ? load_lanes((const float *)p.norm.mean + at, n) : zero16();
@@ -329,10 +368,10 @@ ALWAYS_INLINE void back_group(way_back b, int64_t at, int64_t n, bool others, bo
             sixteen g = load16(dx);
             if (others) g = add16(load_lanes((const float *)b.e.others + i, n), g);
             if (relu) g = where_positive16(first_factor16(load16(t + w.at)), g);
-            const sixteen v = store_gradient(offset(b.e.dz, i), accumulate, g, n);
+            const sixteen v = store_gradient(offset(b.e.dz, i), accumulate, stream, g, n);
             if (summed) add_to_sums(&s, v, subtract16(load_lanes((const float *)p.x + i, n), mean));
             if (!residual) continue;
-            g = store_gradient(offset(b.e.dresidual, i), b.e.dresidual_accumulate, g, n);
+            g = store_gradient(offset(b.e.dresidual, i), b.e.dresidual_accumulate, false, g, n);
             if (rs.first)
                 add_to_sums(&rs, g, subtract16(load_lanes((const float *)p.residual + i, n), residual_mean));
         }
@@ -346,8 +385,8 @@ bool LS_NAME(ls_conv2d_back_by_lines)(const ls_prologue *p) {
 }
 
 void LS_NAME(ls_conv2d_finish_gradient)(const ls_prologue *p, const ls_grad_epilogue *e, int shard,
-                                        const ls_conv2d_plane *plane, const float *x, int64_t first,
-                                        int64_t last, float *dx) {
+                                        bool stream, const ls_conv2d_plane *plane, const float *x,
+                                        int64_t first, int64_t last, float *dx) {
     const int64_t pitch = ls_conv2d_groups(p->channels) * LANES;
     if (!LS_NAME(ls_conv2d_back_by_lines)(p)) {
         for (int64_t i = 0; i < p->pixels; i++)
@@ -361,14 +400,33 @@ void LS_NAME(ls_conv2d_finish_gradient)(const ls_prologue *p, const ls_grad_epil
         const int64_t n = smaller(LANES, p->channels - at);
         const bool usual = relu && !e->accumulate && e->sums && !residual;
         if (n < LANES)
-            back_group(b, at, n, others, relu, e->accumulate, e->sums, residual, dx + at);
+            back_group(b, at, n, others, relu, e->accumulate, e->sums, residual, false, dx + at);
+        else if (usual && !others && stream)
+            back_group(b, at, LANES, false, true, false, true, false, true, dx + at);
         else if (usual && !others)
-            back_group(b, at, LANES, false, true, false, true, false, dx + at);
+            back_group(b, at, LANES, false, true, false, true, false, false, dx + at);
         else if (usual)
-            back_group(b, at, LANES, true, true, false, true, false, dx + at);
+            back_group(b, at, LANES, true, true, false, true, false, false, dx + at);
         else
-            back_group(b, at, LANES, others, relu, e->accumulate, e->sums, residual, dx + at);
+            back_group(b, at, LANES, others, relu, e->accumulate, e->sums, residual, stream, dx + at);
     }
+}
+
+void LS_NAME(ls_conv2d_finish_samples)(const ls_conv2d_plane *plane, int64_t height, int64_t width,
+                                       int64_t every, bool stream, const float *dx, float *dz) {
+    const int64_t channels = plane->channels, pitch = ls_conv2d_groups(channels) * LANES;
+    for (int64_t h = 0; h < height; h++)
+        for (int64_t i = 0; i < width; i++, dz += channels) {
+            const bool sample = h % every == 0 && i % every == 0;
+            for (int64_t at = 0; at < channels; at += LANES) {
+                const sixteen d = sample ? load16(dx + at) : zero16();
+                if (stream)
+                    stream16(dz + at, d);
+                else
+                    store_lanes(dz + at, d, smaller(LANES, channels - at));
+            }
+            if (sample) dx += pitch;
+        }
 }
 
 /* --- rows -------------------------------------------------------------------------------------- */

@@ -44,9 +44,20 @@ static inline int64_t ls_conv2d_plane_size(const ls_conv2d_plane *p) {
     return ls_conv2d_groups(ls_conv2d_plane_words(p)) * ls_conv2d_plane_group(p);
 }
 
+/* A tensor that is written whole, and read again when no cache can hold it any longer, may go past them: with
+ * `stream`, which wants whole lines of them: a multiple of 16 channels, and its beginning on 64 bytes. Then
+ * ls_conv2d_end_streams() comes before anybody is told that it is there. */
+void LS_NAME(ls_conv2d_end_streams)(void);
+
 /* x' of row 0 of p into the plane, and into p->stored where it is set. Whatever lies around the image stays.
  * plain: room for the image, in which prologues with dropout or tanh are computed. */
-void LS_NAME(ls_conv2d_load)(const ls_prologue *p, const ls_conv2d_plane *plane, float *plain, float *to);
+void LS_NAME(ls_conv2d_load)(const ls_prologue *p, const ls_conv2d_plane *plane, bool stream, float *plain,
+                             float *to);
+
+/* The same for a prologue that changes nothing, of each `every`-th pixel of each `every`-th line of an image
+ * of `width` pixels. The row that lies so many floats behind this one is fetched ahead, if not 0. */
+void LS_NAME(ls_conv2d_load_samples)(const ls_prologue *p, const ls_conv2d_plane *plane, int64_t width,
+                                     int64_t every, int64_t ahead, float *to);
 
 /* dy of row 0 of p into the plane and, with LS_PAIRS, as pairs of pixels [groups][height][(width + 1) /
  * 2][16] into pixel_pairs, behind an odd width (last, 0). bias: sums [groups][16] of dy, to which it is
@@ -60,11 +71,22 @@ void LS_NAME(ls_conv2d_finish)(const ls_epilogue *e, int64_t channels, int shard
 /* Can the gradient go back line by line? Otherwise it has to wait for the whole image. */
 bool LS_NAME(ls_conv2d_back_by_lines)(const ls_prologue *p);
 
+/* Is dz written and nothing else done with it? */
+static inline bool ls_conv2d_only_writes(const ls_grad_epilogue *e) {
+    return e->dz && !e->others && !e->accumulate && !e->dresidual && !e->residual_sums;
+}
+
 /* As ls_grad_epilogue_rows, for row 0 and, if it goes by lines, lines [first, last), else all. x: the plane
- * with x', without pairs of channels; dx: dx' of these lines, [pixels][groups][16]; written over. */
+ * with x', without pairs of channels; dx: dx' of these lines, [pixels][groups][16]; written over. stream:
+ * only where ls_conv2d_only_writes(). */
 void LS_NAME(ls_conv2d_finish_gradient)(const ls_prologue *p, const ls_grad_epilogue *e, int shard,
-                                        const ls_conv2d_plane *plane, const float *x, int64_t first,
-                                        int64_t last, float *dx);
+                                        bool stream, const ls_conv2d_plane *plane, const float *x,
+                                        int64_t first, int64_t last, float *dx);
+
+/* The way back from ls_conv2d_load_samples(): dx' of the samples, [plane's height][plane's
+ * width][groups][16], into dz, an image of height x width pixels, and zeros between them. */
+void LS_NAME(ls_conv2d_finish_samples)(const ls_conv2d_plane *plane, int64_t height, int64_t width,
+                                       int64_t every, bool stream, const float *dx, float *dz);
 
 /* Row `row` and those behind it, as row 0 and those behind it. */
 ls_prologue LS_NAME(ls_conv2d_prologue_from)(const ls_prologue *p, int64_t row);

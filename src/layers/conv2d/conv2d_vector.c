@@ -22,6 +22,26 @@
 
 enum { MAX_IMAGES = 8 }; /* whose products are added to the weight gradient together */
 
+/* --- samples -----------------------------------------------------------------------------------
+ *
+ * A convolution of 1x1 with a stride, that does nothing else to what it loads and what it stores back, as in
+ * the shortcut of a residual block, is one with stride 1 of an image of the pixels that it reads. */
+
+static bool takes_samples(const ls_conv2d_args *a) {
+    return taps(a) == 1 && a->stride > 1 && a->pad == 0 && ls_prologue_is_identity(&a->in) && !a->in.stored &&
+           !a->dx.others && !a->dx.accumulate && !a->dx.sums && !a->dx.dresidual && !a->dx.residual_sums;
+}
+
+/* What is computed: the same, or that of the samples. */
+static ls_conv2d_args computed(const ls_conv2d_args *a) {
+    ls_conv2d_args samples = *a;
+    if (!takes_samples(a)) return samples;
+    samples.height = a->out_height;
+    samples.width = a->out_width;
+    samples.stride = 1;
+    return samples;
+}
+
 /* --- scratch ----------------------------------------------------------------------------------- */
 
 static void pack_weights(const ls_conv2d_args *a, bool transposed, float *to) {
@@ -60,6 +80,7 @@ typedef struct room {
     ls_conv2d_step *step;
     float *packed, *x, *dy, *dy_pixels, *image, *plain; /* dy_pixels: dy, where there are no pairs */
     float *tiles, *sums;                                /* of Winograd's algorithm */
+    bool streams; /* what is written in the shape of x goes past the caches */
 } room;
 
 static size_t take(size_t *used, int64_t count, size_t size) {
@@ -107,9 +128,11 @@ static size_t lay_out(const ls_conv2d_args *a, void *scratch, room *r) {
     const size_t sums = take(&used, is_winograd(a) ? ls_conv2d_winograd_sums_size(a) : 0, sizeof(float));
     char *base = scratch;
     if (base)
-        *r = (room){(ls_conv2d_step *)(base + step), (float *)(base + packed),       (float *)(base + x_at),
-                    (float *)(base + dy_at),         (float *)(base + dy_pixels_at), (float *)(base + image),
-                    (float *)(base + plain),         (float *)(base + tiles),        (float *)(base + sums)};
+        *r = (room){(ls_conv2d_step *)(base + step), (float *)(base + packed),
+                    (float *)(base + x_at),          (float *)(base + dy_at),
+                    (float *)(base + dy_pixels_at),  (float *)(base + image),
+                    (float *)(base + plain),         (float *)(base + tiles),
+                    (float *)(base + sums),          false};
     return used;
 }
 
@@ -117,6 +140,16 @@ static size_t scratch_bytes(const ls_conv2d_args *a, int64_t rows_per_shard) {
     const size_t sum = LS_NAME(ls_conv2d_weight_grad_scratch)(), used = lay_out(a, NULL, NULL);
     (void)rows_per_shard;
     return used > sum ? used : sum;
+}
+
+/* Tensors of a rank from that size on leave the caches before they are read again. */
+enum { STREAMED_BYTES = 2 << 20 };
+
+/* May a tensor in the shape of x be written past the caches? */
+static bool streams(const ls_conv2d_args *given, const ls_shards *shards, const void *to) {
+    const int64_t elements = ls_shards_rows(shards) * given->in.pixels * given->inputs;
+    return to && given->inputs % LANES == 0 && (uintptr_t)to % 64 == 0 &&
+           elements * (int64_t)sizeof(float) >= STREAMED_BYTES;
 }
 
 static void clear(float *p, int64_t count) {
@@ -239,10 +272,24 @@ static void forward_image(const ls_conv2d_args *a, const ls_conv2d_plane *plane,
     LS_NAME(ls_conv2d_finish)(&a->out, a->outputs, shard, waiting * a->out_width, y - waiting * p.to_line);
 }
 
-static void forward(const ls_conv2d_args *a, const ls_shards *shards, int first, int last, void *scratch) {
+/* x' of row n into a plane. after: the row that will be worked on next, or -1. */
+static void load(const ls_conv2d_args *given, const ls_prologue *in, int64_t n, int64_t after,
+                 const ls_conv2d_plane *plane, const room *r, float *to) {
+    const ls_prologue row = LS_NAME(ls_conv2d_prologue_from)(in, n);
+    const int64_t ahead = after < 0 ? 0 : (after - n) * in->pixels * in->channels;
+    if (takes_samples(given))
+        LS_NAME(ls_conv2d_load_samples)(&row, plane, given->width, given->stride, ahead, to);
+    else
+        LS_NAME(ls_conv2d_load)(&row, plane, r->streams, r->plain, to);
+}
+
+static void forward(const ls_conv2d_args *given, const ls_shards *shards, int first, int last,
+                    void *scratch) {
+    const ls_conv2d_args part = computed(given), *a = &part;
     const ls_conv2d_plane plane = channels_of_x(a);
-    room r;
+    room r = {0};
     lay_out(a, scratch, &r);
+    r.streams = streams(given, shards, a->in.stored);
     pack_weights(a, false, r.packed);
     const int64_t x_count = a->height * a->width * a->inputs,
                   y_count = a->out_height * a->out_width * a->outputs;
@@ -253,20 +300,21 @@ static void forward(const ls_conv2d_args *a, const ls_shards *shards, int first,
         const int s = shard_at(a, first, last, i);
         clear_sums(a->out.sums, a->outputs, s);
         for (int64_t n = shards->start[s]; n < shards->start[s + 1]; n++) {
-            const ls_prologue in = LS_NAME(ls_conv2d_prologue_from)(&a->in, n);
-            LS_NAME(ls_conv2d_load)(&in, &plane, r.plain, r.x);
             const int64_t after = row_after(a, shards, first, last, i, n);
+            load(given, &a->in, n, after, &plane, &r, r.x);
             ls_conv2d_ahead next = {0};
             if (after >= 0) {
                 const ls_prologue row = LS_NAME(ls_conv2d_prologue_from)(&a->in, after);
-                next = fetching((const void *const[LS_CONV2D_RANGES]){row.x, row.residual, NULL, NULL, NULL,
+                next = fetching((const void *const[LS_CONV2D_RANGES]){takes_samples(given) ? NULL : row.x,
+                                                                      row.residual, NULL, NULL, NULL,
                                                                       (float *)a->y + after * y_count,
-                                                                      row.stored},
+                                                                      r.streams ? NULL : row.stored},
                                 counts, steps);
             }
             forward_image(a, &plane, &r, s, &next, (float *)a->y + n * y_count);
         }
     }
+    if (r.streams) LS_NAME(ls_conv2d_end_streams)();
 }
 
 /* --- input gradient ---------------------------------------------------------------------------- */
@@ -340,12 +388,12 @@ static void backward_phase(const ls_conv2d_args *a, const ls_conv2d_plane *plane
 }
 
 /* dx' of row n from the plane dy, and back through the prologue, whose result is the plane x. */
-static void backward_image(const ls_conv2d_args *a, const ls_conv2d_plane *x_plane,
-                           const ls_conv2d_plane *dy_plane, const room *r, int shard, int64_t n,
-                           ls_conv2d_ahead *next, const float *x, const float *dy) {
+static void backward_image(const ls_conv2d_args *given, const ls_conv2d_args *a,
+                           const ls_conv2d_plane *x_plane, const ls_conv2d_plane *dy_plane, const room *r,
+                           int shard, int64_t n, ls_conv2d_ahead *next, const float *x, const float *dy) {
     const ls_prologue in = LS_NAME(ls_conv2d_prologue_from)(&a->in, n);
     const ls_grad_epilogue out = LS_NAME(ls_conv2d_grad_epilogue_from)(&a->dx, &a->in, n);
-    const bool by_lines = LS_NAME(ls_conv2d_back_by_lines)(&in);
+    const bool samples = takes_samples(given), by_lines = !samples && LS_NAME(ls_conv2d_back_by_lines)(&in);
     const int64_t together = backward_together(a), line = a->width * ls_conv2d_groups(a->inputs) * LANES;
     ls_conv2d_winograd tiles = {dy, r->packed, r->tiles, r->image, next, 0};
     int64_t done = 0, steps = 0;
@@ -365,11 +413,18 @@ static void backward_image(const ls_conv2d_args *a, const ls_conv2d_plane *x_pla
             }
         if (!by_lines) continue;
         /* one band late: while the processor still multiplies for this one */
-        LS_NAME(ls_conv2d_finish_gradient)(&in, &out, shard, x_plane, x, done, h, r->image + done * line);
+        LS_NAME(ls_conv2d_finish_gradient)
+        (&in, &out, shard, r->streams, x_plane, x, done, h, r->image + done * line);
         done = h;
     }
     LS_NAME(ls_conv2d_close_tiles)();
-    LS_NAME(ls_conv2d_finish_gradient)(&in, &out, shard, x_plane, x, done, a->height, r->image + done * line);
+    if (samples) {
+        LS_NAME(ls_conv2d_finish_samples)
+        (x_plane, given->height, given->width, given->stride, r->streams, r->image, out.dz);
+    } else {
+        LS_NAME(ls_conv2d_finish_gradient)
+        (&in, &out, shard, r->streams, x_plane, x, done, a->height, r->image + done * line);
+    }
 }
 
 /* --- both gradients ---------------------------------------------------------------------------- */
@@ -385,27 +440,28 @@ static ls_prologue backward_prologue(const ls_conv2d_args *a) {
 }
 
 /* To fetch what the backward pass of row n reads and writes. */
-static ls_conv2d_ahead fetching_gradient(const ls_conv2d_args *a, const ls_prologue *in, int64_t n,
-                                         int64_t steps) {
+static ls_conv2d_ahead fetching_gradient(const ls_conv2d_args *a, const ls_prologue *in, const room *r,
+                                         int64_t n, int64_t steps) {
     const int64_t x = a->height * a->width * a->inputs, y = a->out_height * a->out_width * a->outputs;
     const int64_t counts[LS_CONV2D_RANGES] = {x, y, y, x, x, x, x};
     const ls_prologue x_row = LS_NAME(ls_conv2d_prologue_from)(in, n);
     const ls_prologue back = LS_NAME(ls_conv2d_prologue_from)(&a->in, n);
     const ls_grad_prologue dy = LS_NAME(ls_conv2d_grad_prologue_from)(&a->dy, n);
     const ls_grad_epilogue dx = LS_NAME(ls_conv2d_grad_epilogue_from)(&a->dx, &a->in, n);
-    const void *const rows[LS_CONV2D_RANGES] = {x_row.x,
+    const void *const rows[LS_CONV2D_RANGES] = {takes_samples(a) ? NULL : x_row.x,
                                                 dy.dz,
                                                 dy.a ? dy.y : NULL,
                                                 dx.sums && back.x != x_row.x ? back.x : NULL,
                                                 dx.residual_sums ? back.residual : NULL,
-                                                dx.dz,
+                                                r->streams ? NULL : dx.dz,
                                                 dx.dresidual};
     return fetching(rows, counts, steps);
 }
 
 /* The i-th of these shards. */
-static void backward_shard(const ls_conv2d_args *a, const ls_shards *shards, int first, int last, int i,
+static void backward_shard(const ls_conv2d_args *given, const ls_shards *shards, int first, int last, int i,
                            const room *r) {
+    const ls_conv2d_args part = computed(given), *a = &part;
     const int s = shard_at(a, first, last, i);
     const ls_conv2d_plane x = plane_of_x(a), dy = plane_of_dy(a), dy_pixels = pixels_of_dy(a);
     const int64_t together = images_together(a), x_size = ls_conv2d_plane_size(&x),
@@ -420,18 +476,17 @@ static void backward_shard(const ls_conv2d_args *a, const ls_shards *shards, int
         ls_conv2d_ahead next = {0};
         images = smaller(together, shards->start[s + 1] - n);
         for (int64_t m = 0; m < images; m++) {
-            const ls_prologue row = LS_NAME(ls_conv2d_prologue_from)(&in, n + m);
+            const int64_t after = row_after(a, shards, first, last, i, n + m);
             const ls_grad_prologue dy_row = LS_NAME(ls_conv2d_grad_prologue_from)(&a->dy, n + m);
-            LS_NAME(ls_conv2d_load)(&row, &x, r->plain, r->x + m * x_size);
+            load(given, &in, n + m, after, &x, r, r->x + m * x_size);
             LS_NAME(ls_conv2d_load_gradient)
             (&dy_row, &dy, r->dy + m * dy_size, r->dy_pixels + m * dy_pixels_size,
              sums && a->dbias ? sums + weight_elements(a) : NULL);
             if (!goes_back) continue;
-            const int64_t after = row_after(a, shards, first, last, i, n + m);
             const int64_t more =
                 sums && tiles && m == images - 1 ? LS_NAME(ls_conv2d_winograd_gradient_steps)(a, images) : 0;
-            next = after < 0 ? (ls_conv2d_ahead){0} : fetching_gradient(a, &in, after, steps + more);
-            backward_image(a, &x, &dy, r, s, n + m, &next, r->x + m * x_size, r->dy + m * dy_size);
+            next = after < 0 ? (ls_conv2d_ahead){0} : fetching_gradient(given, &in, r, after, steps + more);
+            backward_image(given, a, &x, &dy, r, s, n + m, &next, r->x + m * x_size, r->dy + m * dy_size);
         }
         if (sums && tiles)
             LS_NAME(ls_conv2d_winograd_add_gradient)(a, r->x, r->dy, images, r->tiles, r->sums, &next);
@@ -449,10 +504,13 @@ static void backward_shard(const ls_conv2d_args *a, const ls_shards *shards, int
 #endif
 }
 
-static void backward(const ls_conv2d_args *a, const ls_shards *shards, int first, int last, void *scratch) {
+static void backward(const ls_conv2d_args *given, const ls_shards *shards, int first, int last,
+                     void *scratch) {
+    const ls_conv2d_args part = computed(given), *a = &part;
     const ls_conv2d_plane x = plane_of_x(a), dy = plane_of_dy(a);
-    room r;
+    room r = {0};
     lay_out(a, scratch, &r);
+    r.streams = ls_conv2d_only_writes(&a->dx) && streams(given, shards, a->dx.dz);
     if (a->dx.dz || a->dx.dresidual) pack_weights(a, true, r.packed);
     clear(r.x, images_together(a) * ls_conv2d_plane_size(&x));
     clear(r.dy, images_together(a) * ls_conv2d_plane_size(&dy));
@@ -463,9 +521,11 @@ static void backward(const ls_conv2d_args *a, const ls_shards *shards, int first
             clear_sums(a->dx.residual_sums, a->inputs, s);
         }
         if (a->shard_gradients) clear((float *)a->shard_gradients + s * shard_elements(a), shard_elements(a));
-        backward_shard(a, shards, first, last, i, &r);
+        backward_shard(given, shards, first, last, i, &r);
     }
+    if (r.streams) LS_NAME(ls_conv2d_end_streams)();
 }
+
 const ls_conv2d_kernels LS_NAME(ls_conv2d_vector) = {
     .scratch_bytes = scratch_bytes,
     .forward = forward,

@@ -41,6 +41,10 @@ ALWAYS_INLINE sixteen load16(const float *p) {
 ALWAYS_INLINE void store16(float *p, sixteen x) {
     _mm512_storeu_ps(p, x.v);
 }
+/* Past the caches, which are not asked what stood there: p a multiple of 64 bytes. */
+ALWAYS_INLINE void stream16(float *p, sixteen x) {
+    _mm512_stream_ps(p, x.v);
+}
 /* The first n lanes; the others are 0, and no memory behind them is touched. */
 ALWAYS_INLINE sixteen load16_first(const float *p, int64_t n) {
     return (sixteen){_mm512_maskz_loadu_ps(first_lanes(n), p)};
@@ -176,6 +180,11 @@ ALWAYS_INLINE sixteen load16(const float *p) {
 ALWAYS_INLINE void store16(float *p, sixteen x) {
     _mm256_storeu_ps(p, x.v[0]);
     _mm256_storeu_ps(p + 8, x.v[1]);
+}
+/* Past the caches, which are not asked what stood there: p a multiple of 32 bytes. */
+ALWAYS_INLINE void stream16(float *p, sixteen x) {
+    _mm256_stream_ps(p, x.v[0]);
+    _mm256_stream_ps(p + 8, x.v[1]);
 }
 /* The first n lanes; the others are 0, and no memory behind them is touched. */
 ALWAYS_INLINE sixteen load16_first(const float *p, int64_t n) {
