@@ -30,10 +30,18 @@ void fixture_free(void) {
     while (blocks > 0) free(block[--blocks]);
 }
 
-/* Without the rounding up of fixture_memory, so that a sanitizer sees every element too many. */
+/* Without the rounding up of fixture_memory, so that a sanitizer sees every element too many. Large ones
+ * begin on 64 bytes, as buffers of a plan do. */
 real *fixture_reals(int64_t n, uint32_t seed) {
+    enum { LARGE = 1 << 20 };
+    const size_t bytes = (size_t)n * sizeof(real);
+    void *memory = NULL;
     assert_true(blocks < MAX_BLOCKS);
-    real *p = malloc((size_t)n * sizeof *p);
+    if (bytes < LARGE)
+        memory = malloc(bytes);
+    else
+        assert_int_equal(posix_memalign(&memory, 64, bytes), 0);
+    real *p = memory;
     assert_non_null(p);
     block[blocks++] = p;
     uint32_t x = seed * 2654435761u + 1;

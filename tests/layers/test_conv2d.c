@@ -228,6 +228,33 @@ static void shapes(void **state) {
     }
 }
 
+/* Kernels of 1x1 with a stride that do nothing else to x, and some that do. */
+static void samples(void **state) {
+    (void)state;
+    const shape list[] = {{7, 6, 16, 20, 1, 1, 2, 0}, {6, 9, 17, 3, 1, 1, 3, 0},
+                          {8, 7, 33, 32, 1, 1, 2, 0}, {1, 1, 16, 16, 1, 1, 2, 0},
+                          {2, 5, 3, 2, 1, 1, 7, 0},   {14, 14, 32, 16, 1, 1, 2, 0}};
+    for (size_t i = 0; i < sizeof list / sizeof *list; i++) {
+        check(list[i], few, 0);
+        check(list[i], few, BIAS | SUMS | DY_NORM);
+        check(list[i], few, SUMS | DY_NORM | NO_DX);
+        check(list[i], few, SUMS | DY_NORM | ACCUMULATE);
+        check(list[i], few, STORED | DX_SUMS);
+        check(list[i], few, RELU | SUMS);
+    }
+}
+
+/* Tensors that are too large for caches: with vectors, x', dz, and dz of samples are written past them. */
+static void large(void **state) {
+    (void)state;
+    const shape s = {82, 80, 16, 2, 3, 3, 2, 1};
+    check(s, few, NORM | RESIDUAL | RELU | STORED | DX_SUMS | DY_NORM);
+    check(s, few, NORM | RELU | STORED | DX_SUMS | OTHERS_AT_DZ);
+    check((shape){82, 80, 16, 3, 2, 2, 1, 0}, few, NORM | RELU | DX_SUMS | SUMS);
+    check((shape){82, 80, 16, 2, 1, 1, 2, 0}, few, SUMS | DY_NORM);
+    check((shape){82, 80, 16, 2, 1, 1, 1, 0}, few, BIAS);
+}
+
 /* Widths and heights around those of the tiles of vectors: 28 pixels of one line to 7 of four, or any 6. */
 static void sizes(void **state) {
     (void)state;
@@ -408,7 +435,8 @@ static int run_all(const char *name, const ls_conv2d_kernels *under_test) {
         cmocka_unit_test(on_tiles),
 #endif
         cmocka_unit_test(every_kernel), cmocka_unit_test(batches), cmocka_unit_test(prologues),
-        cmocka_unit_test(epilogues),    cmocka_unit_test(others),  cmocka_unit_test(no_weight_grad)};
+        cmocka_unit_test(epilogues),    cmocka_unit_test(others),  cmocka_unit_test(no_weight_grad),
+        cmocka_unit_test(samples),      cmocka_unit_test(large)};
     kernels = under_test;
     ops.shard_gradient_elements = kernels->shard_gradient_elements ? shard_gradient_elements : NULL;
     return cmocka_run_group_tests_name(name, tests, NULL, NULL);
