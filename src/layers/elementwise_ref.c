@@ -57,7 +57,7 @@ static void normalised_gradient(const ls_grad_prologue *dy, bool accumulate, con
         add_rows(dy, row, rows, out);
     else
         LS_NAME(ls_grad_prologue_rows)
-        (dy, row, rows, (real *)out + row * row_elements(dy->pixels, dy->channels));
+    (dy, row, rows, (real *)out + row * row_elements(dy->pixels, dy->channels));
 }
 
 const ls_elementwise_kernels LS_NAME(ls_elementwise_ref) = {forward, backward, normalised_gradient};

@@ -1,11 +1,13 @@
 /* The weight gradient of the dense layer, for AVX2 and AVX-512: sums of products of rows of x and dy, shard
  * by shard, and the tree over the shards.
  *
- *     for each panel of COLUMNS columns of dy         packed: rows side by side, in whole vectors
- *         for each block of BLOCK_TILES tiles of ROWS inputs
- *             for each group of LEAVES shards         a subtree: its part of the panel, 8 KB where shards
- * have for each tile of the block          16 rows, stays in L1 ROWS x VECTORS sums in registers: ROWS /
- * LEAVES inputs of all shards of the group at a time, row by row, then their tree
+ *     for each panel of COLUMNS columns of dy      packed: rows side by side, in whole vectors
+ *         for each block of BLOCK_TILES tiles      ROWS inputs in each
+ *             for each group of LEAVES shards      a subtree; its part of the panel, 8 KB where
+ *                                                  shards have 16 rows, stays in L1
+ *                 for each tile of the block       ROWS x VECTORS sums in registers: ROWS / LEAVES
+ *                                                  inputs of all shards of the group at a time, row
+ *                                                  by row, then the group's tree
  *
  * A shard of 16 rows is over after 400 cycles, and then its sums would have to be stored and merged with
  * those of others. With several shards in registers the lower levels of the tree are additions of registers,
