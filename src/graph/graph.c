@@ -317,6 +317,14 @@ static ls_status open_input_gradients(ls_op *op) {
     return LS_OK;
 }
 
+static ls_status open_factors(ls_op *op) {
+    const ls_graph *graph = op->graph;
+    if (op->factors || !ls_op_packs_factors(op)) return LS_OK;
+    size_t bytes = op->class->factor_bytes(op, ls_graph_rows(graph), graph->shards->count);
+    op->factors = allocate_for(op->graph, op->index, bytes, "factors of a weight gradient");
+    return graph->status;
+}
+
 static ls_status run_backward(ls_op *op) {
     const ls_run *run = op->graph->run;
     int count = run->shards->count;
@@ -329,7 +337,8 @@ static ls_status run_backward(ls_op *op) {
         op->class->grad_cut(op, run);
     }
     LS_TRY(open_input_gradients(op));
-    if (op->class->backward && (ls_op_has_gradient(op) || ls_op_joint_gradients(op)))
+    LS_TRY(open_factors(op));
+    if (op->class->backward && (ls_op_has_gradient(op) || ls_op_joint_gradients(op) || op->factors))
         op->class->backward(op, run, 0, count, scratch);
     if (op->class->weight_grad && op->graph->purpose != LS_ATTACKING)
         op->class->weight_grad(op, run, 0, op->class->parts(op), scratch);

@@ -104,9 +104,11 @@ typedef struct ls_op_class {
      * gradient, and computes x' again rather than have it stored, unless that takes a dropout or a tanh.
      * NULL: no. */
     bool (*joint_gradients)(const ls_op *op);
-    bool factored; /* the weight gradient is a function of all rows of x' and of dy, as `backward` reads them,
-                      and of nothing else of its rank: it can be computed over the shards of all ranks
-                      (ls_graph_share()) */
+    /* The weight gradient is a function of all rows of x' and of dy, as `backward` reads them, and of what
+     * that packs of them into op->factors: so many bytes for so many rows in so many shards, which may be 0.
+     * So it can be computed over the shards of all ranks (ls_graph_share()), and `backward` runs even where
+     * no input needs a gradient. NULL: it is not. */
+    size_t (*factor_bytes)(const ls_op *op, int64_t rows, int shards);
     int64_t (*parts)(const ls_op *op); /* independent parts of the weight gradient, shared out over threads */
     ls_part_piece weight_grad;
     size_t (*scratch)(const ls_op *op, int64_t rows_per_shard); /* bytes each thread needs */
@@ -130,7 +132,8 @@ struct ls_op {
     double *sums, *nodes, *reduced; /* [local shards][sum_length], [nodes][sum_length], [sum_length] */
     int64_t grad_sum_length;
     double *grad_sums, *grad_nodes, *grad_reduced;
-    bool whole; /* the weight gradient is computed over the shards of all ranks, run->all */
+    bool whole;    /* the weight gradient is computed over the shards of all ranks, run->all */
+    void *factors; /* class->factor_bytes, or NULL: nothing is packed */
     bool accumulate[LS_MAX_INPUTS]; /* += into in[i]->grad: another consumer has written it before */
     ls_fusion fusion;
 };
@@ -188,7 +191,7 @@ typedef struct ls_sharing {
     size_t bytes; /* at least ls_sharing_bytes() */
     int rank, ranks;
 } ls_sharing;
-size_t ls_sharing_bytes(const ls_parameters *parameters, ls_dtype dtype, int64_t batch);
+size_t ls_sharing_bytes(const ls_parameters *parameters, ls_dtype dtype, int64_t batch, int shards);
 /* Before ls_plan_create(), which then computes the weight gradients of factored ops over the shards of all
  * ranks (sharing.c), straight into parameters->reduced, and marks their parameters as `whole`. The ranks must
  * share that arena too, and every rank must plan the same graph. */

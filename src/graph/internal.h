@@ -44,6 +44,9 @@ bool ls_op_has_gradient(const ls_op *op);
 /* Does its backward piece take the weight gradients too, on this graph? */
 bool ls_op_joint_gradients(const ls_op *op);
 
+/* Does its backward piece pack factors of the weight gradient? */
+bool ls_op_packs_factors(const ls_op *op);
+
 /* Is x' of the op's fused load kept for its backward pass? */
 bool ls_op_stores_input(const ls_op *op);
 

@@ -179,7 +179,7 @@ static bool schedule_backward(ls_plan *plan, ls_op *op) {
                              : !gradient_ready(plan, op))
         return false;
     if (!all_in_turn(plan, op) || !others_delivered(plan, op)) return false;
-    if (writes_gradient(op) || op->fusion.grad_norm || ls_op_joint_gradients(op))
+    if (writes_gradient(op) || op->fusion.grad_norm || ls_op_joint_gradients(op) || ls_op_packs_factors(op))
         emit(plan, op, LS_PIECE_BACKWARD);
     if (op->class->weight_grad && plan->graph->purpose != LS_ATTACKING) emit(plan, op, LS_PIECE_WEIGHT_GRAD);
     return p->backward_done = true;

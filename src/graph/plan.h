@@ -36,8 +36,9 @@ typedef struct ls_stage {
 typedef struct ls_buffer {
     void **slot;
     size_t size, offset;
-    size_t row; /* > 0: it lies in memory that ranks share, at the place of its rows in the batch; bytes of
-                   one */
+    bool shared; /* it lies in memory that ranks share .. */
+    size_t
+        row; /* .. and this rank's rows, of so many bytes, at their place in the batch; 0: at its beginning */
     int birth, death;
     int touched; /* number of the last piece that touches it */
 } ls_buffer;

@@ -57,6 +57,15 @@ static void touch_values(ls_plan *plan, int stage, const ls_piece *piece) {
     if (kept == LS_KEEPS_ALL || op->fusion.grad_norm) touch_value(plan, stage, op->out);
 }
 
+/* Packed for the weight gradient: of the rank's own rows, or of all. */
+static void touch_packed(ls_plan *plan, int stage, ls_op *op) {
+    const ls_graph *graph = plan->graph;
+    if (!ls_op_packs_factors(op)) return;
+    touch(plan, stage, &op->factors,
+          op->whole ? op->class->factor_bytes(op, graph->shards->batch, graph->shards->total)
+                    : op->class->factor_bytes(op, ls_graph_rows(graph), graph->shards->count));
+}
+
 /* What a gradient over all shards is made of. */
 static void touch_factors(ls_plan *plan, int stage, ls_op *op) {
     if (ls_op_stores_input(op))
@@ -64,6 +73,7 @@ static void touch_factors(ls_plan *plan, int stage, ls_op *op) {
     else
         touch_value(plan, stage, op->fusion.source);
     touch_grad(plan, stage, op->fusion.grad_norm ? op->fusion.grad_norm->out : op->out);
+    touch_packed(plan, stage, op);
 }
 
 static void touch_buffers(ls_plan *plan, int stage, const ls_piece *piece) {
@@ -78,6 +88,7 @@ static void touch_buffers(ls_plan *plan, int stage, const ls_piece *piece) {
     if (piece->kind != LS_PIECE_GRAD_SUMS) touch_stored(plan, stage, op);
     if (piece->kind == LS_PIECE_FORWARD) return;
     touch_grad(plan, stage, f->grad_norm ? f->grad_norm->out : op->out);
+    if (piece->kind != LS_PIECE_GRAD_SUMS) touch_packed(plan, stage, op);
     if (piece->kind != LS_PIECE_BACKWARD) return;
     touch_grad(plan, stage, f->norm ? f->norm->out : f->source);
     touch_grad(plan, stage, f->residual_norm ? f->residual_norm->out : f->residual);
@@ -147,7 +158,7 @@ static ls_status place_buffers(ls_plan *plan) {
     LS_TRY(ls_calloc(&order, (size_t)plan->buffer_count, sizeof *order, "a plan"));
     int count = 0;
     for (int i = 0; i < plan->buffer_count; i++)
-        if (plan->buffers[i].row == 0) order[count++] = &plan->buffers[i];
+        if (!plan->buffers[i].shared) order[count++] = &plan->buffers[i];
     if (order) qsort(order, (size_t)count, sizeof *order, by_size);
     for (int i = 0; i < count; i++) {
         ls_buffer *b = order[i];
@@ -185,16 +196,15 @@ void ls_plan_set_views(ls_plan *plan) {
 
 ls_status ls_plan_allocate(ls_plan *plan) {
     ls_graph *graph = plan->graph;
-    /* an op has at most a value, a gradient and a stored input */
-    LS_TRY(ls_calloc(&plan->buffers, 3 * (size_t)graph->op_count, sizeof *plan->buffers, "a plan"));
+    /* an op has at most a value, a gradient, a stored input and packed factors */
+    LS_TRY(ls_calloc(&plan->buffers, 4 * (size_t)graph->op_count, sizeof *plan->buffers, "a plan"));
     touch_all(plan);
     touch_results(plan);
     LS_TRY(ls_plan_share_factors(plan));
     LS_TRY(place_buffers(plan));
     LS_TRY(graph->backend->allocate(&plan->memory, plan->memory_size, "activations and their gradients"));
     for (int i = 0; i < plan->buffer_count; i++)
-        if (plan->buffers[i].row == 0)
-            *plan->buffers[i].slot = (char *)plan->memory + plan->buffers[i].offset;
+        if (!plan->buffers[i].shared) *plan->buffers[i].slot = (char *)plan->memory + plan->buffers[i].offset;
     plan->shared_row = -1;
     (void)ls_plan_move_shared(plan, graph->shards->offset);
     ls_plan_set_views(plan);

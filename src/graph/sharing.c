@@ -15,13 +15,17 @@ static size_t aligned(size_t size) {
     return (size + ALIGNMENT - 1) / ALIGNMENT * ALIGNMENT;
 }
 
-/* Every factored op has a weight of this layout, and its factors are as wide as that is. */
-size_t ls_sharing_bytes(const ls_parameters *parameters, ls_dtype dtype, int64_t batch) {
+/* Every factored op has a weight of this layout, and its factors are as wide as that is; packed ones may have
+ * MARGIN columns more, and a byte for each shard and input. */
+size_t ls_sharing_bytes(const ls_parameters *parameters, ls_dtype dtype, int64_t batch, int shards) {
+    enum { MARGIN = 64 };
     size_t bytes = 0, row = (size_t)batch * ls_dtype_size(dtype);
     for (int i = 0; i < parameters->count; i++) {
         const ls_parameter *p = &parameters->list[i];
-        if (p->layout == LS_LAYOUT_DENSE)
-            bytes += aligned((size_t)p->shape[0] * row) + aligned((size_t)p->shape[1] * row);
+        if (p->layout != LS_LAYOUT_DENSE) continue;
+        const size_t outputs = (size_t)p->shape[0], inputs = (size_t)p->shape[1];
+        bytes += aligned(outputs * row) + aligned(inputs * row) +
+                 aligned((outputs + MARGIN) * row + (size_t)shards * (inputs + MARGIN + ALIGNMENT));
     }
     return bytes;
 }
@@ -34,10 +38,15 @@ static bool reads_alone(const ls_op *op, int k) {
     return !op->in[k] || (!op->reread[k] && op->in[k]->parameter >= 0 && op->in[k]->consumers == 1);
 }
 
+bool ls_op_packs_factors(const ls_op *op) {
+    return op->class->factor_bytes && op->graph->purpose == LS_TRAINING &&
+           op->class->factor_bytes(op, 1, 1) > 0;
+}
+
 bool ls_plan_takes_whole(ls_plan *plan, ls_op *op) {
     ls_graph *graph = plan->graph;
     ls_parameters *p = graph->parameters;
-    if (!op->class->factored || graph->sharing.ranks < 2) return false;
+    if (!op->class->factor_bytes || graph->sharing.ranks < 2) return false;
     for (int k = 1; k < LS_MAX_INPUTS; k++)
         if (!reads_alone(op, k)) return false;
     for (int k = 1; k < LS_MAX_INPUTS && op->in[k]; k++) {
@@ -55,19 +64,31 @@ static size_t row_bytes(const ls_tensor *tensor) {
     return ls_tensor_bytes(tensor) / (size_t)ls_graph_rows(tensor->graph);
 }
 
-/* Gives the buffer behind `slot`, of a tensor like this one, a place in the shared memory. */
-static ls_status share(ls_plan *plan, void **slot, const ls_tensor *tensor) {
-    const ls_graph *graph = plan->graph;
+/* Gives the buffer behind `slot` so many bytes of the shared memory. row: of one of this rank's rows, or 0.
+ */
+static ls_status share(ls_plan *plan, void **slot, size_t bytes, size_t row) {
     for (int i = 0; i < plan->buffer_count; i++) {
         ls_buffer *b = &plan->buffers[i];
         if (b->slot != slot) continue;
-        if (b->row > 0) return LS_OK;
-        b->row = row_bytes(tensor);
+        if (b->shared) return LS_OK;
+        b->shared = true;
+        b->row = row;
         b->offset = plan->shared_size;
-        plan->shared_size += aligned(b->row * (size_t)graph->shards->batch);
+        plan->shared_size += aligned(bytes);
         return LS_OK;
     }
     return ls_fail(LS_INTERNAL, "a factor of a weight gradient has no buffer");
+}
+
+static ls_status share_rows(ls_plan *plan, void **slot, const ls_tensor *tensor) {
+    const size_t row = row_bytes(tensor);
+    return share(plan, slot, row * (size_t)plan->graph->shards->batch, row);
+}
+
+static ls_status share_packed(ls_plan *plan, ls_op *op) {
+    const ls_shards *shards = plan->graph->shards;
+    const size_t bytes = op->class->factor_bytes(op, shards->batch, shards->total);
+    return bytes > 0 ? share(plan, &op->factors, bytes, 0) : LS_OK;
 }
 
 static void **x_slot(ls_op *op) {
@@ -82,8 +103,9 @@ ls_status ls_plan_share_factors(ls_plan *plan) {
     for (int i = 0; i < plan->whole_count; i++) {
         ls_op *op = plan->whole_pieces[i].op;
         ls_tensor *dy = dy_tensor(op);
-        LS_TRY(share(plan, x_slot(op), op->in[0]));
-        LS_TRY(share(plan, &ls_plan_gradient_place(plan, dy)->grad, dy));
+        LS_TRY(share_rows(plan, x_slot(op), op->in[0]));
+        LS_TRY(share_rows(plan, &ls_plan_gradient_place(plan, dy)->grad, dy));
+        LS_TRY(share_packed(plan, op));
     }
     if (plan->shared_size <= plan->graph->sharing.bytes) return LS_OK;
     return ls_fail(LS_INTERNAL, "%zu bytes of factors for %zu of shared memory", plan->shared_size,
@@ -96,7 +118,7 @@ bool ls_plan_move_shared(ls_plan *plan, int64_t row) {
     plan->shared_row = row;
     for (int i = 0; i < plan->buffer_count; i++) {
         const ls_buffer *b = &plan->buffers[i];
-        if (b->row > 0) *b->slot = (char *)graph->sharing.memory + b->offset + (size_t)row * b->row;
+        if (b->shared) *b->slot = (char *)graph->sharing.memory + b->offset + (size_t)row * b->row;
     }
     return true;
 }

@@ -101,6 +101,11 @@ static ls_status create_network(ls_trainer *t) {
     return LS_OK;
 }
 
+static size_t sharing_bytes(const ls_trainer *t) {
+    return ls_sharing_bytes(&t->network->parameters, t->sizes.dtype, t->options.batch,
+                            (int)t->options.shards);
+}
+
 /* On one node all arenas lie in memory that the ranks share: in each rank's segment its gradients; in the
  * common region values, the sum of the gradients and moments, and behind them what weight gradients over all
  * shards are made of. Collective. */
@@ -109,8 +114,7 @@ static ls_status create_window(ls_trainer *t) {
     size_t arenas = (size_t)(2 + ls_optimizer_moments(o->optimizer)) * ls_tree_sum_arena(&t->sizes);
     ls_window_sizes sizes = {.message = LS_TREE_SUM_MESSAGE,
                              .segment = ls_tree_sum_segment((int)o->shards, t->comm->size, &t->sizes),
-                             .common = arenas +
-                                       ls_sharing_bytes(&t->network->parameters, t->sizes.dtype, o->batch)};
+                             .common = arenas + sharing_bytes(t)};
     return o->window ? ls_window_create(t->comm, &sizes, &t->window) : LS_OK;
 }
 
@@ -127,7 +131,7 @@ static ls_status allocate_parameters(ls_trainer *t, int nodes) {
                            .moment2 = moments > 1 ? common + 3 * arena : NULL,
                            .keep = t->comm->rank != 0};
     t->sharing = (ls_sharing){.memory = common + (size_t)(2 + moments) * arena,
-                              .bytes = ls_sharing_bytes(p, t->sizes.dtype, t->options.batch),
+                              .bytes = sharing_bytes(t),
                               .rank = t->comm->rank,
                               .ranks = t->comm->size};
     ls_parameters_borrow(p, t->backend, &lent, nodes);

@@ -145,7 +145,9 @@ static ls_run make_run(replica *r, ls_shards *shards, int64_t batch, uint32_t st
     ls_shards_set_batch(shards, batch);
     for (int64_t i = 0; i < ls_shards_rows(shards); i++)
         r->sample[i] = (uint32_t)((shards->offset + i) * 5 + 17 * step) % REPLICA_SAMPLES;
+    EXPECT_OK(ls_shards_create(&r->all, shards->total, 0, 1, batch));
     return (ls_run){.shards = shards,
+                    .all = &r->all,
                     .data = &r->data,
                     .sample = r->sample,
                     .seed = REPLICA_SEED,
@@ -160,10 +162,8 @@ ls_status replica_try_run(replica *r, int64_t batch, uint32_t step) {
 }
 
 ls_status replica_try_run_whole(replica *r, int64_t batch, uint32_t step) {
-    ls_shards shards, all;
+    ls_shards shards;
     ls_run run = make_run(r, &shards, batch, step);
-    LS_TRY(ls_shards_create(&all, shards.total, 0, 1, batch));
-    run.all = &all;
     ls_plan_run_whole(r->plan, &run, r->team);
     return LS_OK;
 }

@@ -39,6 +39,7 @@ typedef struct replica {
     ls_dataset data;
     ls_shards shards;   /* of the largest batch */
     uint32_t *sample;   /* [largest batch] */
+    ls_shards all;      /* of all ranks, in the batch at hand */
     ls_sharing sharing; /* of the next plan, with other replicas; none unless somebody sets it */
     ls_reducer reducer;
     ls_graph *graph; /* of the plan, or of the last eager step */

@@ -52,7 +52,7 @@ static void *poisoned(size_t size) {
 
 static void world_share(world *w, ls_dtype dtype, int size) {
     const ls_parameters *p = &w->ranks[0].network->parameters;
-    const size_t bytes = ls_sharing_bytes(p, dtype, w->batches[0]);
+    const size_t bytes = ls_sharing_bytes(p, dtype, w->batches[0], SHARDS);
     w->reduced = poisoned((size_t)p->total * ls_dtype_size(dtype));
     w->factors = poisoned(bytes);
     for (int r = 0; r < size; r++) {

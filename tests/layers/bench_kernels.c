@@ -116,6 +116,7 @@ static void dense_forward(void *c) {
 static void dense_backward(void *c) {
     layer *l = c;
     l->kernels->backward(&l->dense, &l->shards, 0, l->shards.count, l->scratch);
+    if (l->kernels->pack) l->kernels->pack(&l->dense, &l->shards, 0, l->shards.count, &l->shards, l->scratch);
 }
 
 static void dense_weight_grad(void *c) {
@@ -142,6 +143,10 @@ static void bench_dense(ls_instruction_set tier, int ranks, int64_t inputs, int6
                               .dx = {.dz = dx},
                               .dbias = dw + inputs * outputs};
     l.scratch = must(aligned_alloc(64, (l.kernels->scratch_bytes(&l.dense, BATCH) + 63) / 64 * 64));
+    if (l.kernels->packed_bytes) {
+        const size_t bytes = l.kernels->packed_bytes(&l.dense, ls_shards_rows(&l.shards), l.shards.count);
+        l.dense.packed = must(aligned_alloc(64, (bytes + 63) / 64 * 64));
+    }
     const double flop = 2.0 * (double)ls_shards_rows(&l.shards) * (double)inputs * (double)outputs;
     char name[80];
     const struct {
@@ -154,7 +159,7 @@ static void bench_dense(ls_instruction_set tier, int ranks, int64_t inputs, int6
                  (int)ls_shards_rows(&l.shards), (int)inputs, (int)outputs, lines[i].what);
         report(name, flop, seconds, lines[i].f, &l);
     }
-    free(x), free(w), free(y), free(dx), free(dw), free(l.scratch);
+    free(x), free(w), free(y), free(dx), free(dw), free(l.scratch), free(l.dense.packed);
 }
 
 static void conv_forward(void *c) {

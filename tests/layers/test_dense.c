@@ -8,6 +8,7 @@
 #include <stddef.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
 
 #include <cmocka.h>
 
@@ -20,9 +21,11 @@
 #include "layers/fixture.h"
 
 static const ls_dense_kernels *kernels; /* under test */
+static void *packed;                    /* for them */
 
 static ls_dense_args args_of(const fixture *f) {
-    return (ls_dense_args){.inputs = f->x_pixels * f->x_channels,
+    return (ls_dense_args){.packed = packed,
+                           .inputs = f->x_pixels * f->x_channels,
                            .outputs = f->y_channels,
                            .weight = f->weight,
                            .in = f->in,
@@ -45,9 +48,12 @@ static void forward(const fixture *f, int first, int last, void *scratch) {
     kernels->forward(&args, &f->shards, first, last, scratch);
 }
 
+/* With what the weight gradient is made of, where there is one. */
 static void backward(const fixture *f, int first, int last, void *scratch) {
     const ls_dense_args args = args_of(f);
     kernels->backward(&args, &f->shards, first, last, scratch);
+    if (kernels->pack && (f->in.stored || ls_prologue_is_identity(&f->in)))
+        kernels->pack(&args, &f->shards, first, last, &f->shards, scratch);
 }
 
 static int64_t parts(const fixture *f) {
@@ -160,7 +166,14 @@ static void check_pixels(int64_t pixels, int64_t channels, int64_t outputs, batc
         kernels = ls_dense_kernels_for(tier(i));
         ops.fused = tier(i)->instruction_set != LS_PORTABLE;
         ops.products = products_of(tier(i));
+        const ls_dense_args args = {.inputs = inputs, .outputs = outputs};
+        const int64_t rows = ls_shards_rows(&f.shards);
+        const size_t bytes = kernels->packed_bytes ? kernels->packed_bytes(&args, rows, f.shards.count) : 0;
+        packed = aligned_alloc(64, (bytes + 64) / 64 * 64);
+        assert_non_null(packed);
+        memset(packed, 0xff, bytes);
         check_layer(&f, features, &ops);
+        free(packed);
     }
     free(f.term);
 }

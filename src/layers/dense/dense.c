@@ -40,6 +40,7 @@ static ls_dense_args arguments(const ls_op *op, const ls_run *run) {
         .dweight = op->in[1]->grad,
         .dbias = op->in[2] ? op->in[2]->grad : NULL,
         .node_stride = ls_graph_parameters(op->graph)->summed,
+        .packed = op->factors,
     };
     args.out.bias = op->in[2] ? op->in[2]->value : NULL;
     return args;
@@ -50,9 +51,22 @@ static void forward(ls_op *op, const ls_run *run, int first, int last, void *scr
     kernels_for(op)->forward(&args, run->shards, first, last, scratch);
 }
 
+/* The shards that the weight gradient is over: the rank's own, or those of all ranks. */
+static const ls_shards *summed_shards(const ls_op *op, const ls_run *run) {
+    return op->whole ? run->all : run->shards;
+}
+
 static void backward(ls_op *op, const ls_run *run, int first, int last, void *scratch) {
+    const ls_dense_kernels *kernels = kernels_for(op);
     ls_dense_args args = arguments(op, run);
-    kernels_for(op)->backward(&args, run->shards, first, last, scratch);
+    kernels->backward(&args, run->shards, first, last, scratch);
+    if (args.packed) kernels->pack(&args, run->shards, first, last, summed_shards(op, run), scratch);
+}
+
+static size_t factor_bytes(const ls_op *op, int64_t rows, int shards) {
+    ls_dense_args args = {.inputs = inputs_of(op), .outputs = ls_tensor_channels(op->out)};
+    const ls_dense_kernels *kernels = kernels_for(op);
+    return kernels->packed_bytes ? kernels->packed_bytes(&args, rows, shards) : 0;
 }
 
 static int64_t parts(const ls_op *op) {
@@ -60,7 +74,6 @@ static int64_t parts(const ls_op *op) {
     return kernels_for(op)->weight_grad_parts(&args);
 }
 
-/* Over the rank's own rows, or over those of all ranks. */
 static void weight_grad(ls_op *op, const ls_run *run, int64_t first, int64_t last, void *scratch) {
     ls_dense_args args = arguments(op, run);
     const size_t x_before = ls_op_bytes_before(op, run, op->in[0]),
@@ -69,7 +82,7 @@ static void weight_grad(ls_op *op, const ls_run *run, int64_t first, int64_t las
     args.dy.dz = (const char *)args.dy.dz - y_before;
     if (args.in.stored) args.in.stored = (char *)args.in.stored - x_before;
     if (args.dy.stored) args.dy.stored = (char *)args.dy.stored - y_before;
-    kernels_for(op)->weight_grad(&args, op->whole ? run->all : run->shards, first, last, scratch);
+    kernels_for(op)->weight_grad(&args, summed_shards(op, run), first, last, scratch);
 }
 
 static size_t scratch_bytes(const ls_op *op, int64_t rows_per_shard) {
@@ -88,7 +101,7 @@ static const ls_op_class dense_class = {
     .backward = backward,
     .parts = parts,
     .weight_grad = weight_grad,
-    .factored = true,
+    .factor_bytes = factor_bytes,
     .scratch = scratch_bytes,
 };
 

@@ -33,6 +33,7 @@ typedef struct ls_dense_args {
     void *dweight,
         *dbias; /* [nodes], node_stride elements apart, each [inputs][outputs] and [outputs]; dbias or NULL */
     int64_t node_stride;
+    void *packed; /* what pack() makes of x' and dy for weight_grad(); NULL: there is no weight gradient */
 } ls_dense_args;
 
 /* The functions that a back end has for this layer. Local; they cannot fail; `scratch` is this thread's own,
@@ -45,9 +46,17 @@ typedef struct ls_dense_kernels {
     /* stores dy where it has a prologue, then dx' = dy w^T through the gradient epilogue where dx.dz is set
      */
     void (*backward)(const ls_dense_args *args, const ls_shards *shards, int first, int last, void *scratch);
+    /* bytes of args->packed for so many rows in so many shards; NULL: weight_grad reads x' and dy as they lie
+     */
+    size_t (*packed_bytes)(const ls_dense_args *args, int64_t rows, int shards);
+    /* after `backward`, for the rows of these shards: puts them at their places among those of `all`, which
+     * are all shards that the weight gradient will be over, these or more */
+    void (*pack)(const ls_dense_args *args, const ls_shards *shards, int first, int last,
+                 const ls_shards *all, void *scratch);
     /* how many independent pieces the weight gradient is made of */
     int64_t (*weight_grad_parts)(const ls_dense_args *args);
-    /* pieces [first, last) of dw and db, one sum a node: reads x' and dy of all local rows, as stored */
+    /* pieces [first, last) of dw and db, one sum a node: reads x' and dy of all rows of the shards, as
+     * stored, and what has been packed of them */
     void (*weight_grad)(const ls_dense_args *args, const ls_shards *shards, int64_t first, int64_t last,
                         void *scratch);
 } ls_dense_kernels;

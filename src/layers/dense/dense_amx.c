@@ -190,9 +190,11 @@ void LS_NAME(ls_dense_pack_inputs)(const ls_shards *shards, const float *x, int6
     }
 }
 
-const float *LS_NAME(ls_dense_pack_panels)(const float *dy, int64_t rows, int64_t outputs, float *packed) {
-    (void)rows, (void)outputs, (void)packed;
-    return dy;
+/* In no panels: [all rows][outputs], as tiles of b. */
+void LS_NAME(ls_dense_pack_panels)(const float *dy, int64_t rows, int64_t outputs, int64_t all_rows,
+                                   int64_t first_row, float *packed) {
+    (void)all_rows;
+    memcpy(packed + first_row * outputs, dy, (size_t)(rows * outputs) * sizeof *dy);
 }
 
 typedef float pending_sums[LS_MAX_TREE_DEPTH][BLOCK * BLOCK]; /* 4 KB for each level of the tree: in L1 */

@@ -91,21 +91,21 @@ static int64_t width_of(const panel *p) {
     return p->whole ? COLUMNS : LANES;
 }
 
-/* Panel by panel: [rows][COLUMNS], and the columns that are left in panels of one vector, beyond the last
- * column 0. The one that begins at column c begins at rows * c. */
-const float *LS_NAME(ls_dense_pack_panels)(const float *dy, int64_t rows, int64_t outputs, float *packed) {
+/* Panel by panel: [all rows][COLUMNS], and the columns that are left in panels of one vector, beyond the last
+ * column 0. The one that begins at column c begins at all_rows * c. */
+void LS_NAME(ls_dense_pack_panels)(const float *dy, int64_t rows, int64_t outputs, int64_t all_rows,
+                                   int64_t first_row, float *packed) {
     panel p;
     for (int64_t column = 0; column < outputs; column += p.columns) {
         p = panel_at(column, outputs);
         const lanes some = first_lanes(smaller(LANES, p.columns));
         const float *from = dy + column;
-        float *to = packed + rows * column;
+        float *to = packed + all_rows * column + first_row * width_of(&p);
         for (int64_t n = 0; n < rows; n++, from += outputs, to += width_of(&p)) {
             store(to, load_lanes(from, some));
             for (int v = 1; v < VECTORS && p.whole; v++) store(to + v * LANES, load(from + v * LANES));
         }
     }
-    return packed;
 }
 
 /* --- sums ---------------------------------------------------------------------------------------------- */

@@ -40,27 +40,25 @@ typedef struct scratch_parts {
     uint32_t *bits; /* [inputs] */
     float *words;   /* with LS_BF16: [BLOCK_ROWS][inputs or outputs], [local rows][outputs] */
     float *turned;  /* with LS_BF16: [WIDTH][DEPTH] */
-    float *factors; /* dy: [local rows][outputs + LS_DENSE_PANEL] */
 } scratch_parts;
 
 /* All parts begin at multiples of 64 bytes; returns the bytes they take. */
 static size_t split_scratch(const ls_dense_args *args, int64_t rows, void *scratch, scratch_parts *parts) {
     const int64_t inputs = (args->inputs + 15) / 16 * 16;
-    int64_t end = 0, at[8], words = 0, turned = 0;
+    int64_t end = 0, at[7], words = 0, turned = 0;
 #ifdef LS_BF16
     const int64_t block = BLOCK_ROWS * ls_dense_words_row(larger_of(inputs, args->outputs));
     turned = WIDTH * DEPTH;
     words = larger_of(block, rows * args->outputs + 15) / 16 * 16;
 #endif
-    const int64_t sizes[8] = {BLOCK_ROWS * inputs,
+    const int64_t sizes[7] = {BLOCK_ROWS * inputs,
                               DEPTH * WIDTH,
                               (rows + 15) / 16 * 16 * LS_DENSE_BLOCK,
                               inputs + DEPTH,
                               inputs,
                               words,
-                              turned,
-                              rows * (args->outputs + LS_DENSE_PANEL)};
-    for (int i = 0; i < 8; i++) {
+                              turned};
+    for (int i = 0; i < 7; i++) {
         at[i] = end;
         end += sizes[i];
     }
@@ -72,8 +70,7 @@ static size_t split_scratch(const ls_dense_args *args, int64_t rows, void *scrat
                                  .terms = (int32_t *)(void *)(f + at[3]),
                                  .bits = (uint32_t *)(void *)(f + at[4]),
                                  .words = f + at[5],
-                                 .turned = f + at[6],
-                                 .factors = f + at[7]};
+                                 .turned = f + at[6]};
     }
     return (size_t)end * sizeof(float);
 }
@@ -323,6 +320,56 @@ static void backward(const ls_dense_args *args, const ls_shards *shards, int fir
     }
 }
 
+/* --- what the weight gradient is made of --------------------------------------------------------------- */
+
+/* What is known of a shard's rows; behind the panels of dy there is one for each shard. */
+typedef struct notes {
+    uint32_t finite;   /* are all factors dy? */
+    uint8_t nonzero[]; /* [inputs] is any x'? */
+} notes;
+
+static int64_t panels_size(const ls_dense_args *args, int64_t rows) {
+    return rows * (args->outputs + LS_DENSE_PANEL);
+}
+
+static size_t notes_size(const ls_dense_args *args) {
+    return (sizeof(notes) + (size_t)args->inputs + 63) / 64 * 64;
+}
+
+static size_t packed_bytes(const ls_dense_args *args, int64_t rows, int shards) {
+    return (size_t)panels_size(args, rows) * sizeof(float) + (size_t)shards * notes_size(args);
+}
+
+/* Of a shard, counted from the first of all whose rows are packed. */
+static notes *notes_of(const ls_dense_args *args, int64_t all_rows, int shard) {
+    float *end = (float *)args->packed + panels_size(args, all_rows);
+    return (notes *)(void *)((char *)end + (size_t)shard * notes_size(args));
+}
+
+static void pack(const ls_dense_args *args, const ls_shards *shards, int first, int last,
+                 const ls_shards *all, void *scratch) {
+    const float *x = args->in.stored ? args->in.stored : args->in.x;
+    const int64_t all_rows = ls_shards_rows(all);
+    scratch_parts parts;
+    split_scratch(args, ls_shards_rows(shards), scratch, &parts);
+    for (int s = first; s < last; s++) {
+        const int place = shards->first + s - all->first;
+        const int64_t begin = shards->start[s], rows = shards->start[s + 1] - begin;
+        const float *dy = gradient_of_y(args) + begin * args->outputs;
+        notes *n = notes_of(args, all_rows, place);
+        n->finite = all_finite(dy, rows * args->outputs);
+        nonzero_inputs(x + begin * args->inputs, rows, args->inputs, parts.bits);
+        for (int64_t c = 0; c < args->inputs; c++) n->nonzero[c] = parts.bits[c] != 0;
+#ifdef LS_BF16
+        LS_NAME(ls_dense_round_pairs)(dy, rows, args->outputs, parts.words);
+        LS_NAME(ls_dense_pack_panels)
+        (parts.words, ls_dense_words(rows), args->outputs, all_rows, all->start[place], args->packed);
+#else
+        LS_NAME(ls_dense_pack_panels)(dy, rows, args->outputs, all_rows, all->start[place], args->packed);
+#endif
+    }
+}
+
 /* --- weight gradient ----------------------------------------------------------------------------------- */
 
 static int64_t weight_grad_parts(const ls_dense_args *args) {
@@ -381,6 +428,26 @@ static void multiply_inputs(const ls_dense_args *args, const ls_shards *shards, 
     }
 }
 
+/* The inputs of which a row of dw has to be computed, into `list`: those not 0 in all rows, or all. Returns
+ * how many there are. */
+static int64_t needed_inputs(const ls_dense_args *args, const ls_shards *shards, uint32_t *bits,
+                             int32_t *list) {
+    const int64_t rows = ls_shards_rows(shards);
+    uint32_t all = 0;
+    int64_t count = 0;
+    memset(bits, 0, (size_t)args->inputs * sizeof *bits);
+    for (int s = 0; s < shards->count; s++) {
+        const notes *n = notes_of(args, rows, s);
+        all |= !n->finite;
+        for (int64_t c = 0; c < args->inputs; c++) bits[c] |= n->nonzero[c];
+    }
+    for (int64_t c = 0; c < args->inputs; c++) {
+        list[count] = (int32_t)c;
+        count += (bits[c] | all) != 0;
+    }
+    return count;
+}
+
 /* All parts have equal shares of the tiles of inputs that are not left out, with those left out before each;
  * the last one has those behind too. */
 static void weight_grad(const ls_dense_args *args, const ls_shards *shards, int64_t first, int64_t last,
@@ -390,25 +457,14 @@ static void weight_grad(const ls_dense_args *args, const ls_shards *shards, int6
     if (first >= last) return;
     scratch_parts s;
     split_scratch(args, rows, scratch, &s);
-    const bool finite = all_finite(dy, rows * args->outputs);
-    nonzero_inputs(x, rows, args->inputs, s.bits);
-    int64_t count = 0;
-    for (int64_t c = 0; c < args->inputs; c++)
-        if (s.bits[c] || !finite) s.terms[count++] = (int32_t)c;
-
+    const int64_t count = needed_inputs(args, shards, s.bits, s.terms);
     const int64_t tiles = (count + LS_DENSE_TILE - 1) / LS_DENSE_TILE;
     const int64_t begin = smaller_of(first * tiles / parts * LS_DENSE_TILE, count);
     const int64_t end = smaller_of(last * tiles / parts * LS_DENSE_TILE, count);
     int64_t from = begin > 0 ? s.terms[begin - 1] + 1 : 0; /* the first input not yet written */
     for (int64_t i = begin; i < end; from = s.terms[i++] + 1) clear_rows(args, shards, from, s.terms[i]);
     if (last == parts) clear_rows(args, shards, from, args->inputs);
-    const float *factors = dy;
-#ifdef LS_BF16
-    LS_NAME(ls_dense_round_shards)(shards, dy, args->outputs, s.words);
-    factors = s.words;
-#endif
-    factors = LS_NAME(ls_dense_pack_panels)(factors, rows, args->outputs, s.factors);
-    multiply_inputs(args, shards, x, factors, s.terms + begin, end - begin, s.packed);
+    multiply_inputs(args, shards, x, args->packed, s.terms + begin, end - begin, s.packed);
     for (int n = 0; first == 0 && args->dbias && n < shards->node_count; n++)
         bias_gradient(shards, &shards->node[n], dy, args->outputs,
                       (float *)args->dbias + n * args->node_stride);
@@ -418,6 +474,8 @@ const ls_dense_kernels LS_NAME(ls_dense_vector) = {
     .scratch_bytes = scratch_bytes,
     .forward = forward,
     .backward = backward,
+    .packed_bytes = packed_bytes,
+    .pack = pack,
     .weight_grad_parts = weight_grad_parts,
     .weight_grad = weight_grad,
 };

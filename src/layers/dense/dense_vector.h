@@ -35,8 +35,7 @@ typedef struct ls_dense_outer {
         *x; /* the inputs' values of all local rows, tile by tile as ls_dense_pack_inputs() lays them */
     const int32_t *input; /* [inputs] their row of dw */
     int64_t inputs;       /* at most LS_DENSE_BLOCK */
-    const float *dy;      /* of all local rows, as ls_dense_pack_panels() lays them; pairs of rows from the
-                             shard's first row on */
+    const float *dy;      /* of all local rows, as ls_dense_pack_panels() lays them */
     int64_t outputs;
     float *dw; /* [..][outputs] */
 } ls_dense_outer;
@@ -47,9 +46,10 @@ enum { LS_DENSE_TILE = 12, LS_DENSE_BLOCK = 8 * LS_DENSE_TILE, LS_DENSE_PANEL = 
  * tiles][rows]. */
 void LS_NAME(ls_dense_pack_inputs)(const ls_shards *shards, const float *x, int64_t x_row,
                                    const int32_t *input, int64_t inputs, float *packed);
-/* dy [rows][outputs] -> packed [rows * (outputs + LS_DENSE_PANEL)]; returns packed, or dy where it is used as
- * it lies. */
-const float *LS_NAME(ls_dense_pack_panels)(const float *dy, int64_t rows, int64_t outputs, float *packed);
+/* dy [rows][outputs] of a shard -> packed [all_rows * (outputs + LS_DENSE_PANEL)], which begins at its place:
+ * in that of all rows, from the shard's first one on. */
+void LS_NAME(ls_dense_pack_panels)(const float *dy, int64_t rows, int64_t outputs, int64_t all_rows,
+                                   int64_t first_row, float *packed);
 void LS_NAME(ls_dense_outer_products)(const ls_dense_outer *o);
 
 #endif

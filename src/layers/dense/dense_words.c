@@ -79,14 +79,9 @@ void LS_NAME(ls_dense_round_chosen)(const float *w, int64_t w_row, const int32_t
         round_columns(w + term[t] * w_row, t + 1 < terms ? w + term[t + 1] * w_row : NULL, columns, to);
 }
 
-void LS_NAME(ls_dense_round_shards)(const ls_shards *shards, const float *x, int64_t columns, float *to) {
-    for (int s = 0; s < shards->count; s++) {
-        const int64_t begin = shards->start[s], n = shards->start[s + 1] - begin;
-        const float *from = x + begin * columns;
-        for (int64_t i = 0; i < n; i += LS_DENSE_WORD, from += LS_DENSE_WORD * columns)
-            round_columns(from, i + 1 < n ? from + columns : NULL, columns,
-                          to + (begin + i / LS_DENSE_WORD) * columns);
-    }
+void LS_NAME(ls_dense_round_pairs)(const float *x, int64_t rows, int64_t columns, float *to) {
+    for (int64_t i = 0; i < rows; i += LS_DENSE_WORD, x += LS_DENSE_WORD * columns, to += columns)
+        round_columns(x, i + 1 < rows ? x + columns : NULL, columns, to);
 }
 
 #endif

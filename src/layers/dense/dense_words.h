@@ -3,8 +3,9 @@
 #ifndef LOCKSTEP_LAYERS_DENSE_WORDS_H
 #define LOCKSTEP_LAYERS_DENSE_WORDS_H
 
+#include <stdint.h>
+
 #include "core/real.h"
-#include "core/shards.h"
 
 #ifdef LS_BF16
 
@@ -31,9 +32,8 @@ void LS_NAME(ls_dense_round_rows)(const float *x, int64_t rows, int64_t x_row, i
  * rows. */
 void LS_NAME(ls_dense_round_chosen)(const float *w, int64_t w_row, const int32_t *term, int64_t terms,
                                     int64_t columns, float *to, int64_t to_row);
-/* x [rows][columns] of all local rows -> to [rows][columns], in words of two rows of a shard, which begin at
- * its first row. */
-void LS_NAME(ls_dense_round_shards)(const ls_shards *shards, const float *x, int64_t columns, float *to);
+/* x [rows][columns] -> to [ls_dense_words(rows)][columns], in words of two rows. */
+void LS_NAME(ls_dense_round_pairs)(const float *x, int64_t rows, int64_t columns, float *to);
 
 #endif
 #endif
