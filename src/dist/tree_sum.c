@@ -299,7 +299,7 @@ static ls_status add_in_window(ls_tree_sum *sum, const void *gradient, void *red
         if (sum->own.last > last) sum->own.last = last;
         if (sum->own.first < sum->own.last) ls_team_run(sum->team, add_own, sum);
     }
-    return sum->sizes.whole_count > 0 ? ls_window_exchange(sum->window) : LS_OK;
+    return LS_OK;
 }
 
 ls_status ls_tree_sum_words(ls_tree_sum *sum, const ls_partial *words) {

@@ -61,11 +61,13 @@ ls_status ls_tree_sum_words(ls_tree_sum *sum, const ls_partial *words);
 
 /* Adds the gradient over all nodes, after ls_tree_sum_words(): gradient [nodes][summed], then [total -
  * summed], as in the parameters; with a window it is this rank's segment. The sum comes out in reduced
- * [total], with a window in its common region, for the elements of ls_tree_sum_slice(). reduced may be
- * gradient where there is one node and no window. Collective. */
+ * [total], with a window in its common region, for the elements of ls_tree_sum_slice(); those that are whole
+ * every rank has written there by the next call. reduced may be gradient where there is one node and no
+ * window. Collective. */
 ls_status ls_tree_sum_gradient(ls_tree_sum *sum, void *gradient, void *reduced);
 
-/* The lowest of the ranks' numbers, where they do not all have the same: with a window. Collective. */
+/* The lowest of the ranks' numbers, where they do not all have the same: with a window, in which each sees
+ * after it what the others have written. Collective. */
 ls_status ls_tree_sum_lowest(ls_tree_sum *sum, int64_t own, int64_t *lowest);
 
 /* All ranks have updated their slices: in a window each sees those of the others after it. Collective. */

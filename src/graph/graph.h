@@ -75,7 +75,8 @@ typedef struct ls_fusion {
 } ls_fusion;
 
 typedef void (*ls_shard_piece)(ls_op *op, const ls_run *run, int first, int last, void *scratch);
-typedef void (*ls_part_piece)(ls_op *op, const ls_run *run, int64_t first, int64_t last, void *scratch);
+/* false: a number that it has written is not finite; asked of factored ops only */
+typedef bool (*ls_part_piece)(ls_op *op, const ls_run *run, int64_t first, int64_t last, void *scratch);
 typedef void (*ls_cut_piece)(ls_op *op, const ls_run *run);
 
 /* Batched values that the backward pieces of an op read, and which a plan keeps for them. */
@@ -185,13 +186,15 @@ void ls_graph_destroy(ls_graph **graph);
 void ls_graph_set_reducer(ls_graph *graph, ls_reducer reducer);
 ls_status ls_graph_status(const ls_graph *graph);
 
-/* Memory that all ranks of a run see, aligned to 64 bytes, for the factors of weight gradients. */
+/* Memory that all ranks of a run see, aligned to 64 bytes: for the factors of weight gradients, and for who
+ * computes which part of them. */
 typedef struct ls_sharing {
     void *memory;
     size_t bytes; /* at least ls_sharing_bytes() */
     int rank, ranks;
 } ls_sharing;
-size_t ls_sharing_bytes(const ls_parameters *parameters, ls_dtype dtype, int64_t batch, int shards);
+size_t ls_sharing_bytes(const ls_parameters *parameters, ls_dtype dtype, int64_t batch, int shards,
+                        int ranks);
 /* Before ls_plan_create(), which then computes the weight gradients of factored ops over the shards of all
  * ranks (sharing.c), straight into parameters->reduced, and marks their parameters as `whole`. The ranks must
  * share that arena too, and every rank must plan the same graph. */
@@ -268,10 +271,11 @@ struct ls_team;
  * nothing is allocated. The vectors of ops without a cut (the loss) and parameter gradients are left as sums
  * over nodes. */
 ls_status ls_plan_run(ls_plan *plan, const ls_run *run, struct ls_team *team);
-/* After a replay, and once every rank is known to have ended its own: this rank's part of the weight
- * gradients over the shards of all ranks. They are there when every rank has returned; the next replay must
- * not begin before. Local. */
-void ls_plan_run_whole(ls_plan *plan, const ls_run *run, struct ls_team *team);
+/* After a replay, and once every rank is known to have ended its own: the weight gradients over the shards of
+ * all ranks, as many of their parts as the others leave to this one. They are there when every rank has
+ * returned; the next replay must not begin before. Returns whether all numbers that this rank has computed
+ * are finite. Local. */
+bool ls_plan_run_whole(ls_plan *plan, const ls_run *run, struct ls_team *team);
 
 /* Watches every replay from now on; NULL: nobody does. The observer must outlive them. */
 void ls_plan_observe(ls_plan *plan, const ls_observer *observer);

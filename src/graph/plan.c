@@ -26,12 +26,12 @@ static void open_stage(ls_plan *plan) {
 
 static void emit(ls_plan *plan, ls_op *op, ls_piece_kind kind) {
     if (kind == LS_PIECE_WEIGHT_GRAD && ls_plan_takes_whole(plan, op)) {
-        plan->whole_pieces[plan->whole_count++] = (ls_piece){op, kind, 0};
+        plan->whole_pieces[plan->whole_count++] = (ls_piece){.op = op, .kind = kind};
     } else if (kind == LS_PIECE_WEIGHT_GRAD) {
-        plan->part_pieces[plan->part_count++] = (ls_piece){op, kind, 0};
+        plan->part_pieces[plan->part_count++] = (ls_piece){.op = op, .kind = kind};
         current_stage(plan)->part_count++;
     } else {
-        plan->shard_pieces[plan->shard_count++] = (ls_piece){op, kind, 0};
+        plan->shard_pieces[plan->shard_count++] = (ls_piece){.op = op, .kind = kind};
         current_stage(plan)->shard_count++;
     }
 }

@@ -16,7 +16,8 @@ typedef enum ls_piece_kind {
 typedef struct ls_piece {
     ls_op *op;
     ls_piece_kind kind;
-    size_t bytes; /* of the buffers that it touches */
+    size_t bytes;  /* of the buffers that it touches */
+    int64_t first; /* of a weight gradient over all shards: number of its first part among those of all */
 } ls_piece;
 
 typedef struct ls_cut {
@@ -99,8 +100,12 @@ void ls_plan_set_views(ls_plan *plan);
 /* Is the op's weight gradient computed over the shards of all ranks? Then it is marked as `whole`, with its
  * parameters, whose gradients are then in the arena of sums (sharing.c). */
 bool ls_plan_takes_whole(ls_plan *plan, ls_op *op);
-/* Finds places in the shared memory for the factors of these gradients. */
+/* Finds places in the shared memory for the factors of these gradients, and numbers their parts. */
 ls_status ls_plan_share_factors(ls_plan *plan);
+/* Gives this rank the parts that it begins with (core/claims.h), in every replay anew. */
+void ls_plan_give_parts(const ls_plan *plan);
+/* The next parts [*first, *last) for a thread of this rank, of one piece or several; false: none are left. */
+bool ls_plan_take_parts(const ls_plan *plan, int64_t *first, int64_t *last);
 /* This rank's rows begin with that row of the batch; true where that moves any, so that views have to be set.
  */
 bool ls_plan_move_shared(ls_plan *plan, int64_t row);

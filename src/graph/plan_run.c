@@ -1,4 +1,6 @@
 /* The replay of a plan: stage by stage, on the threads of a rank. */
+#include <stdatomic.h>
+
 #include "core/team.h"
 #include "graph/plan.h"
 
@@ -10,6 +12,7 @@ typedef struct replay {
     const ls_stage *stage;
     const ls_run *run;
     const ls_piece *piece; /* a weight gradient by itself */
+    atomic_bool not_finite;
 } replay;
 
 static ls_shard_piece shard_function(const ls_piece *piece) {
@@ -41,34 +44,42 @@ static void run_stage(void *argument, int member) {
     }
 }
 
-/* One member's share of `count` weight gradients: of those over all shards, shared out over the threads of
- * all ranks. */
-static void run_weight_grads(const replay *r, int member, const ls_piece *pieces, int count) {
+/* Parts [first, last) of a weight gradient; are they finite? */
+static bool run_weight_grad(const replay *r, int member, const ls_piece *piece, int64_t first, int64_t last) {
     const ls_plan *plan = r->plan;
-    const ls_sharing *sharing = &plan->graph->sharing;
-    int64_t first, last;
     void *scratch = plan->scratch ? (char *)plan->scratch + (size_t)member * plan->scratch_size : NULL;
-    for (int i = 0; i < count; i++) {
-        ls_op *op = pieces[i].op;
-        if (op->whole)
-            ls_team_split(op->class->parts(op), sharing->rank * plan->threads + member,
-                          sharing->ranks * plan->threads, &first, &last);
-        else
-            ls_team_split(op->class->parts(op), member, plan->threads, &first, &last);
-        ls_observe(plan->observer, member, LS_WORK_WEIGHT_GRAD, op, true);
-        op->class->weight_grad(op, r->run, first, last, scratch);
-        ls_observe(plan->observer, member, LS_WORK_WEIGHT_GRAD, op, false);
+    ls_observe(plan->observer, member, LS_WORK_WEIGHT_GRAD, piece->op, true);
+    const bool finite = piece->op->class->weight_grad(piece->op, r->run, first, last, scratch);
+    ls_observe(plan->observer, member, LS_WORK_WEIGHT_GRAD, piece->op, false);
+    return finite;
+}
+
+/* One member's share of the stage's weight gradients, over the rank's own shards. */
+static void run_parts(void *argument, int member) {
+    const replay *r = argument;
+    const ls_plan *plan = r->plan;
+    int64_t first, last;
+    for (int i = 0; i < r->stage->part_count; i++) {
+        const ls_piece *piece = &plan->part_pieces[r->stage->part_first + i];
+        ls_team_split(piece->op->class->parts(piece->op), member, plan->threads, &first, &last);
+        (void)run_weight_grad(r, member, piece, first, last);
     }
 }
 
-static void run_parts(void *argument, int member) {
-    const replay *r = argument;
-    run_weight_grads(r, member, &r->plan->part_pieces[r->stage->part_first], r->stage->part_count);
-}
-
+/* One member's parts of those over all shards: more of them where others are slower. */
 static void run_whole(void *argument, int member) {
-    const replay *r = argument;
-    run_weight_grads(r, member, r->plan->whole_pieces, r->plan->whole_count);
+    replay *r = argument;
+    const ls_plan *plan = r->plan;
+    int64_t first, last;
+    while (ls_plan_take_parts(plan, &first, &last))
+        for (int i = 0; i < plan->whole_count; i++) {
+            const ls_piece *piece = &plan->whole_pieces[i];
+            const int64_t parts = piece->op->class->parts(piece->op);
+            const int64_t begin = first > piece->first ? first - piece->first : 0;
+            const int64_t end = last - piece->first < parts ? last - piece->first : parts;
+            if (begin < end && !run_weight_grad(r, member, piece, begin, end))
+                atomic_store(&r->not_finite, true);
+        }
 }
 
 /* One sum over all shards for all the cuts of the stage, in one message. */
@@ -111,6 +122,7 @@ static bool takes_part(const void *plan, const ls_op *op) {
 ls_status ls_plan_run(ls_plan *plan, const ls_run *run, struct ls_team *team) {
     const ls_graph *graph = plan->graph;
     if (ls_plan_move_shared(plan, run->shards->offset)) ls_plan_set_views(plan);
+    ls_plan_give_parts(plan);
     for (int s = 0; s < plan->stage_count; s++) {
         const ls_stage *stage = &plan->stages[s];
         replay r = {.plan = plan, .stage = stage, .run = run};
@@ -126,9 +138,10 @@ ls_status ls_plan_run(ls_plan *plan, const ls_run *run, struct ls_team *team) {
     return LS_OK;
 }
 
-void ls_plan_run_whole(ls_plan *plan, const ls_run *run, struct ls_team *team) {
+bool ls_plan_run_whole(ls_plan *plan, const ls_run *run, struct ls_team *team) {
     replay r = {.plan = plan, .run = run};
     if (plan->whole_count > 0) ls_team_run(team, run_whole, &r);
+    return !atomic_load(&r.not_finite);
 }
 
 int ls_plan_piece_count(const ls_plan *plan) {
@@ -146,14 +159,22 @@ ls_piece_info ls_plan_piece(const ls_plan *plan, int i) {
     return (ls_piece_info){piece->op, (ls_work)piece->kind, piece->bytes};
 }
 
-static void run_weight_grad(void *argument, int member) {
+/* A weight gradient by itself; one over all shards in equal shares, without the claims of a replay. */
+static void run_alone(void *argument, int member) {
     const replay *r = argument;
-    run_weight_grads(r, member, r->piece, 1);
+    const ls_plan *plan = r->plan;
+    const ls_sharing *sharing = &plan->graph->sharing;
+    const int ranks = r->piece->op->whole ? sharing->ranks : 1,
+              rank = r->piece->op->whole ? sharing->rank : 0;
+    int64_t first, last;
+    ls_team_split(r->piece->op->class->parts(r->piece->op), rank * plan->threads + member,
+                  ranks * plan->threads, &first, &last);
+    (void)run_weight_grad(r, member, r->piece, first, last);
 }
 
 void ls_plan_run_piece(ls_plan *plan, int i, const ls_run *run, struct ls_team *team) {
     const bool over_shards = i < plan->shard_count;
     const ls_stage stage = {.shard_first = i, .shard_count = 1};
     replay r = {.plan = plan, .stage = &stage, .run = run, .piece = piece_at(plan, i)};
-    ls_team_run(team, over_shards ? run_stage : run_weight_grad, &r);
+    ls_team_run(team, over_shards ? run_stage : run_alone, &r);
 }

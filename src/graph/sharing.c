@@ -5,8 +5,9 @@
  * stand in the global batch, and computes a part of the gradient over all rows, with all of the tree in its
  * accumulators: what one rank alone would do, shared out. Nothing is added over ranks, and no rank writes a
  * gradient as large as the model only to have it read by others. */
-#include <string.h>
+#include <stdlib.h>
 
+#include "core/claims.h"
 #include "graph/plan.h"
 
 enum { ALIGNMENT = 64 };
@@ -17,9 +18,10 @@ static size_t aligned(size_t size) {
 
 /* Every factored op has a weight of this layout, and its factors are as wide as that is; packed ones may have
  * MARGIN columns more, and a byte for each shard and input. */
-size_t ls_sharing_bytes(const ls_parameters *parameters, ls_dtype dtype, int64_t batch, int shards) {
+size_t ls_sharing_bytes(const ls_parameters *parameters, ls_dtype dtype, int64_t batch, int shards,
+                        int ranks) {
     enum { MARGIN = 64 };
-    size_t bytes = 0, row = (size_t)batch * ls_dtype_size(dtype);
+    size_t bytes = ls_claims_bytes(ranks), row = (size_t)batch * ls_dtype_size(dtype);
     for (int i = 0; i < parameters->count; i++) {
         const ls_parameter *p = &parameters->list[i];
         if (p->layout != LS_LAYOUT_DENSE) continue;
@@ -99,7 +101,30 @@ static ls_tensor *dy_tensor(ls_op *op) {
     return ls_tensor_base(op->fusion.grad_norm ? op->fusion.grad_norm->out : op->out);
 }
 
+static const ls_parameter *weight_of(const ls_op *op) {
+    return &op->graph->parameters->list[op->in[1]->parameter];
+}
+
+static int by_place(const void *a, const void *b) {
+    const int64_t x = weight_of(((const ls_piece *)a)->op)->offset,
+                  y = weight_of(((const ls_piece *)b)->op)->offset;
+    return x < y ? -1 : x > y;
+}
+
+/* In the order in which their gradients lie, which is also that of their parts. */
+static void number_parts(ls_plan *plan) {
+    int64_t first = 0;
+    qsort(plan->whole_pieces, (size_t)plan->whole_count, sizeof *plan->whole_pieces, by_place);
+    for (int i = 0; i < plan->whole_count; i++) {
+        ls_piece *piece = &plan->whole_pieces[i];
+        piece->first = first;
+        first += piece->op->class->parts(piece->op);
+    }
+}
+
 ls_status ls_plan_share_factors(ls_plan *plan) {
+    plan->shared_size = aligned(ls_claims_bytes(plan->graph->sharing.ranks));
+    number_parts(plan);
     for (int i = 0; i < plan->whole_count; i++) {
         ls_op *op = plan->whole_pieces[i].op;
         ls_tensor *dy = dy_tensor(op);
@@ -107,7 +132,7 @@ ls_status ls_plan_share_factors(ls_plan *plan) {
         LS_TRY(share_rows(plan, &ls_plan_gradient_place(plan, dy)->grad, dy));
         LS_TRY(share_packed(plan, op));
     }
-    if (plan->shared_size <= plan->graph->sharing.bytes) return LS_OK;
+    if (plan->whole_count == 0 || plan->shared_size <= plan->graph->sharing.bytes) return LS_OK;
     return ls_fail(LS_INTERNAL, "%zu bytes of factors for %zu of shared memory", plan->shared_size,
                    plan->graph->sharing.bytes);
 }
@@ -121,6 +146,35 @@ bool ls_plan_move_shared(ls_plan *plan, int64_t row) {
         if (b->shared) *b->slot = (char *)graph->sharing.memory + b->offset + (size_t)row * b->row;
     }
     return true;
+}
+
+/* --- who computes what ---------------------------------------------------------------------------------- */
+
+/* How many parts lie before that element of the arena. */
+static int64_t parts_before(const ls_plan *plan, int64_t element) {
+    int64_t parts = 0;
+    for (int i = 0; i < plan->whole_count; i++) {
+        const ls_op *op = plan->whole_pieces[i].op;
+        const ls_parameter *weight = weight_of(op);
+        const int64_t all = op->class->parts(op);
+        const int64_t before = (element - weight->offset) * all / weight->count;
+        parts += before < 0 ? 0 : before > all ? all : before;
+    }
+    return parts;
+}
+
+/* A rank begins with the parts that lie, nearly, in its share of the arena: it will update them. */
+void ls_plan_give_parts(const ls_plan *plan) {
+    const ls_sharing *sharing = &plan->graph->sharing;
+    const int64_t total = plan->graph->parameters->total, next = sharing->rank + 1;
+    if (plan->whole_count == 0) return;
+    ls_claims_give(sharing->memory, sharing->rank, parts_before(plan, sharing->rank * total / sharing->ranks),
+                   parts_before(plan, next * total / sharing->ranks));
+}
+
+bool ls_plan_take_parts(const ls_plan *plan, int64_t *first, int64_t *last) {
+    const ls_sharing *sharing = &plan->graph->sharing;
+    return ls_claims_take(sharing->memory, sharing->ranks, sharing->rank, first, last);
 }
 
 size_t ls_op_bytes_before(const ls_op *op, const ls_run *run, const ls_tensor *tensor) {

@@ -102,8 +102,8 @@ static ls_status create_network(ls_trainer *t) {
 }
 
 static size_t sharing_bytes(const ls_trainer *t) {
-    return ls_sharing_bytes(&t->network->parameters, t->sizes.dtype, t->options.batch,
-                            (int)t->options.shards);
+    return ls_sharing_bytes(&t->network->parameters, t->sizes.dtype, t->options.batch, (int)t->options.shards,
+                            t->comm->size);
 }
 
 /* On one node all arenas lie in memory that the ranks share: in each rank's segment its gradients; in the

@@ -120,11 +120,17 @@ static ls_slice share_of(const ls_trainer *t, int member) {
     return (ls_slice){t->slice.first + s.first, t->slice.first + s.last};
 }
 
+/* What has been added over nodes here; the plan has looked at what it computed over all shards. */
 static void check_part(void *argument, int member) {
     update_job *job = argument;
-    ls_slice s = share_of(job->trainer, member);
-    if (!all_finite(&job->trainer->network->parameters, s.first, s.last))
-        atomic_store(&job->not_finite, true);
+    const ls_parameters *p = &job->trainer->network->parameters;
+    const ls_slice s = share_of(job->trainer, member);
+    for (int i = 0; i < p->count; i++) {
+        const int64_t first = p->list[i].offset, last = first + p->list[i].count;
+        if (!p->list[i].whole &&
+            !all_finite(p, first > s.first ? first : s.first, last < s.last ? last : s.last))
+            atomic_store(&job->not_finite, true);
+    }
 }
 
 static void update_part(void *argument, int member) {
@@ -156,36 +162,30 @@ static ls_status unchanged(ls_trainer *t) {
                    (long long)t->step, t->comm->rank);
 }
 
-/* The first parameter with a gradient in the slice that is not finite; the number of parameters: none. */
-static int64_t first_not_finite(const ls_parameters *p, ls_slice slice) {
-    for (int i = 0; i < p->count; i++) {
-        int64_t first = p->list[i].offset, last = first + p->list[i].count;
-        if (!all_finite(p, first > slice.first ? first : slice.first, last < slice.last ? last : slice.last))
-            return i;
-    }
-    return p->count;
+static const char *first_not_finite(const ls_parameters *p) {
+    int i = 0;
+    while (i + 1 < p->count && all_finite(p, p->list[i].offset, p->list[i].offset + p->list[i].count)) i++;
+    return p->list[i].name;
 }
 
 /* Nobody touches a parameter before everybody has found the gradient finite. Collective. */
 static ls_status check_gradient(ls_trainer *t, update_job *job) {
-    const ls_parameters *p = &t->network->parameters;
-    int64_t first = p->count;
+    int64_t finite;
     observe(t, LS_WORK_UPDATE, true);
     ls_team_run(t->team, check_part, job);
-    if (atomic_load(&job->not_finite)) first = first_not_finite(p, t->slice);
     observe(t, LS_WORK_UPDATE, false);
     observe(t, LS_WORK_UPDATE_EXCHANGE, true);
-    LS_TRY(ls_tree_sum_lowest(t->sum, first, &first));
+    LS_TRY(ls_tree_sum_lowest(t->sum, !atomic_load(&job->not_finite), &finite));
     observe(t, LS_WORK_UPDATE_EXCHANGE, false);
-    if (first == p->count) return LS_OK;
-    return ls_comm_everywhere(t->comm,
-                              ls_fail(LS_NOT_FINITE, "step %lld: the gradient of %s is not finite (lr=%g)",
-                                      (long long)t->step + 1, p->list[first].name, t->batch_rate));
+    if (finite) return LS_OK;
+    return ls_comm_everywhere(
+        t->comm, ls_fail(LS_NOT_FINITE, "step %lld: the gradient of %s is not finite (lr=%g)",
+                         (long long)t->step + 1, first_not_finite(&t->network->parameters), t->batch_rate));
 }
 
 /* Each rank updates its slice of the parameters, which is all of them where ranks share no memory. */
-static ls_status update(ls_trainer *t) {
-    update_job job = {.trainer = t};
+static ls_status update(ls_trainer *t, bool finite) {
+    update_job job = {.trainer = t, .not_finite = !finite};
     t->batch_rate = ls_trainer_learning_rate(t, t->step, t->epoch);
     if (!isfinite(t->batch_score.loss))
         return ls_comm_everywhere(t->comm, ls_fail(LS_NOT_FINITE, "step %lld: the loss is not finite (lr=%g)",
@@ -234,12 +234,12 @@ ls_status ls_train_step(ls_trainer *t) {
     observe(t, LS_WORK_GRADIENT_SUM, true);
     LS_TRY(sum_words(t));
     observe(t, LS_WORK_GRADIENT_SUM, false);
-    ls_plan_run_whole(t->training.plan, &run,
-                      t->team); /* where ranks share memory: a part of them, of all shards */
+    const bool finite = ls_plan_run_whole(
+        t->training.plan, &run, t->team); /* where ranks share memory: parts of gradients, of all shards */
     observe(t, LS_WORK_GRADIENT_SUM, true);
     LS_TRY(sum_gradient(t)); /* over all shards */
     observe(t, LS_WORK_GRADIENT_SUM, false);
-    LS_TRY(update(t)); /* the same on every rank */
+    LS_TRY(update(t, finite)); /* the same on every rank */
 
     t->epoch_score.loss += t->batch_score.loss;
     t->epoch_score.correct += t->batch_score.correct;

@@ -1,5 +1,6 @@
 /* Any number of ranks gives the same bits: a rank is a thread here (exchange.h). With LS_EMULATED_AMX in
  * AMX's tier of bf16, on emulated tiles (tests/amx). */
+#include <math.h>
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -52,7 +53,7 @@ static void *poisoned(size_t size) {
 
 static void world_share(world *w, ls_dtype dtype, int size) {
     const ls_parameters *p = &w->ranks[0].network->parameters;
-    const size_t bytes = ls_sharing_bytes(p, dtype, w->batches[0], SHARDS);
+    const size_t bytes = ls_sharing_bytes(p, dtype, w->batches[0], SHARDS, size);
     w->reduced = poisoned((size_t)p->total * ls_dtype_size(dtype));
     w->factors = poisoned(bytes);
     for (int r = 0; r < size; r++) {
@@ -226,6 +227,34 @@ static void test_shared(void **state) {
     check_case(network_case_named("mlp"), cpu_backend(LS_FP64), batches[0], SHARED);
 }
 
+/* A gradient that overflows though the loss does not: a rank that has computed any of it says so, whichever
+ * that is. */
+static void test_not_finite(void **state) {
+    static const double scale[] = {0x1p-120, 0x1p100, 0x1p100}; /* of the three layers' weights */
+    static const network_case network = {
+        "overflow", 4, 3, 3,
+        .layers = "[{dense: {units: 40, bias: false}}, relu, {dense: {units: 20, bias: false}}, relu, "
+                  "{dense: {units: 3, bias: false}}]"};
+    (void)state;
+    for (size_t i = 0; i < sizeof sizes / sizeof *sizes; i++) {
+        world w;
+        bool found = false;
+        if (sizes[i] == 1) continue;
+        world_create(&w, &network, cpu_backend(LS_FP32), sizes[i], SHARED, batches[0]);
+        for (int r = 0; r < sizes[i]; r++) {
+            ls_parameters *p = &w.ranks[r].network->parameters;
+            for (int k = 0; k < p->count; k++)
+                for (int64_t e = 0; e < p->list[k].count; e++)
+                    ((float *)p->value)[p->list[k].offset + e] = (float)scale[k] * (float)(1 + (e + k) % 3);
+        }
+        exchange_run(&w.exchange, run_rank, &w);
+        for (int r = 0; r < sizes[i]; r++) found |= run_whole(&w, r) == LS_NOT_FINITE;
+        assert_true(found);
+        for (int r = 0; r < sizes[i]; r++) assert_true(isfinite(loss_value(&w, r, 0, 0)));
+        world_destroy(&w);
+    }
+}
+
 static void test_random_graphs(void **state) {
     (void)state;
     for (uint32_t seed = 1; seed <= RANDOM_GRAPHS; seed++) {
@@ -253,7 +282,7 @@ int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_planned),       cmocka_unit_test(test_shared),
         cmocka_unit_test(test_random_graphs), cmocka_unit_test(test_planned_fp64),
-        cmocka_unit_test(test_eager),
+        cmocka_unit_test(test_eager),         cmocka_unit_test(test_not_finite),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

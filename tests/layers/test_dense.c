@@ -63,7 +63,7 @@ static int64_t parts(const fixture *f) {
 
 static void weight_grad(const fixture *f, int64_t first, int64_t last, void *scratch) {
     const ls_dense_args args = args_of(f);
-    kernels->weight_grad(&args, &f->shards, first, last, scratch);
+    assert_true(kernels->weight_grad(&args, &f->shards, first, last, scratch));
 }
 
 static layer_ops ops = {scratch_bytes, forward, backward, parts, weight_grad, NULL, false, NULL};

@@ -80,9 +80,10 @@ static int64_t parts(const ls_op *op) {
     return kernels_for(op)->weight_grad_parts(&args);
 }
 
-static void weight_grad(ls_op *op, const ls_run *run, int64_t first, int64_t last, void *scratch) {
+static bool weight_grad(ls_op *op, const ls_run *run, int64_t first, int64_t last, void *scratch) {
     ls_conv2d_args args = arguments(op, run);
     kernels_for(op)->weight_grad(&args, run->shards, first, last, scratch);
+    return true;
 }
 
 static size_t scratch_bytes(const ls_op *op, int64_t rows_per_shard) {

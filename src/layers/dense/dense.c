@@ -74,7 +74,7 @@ static int64_t parts(const ls_op *op) {
     return kernels_for(op)->weight_grad_parts(&args);
 }
 
-static void weight_grad(ls_op *op, const ls_run *run, int64_t first, int64_t last, void *scratch) {
+static bool weight_grad(ls_op *op, const ls_run *run, int64_t first, int64_t last, void *scratch) {
     ls_dense_args args = arguments(op, run);
     const size_t x_before = ls_op_bytes_before(op, run, op->in[0]),
                  y_before = ls_op_bytes_before(op, run, op->out);
@@ -82,7 +82,7 @@ static void weight_grad(ls_op *op, const ls_run *run, int64_t first, int64_t las
     args.dy.dz = (const char *)args.dy.dz - y_before;
     if (args.in.stored) args.in.stored = (char *)args.in.stored - x_before;
     if (args.dy.stored) args.dy.stored = (char *)args.dy.stored - y_before;
-    kernels_for(op)->weight_grad(&args, summed_shards(op, run), first, last, scratch);
+    return kernels_for(op)->weight_grad(&args, summed_shards(op, run), first, last, scratch);
 }
 
 static size_t scratch_bytes(const ls_op *op, int64_t rows_per_shard) {

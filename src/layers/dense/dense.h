@@ -56,8 +56,8 @@ typedef struct ls_dense_kernels {
     /* how many independent pieces the weight gradient is made of */
     int64_t (*weight_grad_parts)(const ls_dense_args *args);
     /* pieces [first, last) of dw and db, one sum a node: reads x' and dy of all rows of the shards, as
-     * stored, and what has been packed of them */
-    void (*weight_grad)(const ls_dense_args *args, const ls_shards *shards, int64_t first, int64_t last,
+     * stored, and what has been packed of them; returns whether all numbers that it has written are finite */
+    bool (*weight_grad)(const ls_dense_args *args, const ls_shards *shards, int64_t first, int64_t last,
                         void *scratch);
 } ls_dense_kernels;
 

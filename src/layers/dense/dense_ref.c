@@ -238,7 +238,14 @@ static void add_shard(const ls_dense_args *args, const part *p, int64_t begin, i
     } while (row < end);
 }
 
-static void weight_gradient(const ls_dense_args *args, const ls_shards *shards, const ls_node *node,
+static bool all_finite(const real *x, int64_t n) {
+    bool bad = false;
+    for (int64_t i = 0; i < n; i++) bad |= x[i] - x[i] != 0;
+    return !bad;
+}
+
+/* Of a node; are the sums finite? */
+static bool weight_gradient(const ls_dense_args *args, const ls_shards *shards, const ls_node *node,
                             const part *p, real *dw, real *padded) {
     pending_tiles pending;
     int depth = 0;
@@ -247,14 +254,19 @@ static void weight_gradient(const ls_dense_args *args, const ls_shards *shards, 
         add_shard(args, p, shards->start[s], shards->start[s + 1], pending, depth, merges, padded);
         depth += 1 - merges;
     }
-    for (int64_t c = 0; c < p->inputs; c++)
-        memcpy(dw + (p->input + c) * args->outputs + p->output, pending[0][c / TILE_ROWS].v[c % TILE_ROWS],
-               (size_t)p->outputs * sizeof(real));
+    bool finite = true;
+    for (int64_t c = 0; c < p->inputs; c++) {
+        real *to = dw + (p->input + c) * args->outputs + p->output;
+        memcpy(to, pending[0][c / TILE_ROWS].v[c % TILE_ROWS], (size_t)p->outputs * sizeof(real));
+        finite &= all_finite(to, p->outputs);
+    }
+    return finite;
 }
 
-static void weight_grad(const ls_dense_args *args, const ls_shards *shards, int64_t first, int64_t last,
+static bool weight_grad(const ls_dense_args *args, const ls_shards *shards, int64_t first, int64_t last,
                         void *scratch) {
     const int64_t panels = panels_of(args);
+    bool finite = true;
     for (int64_t i = first; i < last; i++) {
         const int64_t input = i / panels * BLOCK_INPUTS, output = i % panels * TILE_COLUMNS;
         const part p = {.input = input,
@@ -263,13 +275,16 @@ static void weight_grad(const ls_dense_args *args, const ls_shards *shards, int6
                         .outputs = smaller(TILE_COLUMNS, args->outputs - output)};
         for (int n = 0; n < shards->node_count; n++) {
             const int64_t at = n * args->node_stride;
-            weight_gradient(args, shards, &shards->node[n], &p, (real *)args->dweight + at,
-                            split_scratch(scratch).panel);
-            if (input == 0 && args->dbias)
-                bias_gradient(shards, &shards->node[n], gradient_of_y(args), 1, args->outputs, output,
-                              p.outputs, (real *)args->dbias + at);
+            finite &= weight_gradient(args, shards, &shards->node[n], &p, (real *)args->dweight + at,
+                                      split_scratch(scratch).panel);
+            if (input > 0 || !args->dbias) continue;
+            real *db = (real *)args->dbias + at;
+            bias_gradient(shards, &shards->node[n], gradient_of_y(args), 1, args->outputs, output, p.outputs,
+                          db);
+            finite &= all_finite(db + output, p.outputs);
         }
     }
+    return finite;
 }
 
 const ls_dense_kernels LS_PRODUCT_NAME(ls_dense_ref) = {

@@ -90,12 +90,17 @@ static const uint32_t not_finite = 0x7f7f8000u;
 static const uint32_t not_finite = 0x7f800000u;
 #endif
 
-/* Are all n numbers finite factors? On integers, so that the loop vectorises. */
-static bool all_finite(const float *x, int64_t n) {
+/* Are all n numbers below that magnitude? On integers, so that the loop vectorises. */
+static bool all_below(const float *x, int64_t n, uint32_t magnitude) {
     const float_bits *bits = (const float_bits *)x;
     uint32_t bad = 0;
-    for (int64_t i = 0; i < n; i++) bad |= (bits[i] & 0x7fffffffu) + (0x80000000u - not_finite);
+    for (int64_t i = 0; i < n; i++) bad |= (bits[i] & 0x7fffffffu) + (0x80000000u - magnitude);
     return !(bad >> 31);
+}
+
+/* Are they finite factors? */
+static bool all_finite(const float *x, int64_t n) {
+    return all_below(x, n, not_finite);
 }
 
 /* bits[c] == 0: input c is 0 in all these rows of x [rows][inputs]. */
@@ -448,26 +453,43 @@ static int64_t needed_inputs(const ls_dense_args *args, const ls_shards *shards,
     return count;
 }
 
+/* What has been written: these rows of dw of every node and, where a bias has a gradient, that. */
+static bool written_is_finite(const ls_dense_args *args, const ls_shards *shards, int64_t from, int64_t to,
+                              bool bias) {
+    const uint32_t infinity = 0x7f800000u;
+    bool finite = true;
+    for (int n = 0; n < shards->node_count; n++) {
+        const int64_t at = n * args->node_stride;
+        finite &= all_below((const float *)args->dweight + at + from * args->outputs,
+                            (to - from) * args->outputs, infinity);
+        if (bias) finite &= all_below((const float *)args->dbias + at, args->outputs, infinity);
+    }
+    return finite;
+}
+
 /* All parts have equal shares of the tiles of inputs that are not left out, with those left out before each;
  * the last one has those behind too. */
-static void weight_grad(const ls_dense_args *args, const ls_shards *shards, int64_t first, int64_t last,
+static bool weight_grad(const ls_dense_args *args, const ls_shards *shards, int64_t first, int64_t last,
                         void *scratch) {
     const int64_t parts = weight_grad_parts(args), rows = ls_shards_rows(shards);
     const float *x = args->in.stored ? args->in.stored : args->in.x, *dy = gradient_of_y(args);
-    if (first >= last) return;
+    if (first >= last) return true;
     scratch_parts s;
     split_scratch(args, rows, scratch, &s);
     const int64_t count = needed_inputs(args, shards, s.bits, s.terms);
     const int64_t tiles = (count + LS_DENSE_TILE - 1) / LS_DENSE_TILE;
     const int64_t begin = smaller_of(first * tiles / parts * LS_DENSE_TILE, count);
     const int64_t end = smaller_of(last * tiles / parts * LS_DENSE_TILE, count);
-    int64_t from = begin > 0 ? s.terms[begin - 1] + 1 : 0; /* the first input not yet written */
+    const int64_t lowest = begin > 0 ? s.terms[begin - 1] + 1 : 0;
+    int64_t from = lowest; /* the first input not yet written */
     for (int64_t i = begin; i < end; from = s.terms[i++] + 1) clear_rows(args, shards, from, s.terms[i]);
     if (last == parts) clear_rows(args, shards, from, args->inputs);
     multiply_inputs(args, shards, x, args->packed, s.terms + begin, end - begin, s.packed);
-    for (int n = 0; first == 0 && args->dbias && n < shards->node_count; n++)
+    const bool bias = first == 0 && args->dbias;
+    for (int n = 0; bias && n < shards->node_count; n++)
         bias_gradient(shards, &shards->node[n], dy, args->outputs,
                       (float *)args->dbias + n * args->node_stride);
+    return written_is_finite(args, shards, lowest, last == parts ? args->inputs : from, bias);
 }
 
 const ls_dense_kernels LS_NAME(ls_dense_vector) = {

@@ -51,10 +51,11 @@ static int64_t parts(const ls_op *op) {
     return kernels_for(op)->weight_grad_parts(&args);
 }
 
-static void weight_grad(ls_op *op, const ls_run *run, int64_t first, int64_t last, void *scratch) {
+static bool weight_grad(ls_op *op, const ls_run *run, int64_t first, int64_t last, void *scratch) {
     const ls_instance_norm_args args = arguments(op);
     (void)scratch;
     kernels_for(op)->weight_grad(&args, run->shards, first, last);
+    return true;
 }
 
 static const ls_op_class plain_class = {
