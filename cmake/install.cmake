@@ -17,7 +17,7 @@ set(public_headers
 # layers: all but the insides of kernels
 file(GLOB layer_headers CONFIGURE_DEPENDS RELATIVE ${PROJECT_SOURCE_DIR}/src
      ${PROJECT_SOURCE_DIR}/src/layers/*.h ${PROJECT_SOURCE_DIR}/src/layers/*/*.h)
-list(FILTER layer_headers EXCLUDE REGEX "(_amx|_layout|_pack|_passes|_ref|_tile|_tiles|_vector|_weights|_winograd|_words|sixteen)\\.h$")
+list(FILTER layer_headers EXCLUDE REGEX "(_amx|_layout|_pack|_passes|_ref|_tile|_tiles|_vector|_walk|_weights|_winograd|_words|sixteen)\\.h$")
 list(APPEND public_headers ${layer_headers})
 
 foreach(header ${public_headers})

@@ -49,8 +49,14 @@ static inline int64_t ls_conv2d_plane_size(const ls_conv2d_plane *p) {
  * ls_conv2d_end_streams() comes before anybody is told that it is there. */
 void LS_NAME(ls_conv2d_end_streams)(void);
 
+/* Is x' computed, and does its gradient go back, line by line? Otherwise a whole image at a time, by the
+ * functions of layers/fusion_ref.h. */
+static inline bool ls_conv2d_by_lines(const ls_prologue *p) {
+    return p->act != LS_ACT_TANH && !p->dropout.active;
+}
+
 /* x' of row 0 of p into the plane, and into p->stored where it is set. Whatever lies around the image stays.
- * plain: room for the image, in which prologues with dropout or tanh are computed. */
+ * plain: room for the image, for what does not go by lines. */
 void LS_NAME(ls_conv2d_load)(const ls_prologue *p, const ls_conv2d_plane *plane, bool stream, float *plain,
                              float *to);
 
@@ -67,9 +73,6 @@ void LS_NAME(ls_conv2d_load_gradient)(const ls_grad_prologue *p, const ls_conv2d
 
 /* As ls_epilogue_rows. */
 void LS_NAME(ls_conv2d_finish)(const ls_epilogue *e, int64_t channels, int shard, int64_t count, float *y);
-
-/* Can the gradient go back line by line? Otherwise it has to wait for the whole image. */
-bool LS_NAME(ls_conv2d_back_by_lines)(const ls_prologue *p);
 
 /* Is dz written and nothing else done with it? */
 static inline bool ls_conv2d_only_writes(const ls_grad_epilogue *e) {

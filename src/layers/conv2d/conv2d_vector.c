@@ -393,7 +393,7 @@ static void backward_image(const ls_conv2d_args *given, const ls_conv2d_args *a,
                            int shard, int64_t n, ls_conv2d_ahead *next, const float *x, const float *dy) {
     const ls_prologue in = LS_NAME(ls_conv2d_prologue_from)(&a->in, n);
     const ls_grad_epilogue out = LS_NAME(ls_conv2d_grad_epilogue_from)(&a->dx, &a->in, n);
-    const bool samples = takes_samples(given), by_lines = !samples && LS_NAME(ls_conv2d_back_by_lines)(&in);
+    const bool samples = takes_samples(given), by_lines = !samples && ls_conv2d_by_lines(&in);
     const int64_t together = backward_together(a), line = a->width * ls_conv2d_groups(a->inputs) * LANES;
     ls_conv2d_winograd tiles = {dy, r->packed, r->tiles, r->image, next, 0};
     int64_t done = 0, steps = 0;
