@@ -65,5 +65,13 @@ ls_tensor *ls_layers_apply(const ls_layer_list *list, ls_graph *graph, ls_tensor
 
 /* For layers whose output has the shape of their input. */
 void ls_layer_same_shape(ls_layer *layer);
+/* declare() of those of them that have no parameters. */
+ls_status ls_layer_declare_same_shape(ls_layer *layer, ls_parameters *parameters);
+
+/* For layers whose only key is their name: their settings and their table. */
+typedef struct ls_layer_name_settings {
+    char *name;
+} ls_layer_name_settings;
+extern const ls_key ls_layer_name_keys[1];
 
 #endif

@@ -86,3 +86,14 @@ void ls_layer_same_shape(ls_layer *layer) {
     layer->out_dims = layer->in_dims;
     memcpy(layer->out, layer->in, sizeof layer->in);
 }
+
+ls_status ls_layer_declare_same_shape(ls_layer *layer, ls_parameters *parameters) {
+    (void)parameters;
+    ls_layer_same_shape(layer);
+    return LS_OK;
+}
+
+const ls_key ls_layer_name_keys[1] = {
+    {"name", LS_KEY_STRING, LS_KEY_RESULT, offsetof(ls_layer_name_settings, name), "", 0, 0, NULL,
+     "name of the layer"},
+};

@@ -2,6 +2,11 @@
 
 #include <string.h>
 
+typedef struct pool_state {
+    ls_pool_window window;
+    const ls_pool_kernels *kernels;
+} pool_state;
+
 ls_status ls_pool_shape(const char *layer, int dims, const int64_t *in, const ls_pool_window *w,
                         int64_t out[3]) {
     char text[64];
@@ -23,14 +28,15 @@ ls_status ls_pool_shape(const char *layer, int dims, const int64_t *in, const ls
     return LS_OK;
 }
 
-ls_tensor *ls_pool(ls_graph *graph, ls_tensor *x, const ls_op_class *class, const ls_pool_window *window) {
+ls_tensor *ls_pool(ls_graph *graph, ls_tensor *x, const ls_op_class *class, const ls_pool_kernels *kernels,
+                   const ls_pool_window *window) {
     int64_t shape[3];
-    ls_pool_window *state;
+    pool_state *state;
     if (!x) return NULL;
     ls_status status = ls_pool_shape(class->name, x->dims, x->shape, window, shape);
     if (status == LS_OK) status = ls_calloc(&state, 1, sizeof *state, class->name);
     if (status != LS_OK) return ls_graph_give_up(graph, status);
-    *state = *window;
+    *state = (pool_state){*window, kernels};
     ls_op op = {.class = class, .in = {x}, .state = state};
     return ls_graph_add(graph, &op, 3, shape);
 }
@@ -42,12 +48,25 @@ ls_pool_args ls_pool_arguments(const ls_op *op) {
                           .channels = x[2],
                           .out_height = y[0],
                           .out_width = y[1],
-                          .window = *(const ls_pool_window *)op->state,
+                          .window = ((const pool_state *)op->state)->window,
                           .x = op->in[0]->value,
                           .y = op->out->value,
                           .dy = op->out->grad,
                           .dx = op->in[0]->grad,
                           .accumulate = op->accumulate[0]};
+}
+
+void ls_pool_forward(ls_op *op, const ls_run *run, int first, int last, void *scratch) {
+    const pool_state *state = op->state;
+    const ls_pool_args args = ls_pool_arguments(op);
+    (void)scratch;
+    state->kernels->forward(&args, run->shards, first, last);
+}
+
+void ls_pool_backward(ls_op *op, const ls_run *run, int first, int last, void *scratch) {
+    const pool_state *state = op->state;
+    const ls_pool_args args = ls_pool_arguments(op);
+    state->kernels->backward(&args, run->shards, first, last, scratch);
 }
 
 size_t ls_pool_scratch(const ls_op *op, int64_t rows_per_shard) {
@@ -63,7 +82,8 @@ ls_pool_window ls_pool_window_of(const ls_pool_settings *settings) {
                             .ties = (ls_pool_ties)settings->ties};
 }
 
-ls_status ls_pool_declare(ls_layer *layer) {
+ls_status ls_pool_declare(ls_layer *layer, ls_parameters *parameters) {
+    (void)parameters;
     const ls_pool_window window = ls_pool_window_of(layer->settings);
     layer->out_dims = 3;
     return ls_pool_shape(layer->class->name, layer->in_dims, layer->in, &window, layer->out);

@@ -35,11 +35,16 @@ typedef struct ls_pool_kernels {
 ls_status ls_pool_shape(const char *layer, int dims, const int64_t *in, const ls_pool_window *window,
                         int64_t out[3]);
 
-/* Puts an op of that class, whose state is then a ls_pool_window, on the graph of x. */
-ls_tensor *ls_pool(ls_graph *graph, ls_tensor *x, const ls_op_class *class, const ls_pool_window *window);
+/* Puts an op of that class on the graph of x, whose pieces run these kernels. */
+ls_tensor *ls_pool(ls_graph *graph, ls_tensor *x, const ls_op_class *class, const ls_pool_kernels *kernels,
+                   const ls_pool_window *window);
 
-/* For the pieces of such a class: the arguments of its kernels, and the scratch memory that they want. */
+/* What its kernels are called with. */
 ls_pool_args ls_pool_arguments(const ls_op *op);
+
+/* The pieces of such a class, and the scratch memory that they want. */
+void ls_pool_forward(ls_op *op, const ls_run *run, int first, int last, void *scratch);
+void ls_pool_backward(ls_op *op, const ls_run *run, int first, int last, void *scratch);
 size_t ls_pool_scratch(const ls_op *op, int64_t rows_per_shard);
 
 /* The keys of a configuration. stride: -1 stands for the kernel. */
@@ -53,6 +58,6 @@ typedef struct ls_pool_settings {
 ls_pool_window ls_pool_window_of(const ls_pool_settings *settings);
 
 /* declare() of such a layer. */
-ls_status ls_pool_declare(ls_layer *layer);
+ls_status ls_pool_declare(ls_layer *layer, ls_parameters *parameters);
 
 #endif

@@ -14,16 +14,15 @@ static const ls_key keys[] = {
      "name of the layer"},
 };
 
-static ls_status declare(ls_layer *layer, ls_parameters *parameters) {
-    (void)parameters;
-    ls_layer_same_shape(layer);
-    return LS_OK;
-}
-
 static ls_tensor *apply(const ls_layer *layer, ls_graph *graph, ls_tensor *x) {
     const ls_dropout_settings *settings = layer->settings;
     return ls_dropout(graph, x, 1 - settings->rate);
 }
 
 const ls_layer_class ls_dropout_layer = {
-    "dropout", {keys, sizeof keys / sizeof *keys}, sizeof(ls_dropout_settings), declare, NULL, apply};
+    .name = "dropout",
+    .keys = {keys, sizeof keys / sizeof *keys},
+    .settings_size = sizeof(ls_dropout_settings),
+    .declare = ls_layer_declare_same_shape,
+    .apply = apply,
+};

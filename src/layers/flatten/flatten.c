@@ -29,15 +29,6 @@ ls_tensor *ls_flatten(ls_graph *graph, ls_tensor *x) {
     return ls_graph_add(graph, &op, 1, &count);
 }
 
-typedef struct ls_flatten_settings {
-    char *name;
-} ls_flatten_settings;
-
-static const ls_key keys[] = {
-    {"name", LS_KEY_STRING, LS_KEY_RESULT, offsetof(ls_flatten_settings, name), "", 0, 0, NULL,
-     "name of the layer"},
-};
-
 static ls_status declare(ls_layer *layer, ls_parameters *parameters) {
     (void)parameters;
     layer->out_dims = 1;
@@ -52,4 +43,4 @@ static ls_tensor *apply(const ls_layer *layer, ls_graph *graph, ls_tensor *x) {
 }
 
 const ls_layer_class ls_flatten_layer = {
-    "flatten", {keys, sizeof keys / sizeof *keys}, sizeof(ls_flatten_settings), declare, NULL, apply};
+    "flatten", {ls_layer_name_keys, 1}, sizeof(ls_layer_name_settings), declare, NULL, apply};

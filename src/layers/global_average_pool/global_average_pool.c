@@ -36,15 +36,6 @@ ls_tensor *ls_global_average_pool(ls_graph *graph, ls_tensor *x) {
     return ls_graph_add(graph, &op, 1, &x->shape[2]);
 }
 
-typedef struct ls_global_average_pool_settings {
-    char *name;
-} ls_global_average_pool_settings;
-
-static const ls_key keys[] = {
-    {"name", LS_KEY_STRING, LS_KEY_RESULT, offsetof(ls_global_average_pool_settings, name), "", 0, 0, NULL,
-     "name of the layer"},
-};
-
 static ls_status declare(ls_layer *layer, ls_parameters *parameters) {
     (void)parameters;
     LS_TRY(check_shape(layer->in_dims, layer->in));
@@ -58,9 +49,5 @@ static ls_tensor *apply(const ls_layer *layer, ls_graph *graph, ls_tensor *x) {
     return ls_global_average_pool(graph, x);
 }
 
-const ls_layer_class ls_global_average_pool_layer = {"global_average_pool",
-                                                     {keys, sizeof keys / sizeof *keys},
-                                                     sizeof(ls_global_average_pool_settings),
-                                                     declare,
-                                                     NULL,
-                                                     apply};
+const ls_layer_class ls_global_average_pool_layer = {
+    "global_average_pool", {ls_layer_name_keys, 1}, sizeof(ls_layer_name_settings), declare, NULL, apply};

@@ -1,28 +1,14 @@
 #include "layers/max_pool/max_pool.h"
 
-static const ls_pool_kernels *kernels_for(const ls_op *op) {
-    return LS_KERNELS_OF(ls_graph_backend(op->graph), ls_max_pool_ref);
-}
-
-static void forward(ls_op *op, const ls_run *run, int first, int last, void *scratch) {
-    const ls_pool_args args = ls_pool_arguments(op);
-    (void)scratch;
-    kernels_for(op)->forward(&args, run->shards, first, last);
-}
-
-static void backward(ls_op *op, const ls_run *run, int first, int last, void *scratch) {
-    const ls_pool_args args = ls_pool_arguments(op);
-    kernels_for(op)->backward(&args, run->shards, first, last, scratch);
-}
-
 static const ls_op_class max_pool_class = {.name = "max_pool",
                                            .kept = LS_KEEPS_INPUTS,
-                                           .forward = forward,
-                                           .backward = backward,
+                                           .forward = ls_pool_forward,
+                                           .backward = ls_pool_backward,
                                            .scratch = ls_pool_scratch};
 
 ls_tensor *ls_max_pool(ls_graph *graph, ls_tensor *x, const ls_pool_window *window) {
-    return ls_pool(graph, x, &max_pool_class, window);
+    const ls_pool_kernels *kernels = LS_KERNELS_OF(ls_graph_backend(graph), ls_max_pool_ref);
+    return ls_pool(graph, x, &max_pool_class, kernels, window);
 }
 
 static const ls_key keys[] = {
@@ -38,15 +24,15 @@ static const ls_key keys[] = {
      "name of the layer"},
 };
 
-static ls_status declare(ls_layer *layer, ls_parameters *parameters) {
-    (void)parameters;
-    return ls_pool_declare(layer);
-}
-
 static ls_tensor *apply(const ls_layer *layer, ls_graph *graph, ls_tensor *x) {
     const ls_pool_window window = ls_pool_window_of(layer->settings);
     return ls_max_pool(graph, x, &window);
 }
 
 const ls_layer_class ls_max_pool_layer = {
-    "max_pool", {keys, sizeof keys / sizeof *keys}, sizeof(ls_pool_settings), declare, NULL, apply};
+    .name = "max_pool",
+    .keys = {keys, sizeof keys / sizeof *keys},
+    .settings_size = sizeof(ls_pool_settings),
+    .declare = ls_pool_declare,
+    .apply = apply,
+};

@@ -2,25 +2,15 @@
 
 #include "layers/elementwise.h"
 
-typedef struct ls_relu_settings {
-    char *name;
-} ls_relu_settings;
-
-static const ls_key keys[] = {
-    {"name", LS_KEY_STRING, LS_KEY_RESULT, offsetof(ls_relu_settings, name), "", 0, 0, NULL,
-     "name of the layer"},
-};
-
-static ls_status declare(ls_layer *layer, ls_parameters *parameters) {
-    (void)parameters;
-    ls_layer_same_shape(layer);
-    return LS_OK;
-}
-
 static ls_tensor *apply(const ls_layer *layer, ls_graph *graph, ls_tensor *x) {
     (void)layer;
     return ls_activate(graph, x, LS_ACT_RELU);
 }
 
 const ls_layer_class ls_relu_layer = {
-    "relu", {keys, sizeof keys / sizeof *keys}, sizeof(ls_relu_settings), declare, NULL, apply};
+    .name = "relu",
+    .keys = {ls_layer_name_keys, 1},
+    .settings_size = sizeof(ls_layer_name_settings),
+    .declare = ls_layer_declare_same_shape,
+    .apply = apply,
+};
