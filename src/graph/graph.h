@@ -75,7 +75,7 @@ typedef struct ls_fusion {
 } ls_fusion;
 
 typedef void (*ls_shard_piece)(ls_op *op, const ls_run *run, int first, int last, void *scratch);
-/* false: a number that it has written is not finite; asked of factored ops only */
+/* false: a number that it has written is not finite; asked of factored ops only, others may return true */
 typedef bool (*ls_part_piece)(ls_op *op, const ls_run *run, int64_t first, int64_t last, void *scratch);
 typedef void (*ls_cut_piece)(ls_op *op, const ls_run *run);
 
@@ -273,8 +273,8 @@ struct ls_team;
 ls_status ls_plan_run(ls_plan *plan, const ls_run *run, struct ls_team *team);
 /* After a replay, and once every rank is known to have ended its own: the weight gradients over the shards of
  * all ranks, as many of their parts as the others leave to this one. They are there when every rank has
- * returned; the next replay must not begin before. Returns whether all numbers that this rank has computed
- * are finite. Local. */
+ * returned; the next replay must not begin before. Returns whether all gradients of factored ops that this
+ * rank has computed in the replay and here are finite. Local. */
 bool ls_plan_run_whole(ls_plan *plan, const ls_run *run, struct ls_team *team);
 
 /* Watches every replay from now on; NULL: nobody does. The observer must outlive them. */

@@ -25,7 +25,8 @@ static void open_stage(ls_plan *plan) {
 }
 
 static void emit(ls_plan *plan, ls_op *op, ls_piece_kind kind) {
-    if (kind == LS_PIECE_WEIGHT_GRAD && ls_plan_takes_whole(plan, op)) {
+    if (kind == LS_PIECE_WEIGHT_GRAD) ls_plan_take_whole(plan, op);
+    if (kind == LS_PIECE_WEIGHT_GRAD && op->whole) {
         plan->whole_pieces[plan->whole_count++] = (ls_piece){.op = op, .kind = kind};
     } else if (kind == LS_PIECE_WEIGHT_GRAD) {
         plan->part_pieces[plan->part_count++] = (ls_piece){.op = op, .kind = kind};

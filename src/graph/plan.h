@@ -3,6 +3,8 @@
 #ifndef LOCKSTEP_GRAPH_PLAN_H
 #define LOCKSTEP_GRAPH_PLAN_H
 
+#include <stdatomic.h>
+
 #include "graph/internal.h"
 
 typedef enum ls_piece_kind {
@@ -69,11 +71,12 @@ struct ls_plan {
     int buffer_count;
     void *memory;
     size_t memory_size, unshared_size;
-    size_t touched_size; /* of the piece that is looked at */
-    int touching;        /* number of that piece */
-    size_t shared_size;  /* of what lies in shared memory */
-    int64_t shared_row;  /* of the batch, with which this rank's rows of it begin */
-    void *scratch;       /* [threads][scratch_size] */
+    size_t touched_size;    /* of the piece that is looked at */
+    int touching;           /* number of that piece */
+    size_t shared_size;     /* of what lies in shared memory */
+    int64_t shared_row;     /* of the batch, with which this rank's rows of it begin */
+    atomic_bool not_finite; /* a weight gradient of the last replay */
+    void *scratch;          /* [threads][scratch_size] */
     size_t scratch_size;
 };
 
@@ -97,9 +100,10 @@ ls_status ls_plan_allocate(ls_plan *plan);
 /* Views are where the tensors are that they are views of, and gradients at the places that they share. */
 void ls_plan_set_views(ls_plan *plan);
 
-/* Is the op's weight gradient computed over the shards of all ranks? Then it is marked as `whole`, with its
- * parameters, whose gradients are then in the arena of sums (sharing.c). */
-bool ls_plan_takes_whole(ls_plan *plan, ls_op *op);
+/* Where the op's weight gradient can be computed over all shards at once, its parameters are marked as
+ * `whole`, and their gradients are in the arena of sums; where these shards are those of several ranks, the
+ * op is too (sharing.c). */
+void ls_plan_take_whole(ls_plan *plan, ls_op *op);
 /* Finds places in the shared memory for the factors of these gradients, and numbers their parts. */
 ls_status ls_plan_share_factors(ls_plan *plan);
 /* Gives this rank the parts that it begins with (core/claims.h), in every replay anew. */

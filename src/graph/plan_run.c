@@ -1,6 +1,4 @@
 /* The replay of a plan: stage by stage, on the threads of a rank. */
-#include <stdatomic.h>
-
 #include "core/team.h"
 #include "graph/plan.h"
 
@@ -12,7 +10,6 @@ typedef struct replay {
     const ls_stage *stage;
     const ls_run *run;
     const ls_piece *piece; /* a weight gradient by itself */
-    atomic_bool not_finite;
 } replay;
 
 static ls_shard_piece shard_function(const ls_piece *piece) {
@@ -44,14 +41,14 @@ static void run_stage(void *argument, int member) {
     }
 }
 
-/* Parts [first, last) of a weight gradient; are they finite? */
-static bool run_weight_grad(const replay *r, int member, const ls_piece *piece, int64_t first, int64_t last) {
-    const ls_plan *plan = r->plan;
+/* Parts [first, last) of a weight gradient. One that is not finite for some shards is not so for all. */
+static void run_weight_grad(const replay *r, int member, const ls_piece *piece, int64_t first, int64_t last) {
+    ls_plan *plan = r->plan;
     void *scratch = plan->scratch ? (char *)plan->scratch + (size_t)member * plan->scratch_size : NULL;
     ls_observe(plan->observer, member, LS_WORK_WEIGHT_GRAD, piece->op, true);
-    const bool finite = piece->op->class->weight_grad(piece->op, r->run, first, last, scratch);
+    if (!piece->op->class->weight_grad(piece->op, r->run, first, last, scratch))
+        atomic_store(&plan->not_finite, true);
     ls_observe(plan->observer, member, LS_WORK_WEIGHT_GRAD, piece->op, false);
-    return finite;
 }
 
 /* One member's share of the stage's weight gradients, over the rank's own shards. */
@@ -62,13 +59,13 @@ static void run_parts(void *argument, int member) {
     for (int i = 0; i < r->stage->part_count; i++) {
         const ls_piece *piece = &plan->part_pieces[r->stage->part_first + i];
         ls_team_split(piece->op->class->parts(piece->op), member, plan->threads, &first, &last);
-        (void)run_weight_grad(r, member, piece, first, last);
+        run_weight_grad(r, member, piece, first, last);
     }
 }
 
 /* One member's parts of those over all shards: more of them where others are slower. */
 static void run_whole(void *argument, int member) {
-    replay *r = argument;
+    const replay *r = argument;
     const ls_plan *plan = r->plan;
     int64_t first, last;
     while (ls_plan_take_parts(plan, &first, &last))
@@ -77,8 +74,7 @@ static void run_whole(void *argument, int member) {
             const int64_t parts = piece->op->class->parts(piece->op);
             const int64_t begin = first > piece->first ? first - piece->first : 0;
             const int64_t end = last - piece->first < parts ? last - piece->first : parts;
-            if (begin < end && !run_weight_grad(r, member, piece, begin, end))
-                atomic_store(&r->not_finite, true);
+            if (begin < end) run_weight_grad(r, member, piece, begin, end);
         }
 }
 
@@ -123,6 +119,7 @@ ls_status ls_plan_run(ls_plan *plan, const ls_run *run, struct ls_team *team) {
     const ls_graph *graph = plan->graph;
     if (ls_plan_move_shared(plan, run->shards->offset)) ls_plan_set_views(plan);
     ls_plan_give_parts(plan);
+    atomic_store(&plan->not_finite, false);
     for (int s = 0; s < plan->stage_count; s++) {
         const ls_stage *stage = &plan->stages[s];
         replay r = {.plan = plan, .stage = stage, .run = run};
@@ -141,7 +138,7 @@ ls_status ls_plan_run(ls_plan *plan, const ls_run *run, struct ls_team *team) {
 bool ls_plan_run_whole(ls_plan *plan, const ls_run *run, struct ls_team *team) {
     replay r = {.plan = plan, .run = run};
     if (plan->whole_count > 0) ls_team_run(team, run_whole, &r);
-    return !atomic_load(&r.not_finite);
+    return !atomic_load(&plan->not_finite);
 }
 
 int ls_plan_piece_count(const ls_plan *plan) {
@@ -169,7 +166,7 @@ static void run_alone(void *argument, int member) {
     int64_t first, last;
     ls_team_split(r->piece->op->class->parts(r->piece->op), rank * plan->threads + member,
                   ranks * plan->threads, &first, &last);
-    (void)run_weight_grad(r, member, r->piece, first, last);
+    run_weight_grad(r, member, r->piece, first, last);
 }
 
 void ls_plan_run_piece(ls_plan *plan, int i, const ls_run *run, struct ls_team *team) {

@@ -45,18 +45,19 @@ bool ls_op_packs_factors(const ls_op *op) {
            op->class->factor_bytes(op, 1, 1) > 0;
 }
 
-bool ls_plan_takes_whole(ls_plan *plan, ls_op *op) {
+void ls_plan_take_whole(ls_plan *plan, ls_op *op) {
     ls_graph *graph = plan->graph;
     ls_parameters *p = graph->parameters;
-    if (!op->class->factor_bytes || graph->sharing.ranks < 2) return false;
+    const bool shared = graph->sharing.ranks > 1, alone = graph->shards->count == graph->shards->total;
+    if (!op->class->factor_bytes || (!shared && !alone)) return;
     for (int k = 1; k < LS_MAX_INPUTS; k++)
-        if (!reads_alone(op, k)) return false;
+        if (!reads_alone(op, k)) return;
     for (int k = 1; k < LS_MAX_INPUTS && op->in[k]; k++) {
         ls_parameter *parameter = &p->list[op->in[k]->parameter];
         parameter->whole = true;
         op->in[k]->grad = ls_arena_at(p, p->reduced, parameter->offset);
     }
-    return op->whole = true;
+    op->whole = shared;
 }
 
 /* --- where the factors lie

@@ -111,7 +111,7 @@ static void world_step(world *w, uint32_t step) {
 static void copy_whole(const world *w, const ls_parameters *p, outcome *o) {
     const size_t element = ls_dtype_size(p->backend->dtype);
     for (int i = 0; i < p->count; i++)
-        if (p->list[i].whole)
+        if (w->way == SHARED && p->list[i].whole)
             memcpy(o->gradient + (size_t)p->list[i].offset * element,
                    (const char *)w->reduced + (size_t)p->list[i].offset * element,
                    (size_t)p->list[i].count * element);
@@ -159,7 +159,7 @@ static void check_case(const network_case *network, const ls_backend *backend, c
         if (strcmp(network->name, "mlp") == 0) /* or nothing would be tested */
             assert_int_equal(w.ranks[0].network->parameters.list[0].whole ||
                                  w.ranks[0].network->parameters.list[2].whole,
-                             how == SHARED && sizes[i] > 1);
+                             how == SHARED || (how == PLANNED && sizes[i] == 1));
         for (uint32_t step = 0; step < STEPS; step++) {
             world_step(&w, step);
             for (int r = 0; r<w.exchange.size; r += w.exchange.size> 1 ? w.exchange.size - 1 : 1) {
