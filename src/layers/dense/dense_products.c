@@ -22,35 +22,54 @@ typedef struct place {
     int64_t row, first, terms; /* first row of the tile; terms first .. first + terms - 1 of the list */
     panel panel;
     bool continued, last;
+    panel next_panel;    /* what the next piece will need: .. */
+    const int32_t *next; /* .. of these terms of b */
+    int64_t fetches;
 } place;
+
+/* A term of b in the next piece: it comes out of farther caches or memory in fragments that no prefetcher of
+ * the processor foresees. */
+ALWAYS_INLINE void fetch(const ls_dense_product *p, const place *at, int64_t i) {
+    const float *b = p->b + at->next[i] * p->b_term + at->next_panel.column;
+    for (int64_t j = 0; j < COLUMNS; j += LINE)
+        if (j < at->next_panel.columns) __builtin_prefetch(b + j);
+    __builtin_prefetch(b + at->next_panel.columns - 1);
+}
+
+/* s += a[.. term i] b[term i ..] */
+ALWAYS_INLINE void add_products(const ls_dense_product *p, const place *at, int64_t i, int rows, int vectors,
+                                bool whole, vec s[ROWS][VECTORS]) {
+    const int32_t term = p->term[at->first + i];
+    const lanes some = first_lanes(smaller(LANES, at->panel.columns));
+    const float *b = p->b + at->panel.column + term * p->b_term;
+    /* every third row by an address of its own, those between at one and two strides from it */
+    const float *third = p->a + at->row * p->a_row + term;
+    vec bv[VECTORS];
+    UNROLL for (int v = 0; v < vectors; v++) bv[v] = whole ? load(b + v * LANES) : load_lanes(b, some);
+    UNROLL for (int r = 0; r < rows; r++) {
+        if (r > 0 && r % 3 == 0) third += 3 * p->a_row;
+        if (r % 3 == 0) __asm__("" : "+r"(third));
+        const vec av = broadcast(third[r % 3 * p->a_row]);
+        UNROLL for (int v = 0; v < vectors; v++) s[r][v] = multiply_add(av, bv[v], s[r][v]);
+    }
+}
 
 /* rows, vectors and whole are constants wherever this is called */
 ALWAYS_INLINE void product_tile(const ls_dense_product *p, const place *at, int rows, int vectors,
                                 bool whole) {
     const lanes some = first_lanes(smaller(LANES, at->panel.columns));
-    const float *a = p->a + at->row * p->a_row;
-    const float *b = p->b + at->panel.column;
     float *out = p->out + at->row * p->out_row + at->panel.column;
-    const int32_t *term = p->term + at->first;
-    const int64_t a_row = p->a_row, a_three = 3 * a_row, b_term = p->b_term, out_row = p->out_row,
-                  n = at->terms;
+    const int64_t out_row = p->out_row, n = at->terms;
     vec s[ROWS][VECTORS];
     UNROLL for (int r = 0; r < rows; r++) UNROLL for (int v = 0; v < vectors; v++) {
         const float *from = out + r * out_row + v * LANES;
         s[r][v] = !at->continued ? broadcast(0) : whole ? load(from) : load_lanes(from, some);
     }
-    for (int64_t i = 0; i < n; i++) {
-        const float *bt = b + term[i] * b_term;
-        /* every third row by an address of its own, those between at one and two strides from it */
-        const float *third = a + term[i];
-        vec bv[VECTORS];
-        UNROLL for (int v = 0; v < vectors; v++) bv[v] = whole ? load(bt + v * LANES) : load_lanes(bt, some);
-        UNROLL for (int r = 0; r < rows; r++) {
-            if (r > 0 && r % 3 == 0) third += a_three;
-            if (r % 3 == 0) __asm__("" : "+r"(third));
-            const vec av = broadcast(third[r % 3 * a_row]);
-            UNROLL for (int v = 0; v < vectors; v++) s[r][v] = multiply_add(av, bv[v], s[r][v]);
-        }
+    int64_t i = 0;
+    for (int64_t k = 0; k <= at->fetches; k++) { /* a few lines at a time, or the processor waits for them */
+        for (int64_t end = (k + 1) * n / (at->fetches + 1); i < end; i++)
+            add_products(p, at, i, rows, vectors, whole, s);
+        if (k < at->fetches) fetch(p, at, k);
     }
     UNROLL for (int r = 0; r < rows; r++) UNROLL for (int v = 0; v < vectors; v++) {
         float *to = out + r * out_row + v * LANES;
@@ -79,29 +98,19 @@ static const product_function product_whole[] = {EACH_ROWS(WHOLE)}, product_some
 #undef WHOLE
 #undef SOME
 
-/* Terms [first, last) of b at these columns, which the next piece will need: it comes out of farther caches
- * in fragments that no prefetcher of the processor foresees. */
-static void fetch(const ls_dense_product *p, int64_t column, int64_t first, int64_t last) {
-    const int64_t columns = smaller(COLUMNS, p->columns - column);
-    for (int64_t i = first; i < last; i++) {
-        const float *b = p->b + p->term[i] * p->b_term + column;
-        for (int64_t j = 0; j < columns; j += LINE) __builtin_prefetch(b + j);
-        __builtin_prefetch(b + columns - 1);
-    }
-}
-
-/* All rows by one piece, and with each of their tiles a share of the next piece is fetched. */
+/* All rows by one piece; with each of their tiles a share of the next piece is fetched. */
 static void multiply_piece(const ls_dense_product *p, place at) {
     const product_function *product = at.panel.whole ? product_whole : product_some;
     const int64_t tiles = tiles_of(p->rows), end = at.first + at.terms;
     const bool same_panel = end < p->terms;
-    const int64_t column = same_panel ? at.panel.column : at.panel.column + at.panel.columns;
-    const int64_t begin = same_panel ? end : 0;
-    const int64_t ahead = column < p->columns ? smaller(DEPTH, p->terms - begin) : 0;
+    const int64_t begin = same_panel ? end : 0, column = at.panel.column + at.panel.columns;
+    const int64_t ahead = same_panel || column < p->columns ? smaller(DEPTH, p->terms - begin) : 0;
+    at.next_panel = same_panel ? at.panel : panel_at(column, p->columns);
     for (int64_t i = 0; i < tiles; i++) {
-        const int64_t next = tile_start(i + 1, tiles, p->rows);
+        const int64_t next = tile_start(i + 1, tiles, p->rows), fetched = i * ahead / tiles;
         at.row = tile_start(i, tiles, p->rows);
-        fetch(p, column, begin + i * ahead / tiles, begin + (i + 1) * ahead / tiles);
+        at.next = p->term + begin + fetched;
+        at.fetches = (i + 1) * ahead / tiles - fetched;
         product[next - at.row - 1](p, &at);
     }
 }
