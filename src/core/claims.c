@@ -28,13 +28,13 @@ void ls_claims_give(ls_claims *claims, int worker, int64_t first, int64_t last) 
                           memory_order_relaxed);
 }
 
-/* A quarter of what is left: few calls while there is much, single pieces towards the end. The owner takes
- * the first ones, others the last ones. */
+/* The owner takes the first half of what is left, others the last quarter: few calls while there is much,
+ * single pieces towards the end. */
 static bool take_from(ls_claims *claims, int from, bool own, int64_t *first, int64_t *last) {
     uint64_t word = atomic_load_explicit(&claims[from].left, memory_order_relaxed);
     for (;;) {
         const range r = range_of(word);
-        const uint32_t count = (r.last - r.first + 3) / 4;
+        const uint32_t left = r.last - r.first, count = own ? (left + 1) / 2 : (left + 3) / 4;
         if (r.first >= r.last) return false;
         const uint64_t rest = own ? word_of(r.first + count, r.last) : word_of(r.first, r.last - count);
         if (!atomic_compare_exchange_weak_explicit(&claims[from].left, &word, rest, memory_order_relaxed,

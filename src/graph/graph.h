@@ -105,10 +105,10 @@ typedef struct ls_op_class {
      * gradient, and computes x' again rather than have it stored, unless that takes a dropout or a tanh.
      * NULL: no. */
     bool (*joint_gradients)(const ls_op *op);
-    /* The weight gradient is a function of all rows of x' and of dy, as `backward` reads them, and of what
-     * that packs of them into op->factors: so many bytes for so many rows in so many shards, which may be 0.
-     * So it can be computed over the shards of all ranks (ls_graph_share()), and `backward` runs even where
-     * no input needs a gradient. NULL: it is not. */
+    /* Not NULL: the op is *factored*, its weight gradient a function of all rows of x' and of dy, as
+     * `backward` reads them, and of what that packs of them into op->factors: so many bytes for so many rows
+     * in so many shards, which may be 0. So it can be computed over the shards of all ranks
+     * (ls_graph_share()), and `backward` runs even where no input needs a gradient. */
     size_t (*factor_bytes)(const ls_op *op, int64_t rows, int shards);
     int64_t (*parts)(const ls_op *op); /* independent parts of the weight gradient, shared out over threads */
     ls_part_piece weight_grad;

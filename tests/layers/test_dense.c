@@ -306,6 +306,63 @@ static void extremes(void **state) {
 #endif
 }
 
+/* A weight gradient of 8 rows in 4 shards, 40 inputs and 3 outputs. */
+typedef struct small_gradient {
+    real x[8][40], dy[8][3], dw[41][3];
+} small_gradient;
+
+/* Part 0, and all others: are they finite? */
+static void run_gradient(const ls_dense_kernels *k, small_gradient *g, bool *first, bool *others) {
+    const ls_dense_args sizes = {.inputs = 40, .outputs = 3};
+    ls_shards shards;
+    assert_int_equal(ls_shards_create(&shards, 4, 0, 1, 8), LS_OK);
+    void *scratch = fixture_memory(k->scratch_bytes(&sizes, 8));
+    ls_dense_args args = {.inputs = 40,
+                          .outputs = 3,
+                          .in = {.pixels = 1, .channels = 40, .x = g->x},
+                          .dy = {.pixels = 1, .channels = 3, .dz = g->dy},
+                          .dweight = g->dw,
+                          .dbias = g->dw[40],
+                          .packed = k->packed_bytes ? fixture_memory(k->packed_bytes(&sizes, 8, 4)) : NULL};
+    memset(g->dw, 0xff, sizeof g->dw);
+    if (k->pack) k->pack(&args, &shards, 0, 4, &shards, scratch);
+    *first = k->weight_grad(&args, &shards, 0, 1, scratch);
+    *others = k->weight_grad(&args, &shards, 1, k->weight_grad_parts(&args), scratch);
+    fixture_free();
+}
+
+/* A kernel says so where what it writes is not finite: 0 times infinity beside an input that is 0 in all
+ * rows, which it must not leave out; a bias gradient alone, which is with part 0. */
+static void not_finite(void **state) {
+#ifdef LS_F64
+    const real most = 1.7e308, little = 0x1p-1000;
+#else
+    const real most = 3e38f, little = 0x1p-100f;
+#endif
+    (void)state;
+    for (int i = 0; i < tiers(); i++) {
+        const ls_dense_kernels *k = ls_dense_kernels_for(tier(i));
+        small_gradient g = {0};
+        bool first, others;
+        for (int n = 0; n < 8; n++)
+            for (int c = 0; c < 40; c++) g.x[n][c] = c == 7 || c == 39 ? 0 : little;
+        run_gradient(k, &g, &first, &others);
+        assert_true(first && others);
+        g.dy[5][1] = (real)INFINITY;
+        run_gradient(k, &g, &first, &others);
+        assert_false(first);
+        for (int c = 0; c < 40; c++)
+            assert_true(c == 7 || c == 39 ? g.dw[c][1] != g.dw[c][1] : !isfinite(g.dw[c][1]));
+        for (int c = 0; c < 40; c++) assert_true(g.dw[c][0] == 0 && g.dw[c][2] == 0);
+        for (int n = 0; n < 8; n++) g.dy[n][1] = most;
+        run_gradient(k, &g, &first, &others);
+        assert_false(first);
+        assert_true(others);
+        assert_true(isinf(g.dw[40][1]) && g.dw[40][0] == 0);
+        for (int c = 0; c < 40; c++) assert_true(isfinite(g.dw[c][1]));
+    }
+}
+
 #ifdef LS_EMULATED_AMX
 /* All this went through tiles, and left them as the thread had them. */
 static void tiles(void **state) {
@@ -322,6 +379,7 @@ int main(void) {
     const struct CMUnitTest tests[] = {cmocka_unit_test(sizes),       cmocka_unit_test(batches),
                                        cmocka_unit_test(prologues),   cmocka_unit_test(epilogues),
                                        cmocka_unit_test(zero_inputs), cmocka_unit_test(extremes),
+                                       cmocka_unit_test(not_finite),
 #ifdef LS_EMULATED_AMX
                                        cmocka_unit_test(tiles)
 #endif

@@ -35,14 +35,15 @@ static inline int64_t larger_of(int64_t a, int64_t b) {
 typedef struct scratch_parts {
     float *rows;    /* [BLOCK_ROWS][inputs] */
     float *panel;   /* [DEPTH][WIDTH] */
-    float *packed;  /* [local rows][LS_DENSE_BLOCK] */
+    float *packed;  /* [rows][LS_DENSE_BLOCK] */
     int32_t *terms; /* [inputs + DEPTH] */
     uint32_t *bits; /* [inputs] */
-    float *words;   /* with LS_BF16: [BLOCK_ROWS][inputs or outputs], [local rows][outputs] */
+    float *words;   /* with LS_BF16: [BLOCK_ROWS][inputs or outputs], [rows][outputs] */
     float *turned;  /* with LS_BF16: [WIDTH][DEPTH] */
 } scratch_parts;
 
-/* All parts begin at multiples of 64 bytes; returns the bytes they take. */
+/* rows: local ones, or all that the weight gradient is over. All parts begin at multiples of 64 bytes;
+ * returns the bytes they take. */
 static size_t split_scratch(const ls_dense_args *args, int64_t rows, void *scratch, scratch_parts *parts) {
     const int64_t inputs = (args->inputs + 15) / 16 * 16;
     int64_t end = 0, at[7], words = 0, turned = 0;
