@@ -15,7 +15,7 @@ typedef struct comm_run {
     ls_team *team;
     int shards, threads;
     bool window;
-    ls_dtype dtype;
+    const ls_backend *backend;
     int64_t gradient; /* elements that a step of the configuration sums */
     int size_count;
     ls_comm_times sizes[SIZES], cuts[CUTS]; /* the configuration's own gradient first */
@@ -29,11 +29,12 @@ static ls_status read_configuration(const ls_bench *bench, comm_run *r) {
     r->shards = (int)p.options.shards;
     r->threads = (int)p.options.threads;
     r->window = p.options.window;
-    r->dtype = p.options.precision == LS_PRECISION_FP64 ? LS_FP64 : LS_FP32;
     for (int i = 0; i < p.network->parameters.count; i++)
         if (p.network->parameters.list[i].summed) r->gradient += p.network->parameters.list[i].count;
     ls_status status =
         ls_shards_create(&shards, r->shards, bench->comm->rank, bench->comm->size, p.options.batch);
+    const ls_dtype dtype = p.options.precision == LS_PRECISION_FP64 ? LS_FP64 : LS_FP32;
+    if (status == LS_OK) status = ls_backend_find("cpu", dtype, &r->backend);
     ls_preview_destroy(&p);
     return status;
 }
@@ -44,10 +45,10 @@ static ls_status measure(const ls_bench *bench, comm_run *r) {
     for (int i = 0; i < CUTS; i++)
         LS_TRY(ls_time_cut_sum(r->comm, r->window, r->team, r->shards, cut_lengths[i], repeats, &r->cuts[i]));
     for (r->size_count = 0; r->size_count <= list->count; r->size_count++) {
-        const int64_t elements = r->size_count == 0
-                                     ? r->gradient
-                                     : list->value[r->size_count - 1] / (int64_t)ls_dtype_size(r->dtype);
-        LS_TRY(ls_time_gradient_sum(r->comm, r->window, r->team, r->shards, elements, r->dtype, repeats,
+        const int64_t elements =
+            r->size_count == 0 ? r->gradient
+                               : list->value[r->size_count - 1] / (int64_t)ls_dtype_size(r->backend->dtype);
+        LS_TRY(ls_time_gradient_sum(r->comm, r->window, r->team, r->shards, elements, r->backend, repeats,
                                     &r->sizes[r->size_count]));
     }
     return LS_OK;

@@ -16,6 +16,7 @@ typedef struct sums {
     ls_window *window; /* NULL: messages */
     ls_tree_sum *tree;
     ls_dtype dtype; /* of the gradient; at a cut doubles */
+    ls_instruction_set instruction_set;
     bool cut;
     int64_t length;
     void *nodes; /* [nodes][length]; a gradient lies in the window */
@@ -111,7 +112,8 @@ static ls_tree_sum_sizes sizes_of(const sums *s) {
     return (ls_tree_sum_sizes){.doubles = s->cut ? s->length : LS_STEP_WORDS,
                                .summed = elements,
                                .total = elements,
-                               .dtype = s->dtype};
+                               .dtype = s->dtype,
+                               .instruction_set = s->instruction_set};
 }
 
 /* As in training. Collective. */
@@ -163,8 +165,12 @@ static ls_status run(sums *s, ls_team *team, int shards, int64_t repeats, ls_com
 }
 
 ls_status ls_time_gradient_sum(ls_comm *comm, bool window, ls_team *team, int shards, int64_t elements,
-                               ls_dtype dtype, int64_t repeats, ls_comm_times *times) {
-    sums s = {.comm = comm, .with_window = window, .dtype = dtype, .length = elements};
+                               const ls_backend *backend, int64_t repeats, ls_comm_times *times) {
+    sums s = {.comm = comm,
+              .with_window = window,
+              .dtype = backend->dtype,
+              .instruction_set = backend->instruction_set,
+              .length = elements};
     return run(&s, team, shards, repeats, times);
 }
 

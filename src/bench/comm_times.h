@@ -18,7 +18,7 @@ typedef struct ls_comm_times {
  * written anew before each call, and each sum is checked: numbers are small integers, whose sum is exact in
  * any order. LS_INTERNAL: a sum is wrong. Collective. */
 ls_status ls_time_gradient_sum(ls_comm *comm, bool window, ls_team *team, int shards, int64_t elements,
-                               ls_dtype dtype, int64_t repeats, ls_comm_times *times);
+                               const ls_backend *backend, int64_t repeats, ls_comm_times *times);
 
 /* The sum of a vector of `length` doubles at a cut, likewise. */
 ls_status ls_time_cut_sum(ls_comm *comm, bool window, ls_team *team, int shards, int64_t length,

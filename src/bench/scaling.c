@@ -50,8 +50,8 @@ static ls_status measure_sums(const ls_bench *bench, const ls_trainer *t, model 
                            bench->options.bench_steps, &cut));
     for (int i = 0; i < POINTS; i++)
         LS_TRY(ls_time_gradient_sum(t->comm, t->options.window, t->team, m->shards,
-                                    point_bytes[i] / (int64_t)ls_dtype_size(t->backend->dtype),
-                                    t->backend->dtype, bench->options.bench_steps, &sizes[i]));
+                                    point_bytes[i] / (int64_t)ls_dtype_size(t->backend->dtype), t->backend,
+                                    bench->options.bench_steps, &sizes[i]));
     const ls_comm_fit fit = ls_comm_fit_of(sizes, POINTS);
     m->cut = cut.tree.median / others;
     m->gradient = fit.latency / others;

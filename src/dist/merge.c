@@ -23,14 +23,21 @@ void ls_merges_find(ls_merges *merges, const ls_node *nodes, int count) {
     }
 }
 
-void ls_merges_add(const ls_merges *merges, ls_dtype dtype, const void *const *node, int64_t length,
-                   void *out) {
+static ls_merges_function *function_for(ls_dtype dtype, ls_instruction_set set) {
+    if (dtype == LS_FP64) return ls_merges_add_ref_f64;
+#ifdef __x86_64__
+    if (set >= LS_AVX512) return ls_merges_add_ref_avx512;
+    if (set == LS_AVX2) return ls_merges_add_ref_avx2;
+#endif
+    return ls_merges_add_ref_f32;
+}
+
+void ls_merges_add(const ls_merges *merges, ls_dtype dtype, ls_instruction_set set, const void *const *node,
+                   int64_t length, void *out) {
     if (length == 0) return;
     if (merges->count == 0) {
         if (out != node[0]) memcpy(out, node[0], (size_t)length * ls_dtype_size(dtype));
-    } else if (dtype == LS_FP64) {
-        ls_merges_add_ref_f64(merges, node, 0, length, out);
     } else {
-        ls_merges_add_ref_f32(merges, node, 0, length, out);
+        function_for(dtype, set)(merges, node, length, out);
     }
 }

@@ -22,14 +22,15 @@ typedef struct ls_merges {
 void ls_merges_find(ls_merges *merges, const ls_node *nodes, int count);
 
 /* out[0 .. length) = the sum of the nodes in that order; node[i]: the elements of node i. `out` may be one of
- * them. */
-void ls_merges_add(const ls_merges *merges, ls_dtype dtype, const void *const *node, int64_t length,
-                   void *out);
+ * them. The instruction set, one that this processor has, changes no bit. */
+void ls_merges_add(const ls_merges *merges, ls_dtype dtype, ls_instruction_set set, const void *const *node,
+                   int64_t length, void *out);
 
-/* The same for one precision, over elements [first, last). */
-void ls_merges_add_ref_f32(const ls_merges *merges, const void *const *node, int64_t first, int64_t last,
-                           void *out);
-void ls_merges_add_ref_f64(const ls_merges *merges, const void *const *node, int64_t first, int64_t last,
-                           void *out);
+/* The same for one precision and tier. */
+typedef void ls_merges_function(const ls_merges *merges, const void *const *node, int64_t length, void *out);
+ls_merges_function ls_merges_add_ref_f32, ls_merges_add_ref_f64;
+#ifdef __x86_64__
+ls_merges_function ls_merges_add_ref_avx2, ls_merges_add_ref_avx512;
+#endif
 
 #endif

@@ -17,13 +17,12 @@ static void add(int64_t count, const real *left, const real *right, real *to) {
     for (int64_t i = 0; i < count; i++) to[i] = left[i] + right[i];
 }
 
-void LS_NAME(ls_merges_add_ref)(const ls_merges *merges, const void *const *node, int64_t first, int64_t last,
-                                void *out) {
+void LS_NAME(ls_merges_add_ref)(const ls_merges *merges, const void *const *node, int64_t length, void *out) {
     real stack[LS_MAX_TREE_DEPTH][BLOCK];
-    for (int64_t at = first; at < last; at += BLOCK) {
-        const int64_t next = at + BLOCK, count = last < next ? last - at : BLOCK;
-        for (int n = 0; next < last && n <= merges->count; n++)
-            fetch(last - next < BLOCK ? last - next : BLOCK, (const real *)node[n] + next);
+    for (int64_t at = 0; at < length; at += BLOCK) {
+        const int64_t next = at + BLOCK, count = length < next ? length - at : BLOCK;
+        for (int n = 0; next < length && n <= merges->count; n++)
+            fetch(length - next < BLOCK ? length - next : BLOCK, (const real *)node[n] + next);
         for (int m = 0; m < merges->count; m++) {
             ls_merge merge = merges->merge[m];
             const real *left = merge.left < 0 ? stack[~merge.left] : (const real *)node[merge.left] + at;

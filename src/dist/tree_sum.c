@@ -193,7 +193,7 @@ static ls_status sum_partials(void *self, const ls_partial *partials, int count)
         LS_TRY(exchange_in_window(sum, partials, count, length));
     else
         LS_TRY(exchange_messages(sum, partials, count, length));
-    ls_merges_add(&sum->merges, LS_FP64, sum->operands, length, sum->result);
+    ls_merges_add(&sum->merges, LS_FP64, LS_PORTABLE, sum->operands, length, sum->result);
     const double *result = sum->result;
     for (int i = 0; i < count; result += partials[i].length, i++)
         memcpy(partials[i].out, result, (size_t)partials[i].length * sizeof *result);
@@ -219,7 +219,7 @@ static void add_own(void *argument, int member) {
     int64_t first, last;
     ls_team_split(sum->own.last - sum->own.first, member, ls_team_size(sum->team), &first, &last);
     for (int n = 0; n < sum->node_count; n++) operands[n] = element_of(sum, sum->operands[n], at + first);
-    ls_merges_add(&sum->merges, sum->sizes.dtype, operands, last - first,
+    ls_merges_add(&sum->merges, sum->sizes.dtype, sum->sizes.instruction_set, operands, last - first,
                   element_of(sum, sum->arena, at + first));
 }
 

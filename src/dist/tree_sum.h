@@ -31,6 +31,7 @@ typedef struct ls_tree_sum_sizes {
     int64_t doubles;       /* of vectors, at most, in all */
     int64_t summed, total; /* elements of the gradient that are added, and of an arena (graph/parameters.h) */
     ls_dtype dtype;
+    ls_instruction_set instruction_set; /* that adds gradients; one that this processor has */
     const ls_slice *whole; /* [whole_count] of the summed ones, in order: those that are in a window's sum
                               already when the rest is added to it. Copied */
     int whole_count;

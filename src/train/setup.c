@@ -98,6 +98,7 @@ static ls_status create_network(ls_trainer *t) {
     t->sizes.summed = t->network->parameters.summed;
     t->sizes.total = t->network->parameters.total;
     t->sizes.dtype = t->backend->dtype;
+    t->sizes.instruction_set = t->backend->instruction_set;
     return LS_OK;
 }
 

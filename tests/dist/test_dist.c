@@ -220,6 +220,7 @@ typedef struct sum_case {
     ls_dtype dtype;
     int64_t elements;
     uint32_t vector; /* which of several vectors; vectors of doubles are never rounded to fp32 */
+    ls_instruction_set instruction_set;
 } sum_case;
 
 /* What the owner of shards first .. first+count-1 holds for them: numbers of every size, so that every
@@ -387,6 +388,7 @@ static void check_sums(const sum_case *c, bool with_window) {
                                .summed = c->elements,
                                .total = c->elements + NOT_SUMMED,
                                .dtype = c->dtype,
+                               .instruction_set = c->instruction_set,
                                .whole = whole,
                                .whole_count = whole_slices(c, whole)};
     ls_window_sizes bytes = {MESSAGE, ls_tree_sum_segment(c->total, comm->size, &sizes),
@@ -416,9 +418,16 @@ static void sums(void **state) {
     for (size_t t = 0; t < sizeof totals / sizeof *totals; t++)
         for (size_t l = 0; l < sizeof lengths / sizeof *lengths; l++)
             for (int threads = 1; threads <= 5; threads += 2) {
+                const int tiers = (int)ls_instruction_set_supported() + 1;
                 for (int window = 0; window < 2; window++) {
-                    check_sums(&(sum_case){totals[t], threads, LS_FP32, lengths[l], 0}, window);
-                    check_sums(&(sum_case){totals[t], threads, LS_FP64, lengths[l], 0}, window);
+                    sum_case c = {.total = totals[t],
+                                  .threads = threads,
+                                  .dtype = LS_FP32,
+                                  .elements = lengths[l],
+                                  .instruction_set = (ls_instruction_set)((int)(l + t) % tiers)};
+                    check_sums(&c, window);
+                    c.dtype = LS_FP64;
+                    check_sums(&c, window);
                 }
             }
 }
