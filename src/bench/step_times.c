@@ -106,18 +106,27 @@ static ls_status combine_one(ls_comm *comm, double *steps, int64_t count, ls_spr
     return LS_OK;
 }
 
+/* A rank may have done more of a piece than another, or nothing: each step's mean over ranks, over the steps.
+ */
+static ls_status combine_pass(ls_comm *comm, const double *steps, int64_t count, double *all, double *pass) {
+    LS_TRY(ls_comm_allgather_equal(comm, steps, (size_t)count * sizeof *all, all));
+    for (int64_t i = 0; i < count; i++) {
+        for (int r = 1; r < comm->size; r++) all[i] += all[r * count + i];
+        all[i] /= comm->size;
+    }
+    *pass = ls_spread_of(all, count).median;
+    return LS_OK;
+}
+
 ls_status ls_step_times_combine(ls_step_times *t, ls_comm *comm) {
     double *all;
     ls_status status = ls_calloc(&all, (size_t)comm->size * (size_t)t->counted, sizeof *all, "the times");
     LS_TRY(ls_comm_agree(comm, status));
     status = combine_steps(t, comm, all);
-    free(all);
     for (int p = 0; p < LS_STEP_PHASES && status == LS_OK; p++)
         status = combine_one(comm, t->phases + p * t->steps, t->counted, &t->phase[p]);
-    for (int i = 0; i < t->ops * LS_PASSES && status == LS_OK; i++) {
-        ls_spread spread;
-        status = combine_one(comm, t->passes + i * t->steps, t->counted, &spread);
-        t->pass[i] = spread.median;
-    }
+    for (int i = 0; i < t->ops * LS_PASSES && status == LS_OK; i++)
+        status = combine_pass(comm, t->passes + i * t->steps, t->counted, all, &t->pass[i]);
+    free(all);
     return status;
 }

@@ -32,7 +32,7 @@ typedef struct ls_step_times {
     double *phases;                  /* [phase][steps] */
     double *passes;                  /* [op][pass][steps]: mean over threads */
     ls_spread phase[LS_STEP_PHASES]; /* over ranks, of each one's median over steps */
-    double *pass;                    /* [op][pass]: median over ranks and steps */
+    double *pass;                    /* [op][pass]: mean over ranks, median over steps */
 } ls_step_times;
 
 ls_status ls_step_times_create(int64_t steps, int ops, ls_step_times *times);

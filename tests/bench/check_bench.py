@@ -111,11 +111,13 @@ def trace(path, ranks, threads):
     events = read(path)
     rows = {(e["pid"], e["tid"]) for e in events if e["ph"] == "X"}
     assert rows == {(r, t) for r in range(int(ranks)) for t in range(int(threads))}, rows
+    # which threads claim parts of the weight gradients depends on how fast they are
+    assert "weight gradient" in {e["cat"] for e in events if e["ph"] == "X"}
     names = {e["pid"]: e["args"]["name"] for e in events if e["ph"] == "M" and e["name"] == "process_name"}
     assert names == {r: f"rank {r}" for r in range(int(ranks))}, names
     for row in rows:
         mine = [e for e in events if e["ph"] == "X" and (e["pid"], e["tid"]) == row]
-        assert {"forward", "backward", "weight gradient"} <= {e["cat"] for e in mine}
+        assert {"forward", "backward"} <= {e["cat"] for e in mine}
         assert all(e["ts"] >= 0 and e["dur"] >= 0 for e in mine)
         # one after the other, but for the last digit of a microsecond
         assert all(a["ts"] + a["dur"] <= b["ts"] + 0.01 for a, b in zip(mine, mine[1:])), row
