@@ -233,6 +233,11 @@ bool ls_op_has_gradient(const ls_op *op) {
     return false;
 }
 
+bool ls_op_packs_factors(const ls_op *op) {
+    return op->class->factor_bytes && op->graph->purpose == LS_TRAINING &&
+           op->class->factor_bytes(op, 1, 1) > 0;
+}
+
 bool ls_op_joint_gradients(const ls_op *op) {
     return op->graph->purpose == LS_TRAINING && op->class->joint_gradients && op->class->joint_gradients(op);
 }

@@ -40,11 +40,6 @@ static bool reads_alone(const ls_op *op, int k) {
     return !op->in[k] || (!op->reread[k] && op->in[k]->parameter >= 0 && op->in[k]->consumers == 1);
 }
 
-bool ls_op_packs_factors(const ls_op *op) {
-    return op->class->factor_bytes && op->graph->purpose == LS_TRAINING &&
-           op->class->factor_bytes(op, 1, 1) > 0;
-}
-
 void ls_plan_take_whole(ls_plan *plan, ls_op *op) {
     ls_graph *graph = plan->graph;
     ls_parameters *p = graph->parameters;
