@@ -39,7 +39,8 @@ def step(path, ranks, threads, steps, warmup, same_losses=None):
     weighted = [row for row in layers if row["operation"] in ("dense", "conv2d")]
     assert len(weighted) >= 3 and all(row["layer"] for row in weighted), layers
     timed = [row[p] for row in layers for p in ("forward", "backward", "weight_gradient") if "gflops" in row.get(p, {})]
-    assert all(0 < t["gflops"] <= ceiling for t in timed), timed
+    # of products with inputs that are 0 in all rows, which count here and are left out: up to a third of MNIST's
+    assert all(0 < t["gflops"] <= 1.5 * ceiling for t in timed), timed
     together = sum(1e6 * t["gflops"] * t["ms"] for t in timed)
     assert math.isclose(together, found["flop_per_image"] * batch, rel_tol=1e-9), together
     memory = found["memory_mib"]
