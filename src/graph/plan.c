@@ -12,8 +12,7 @@ static ls_op_plan *plan_of(ls_plan *plan, const ls_op *op) {
     return &plan->ops[op->index];
 }
 
-/* --- stages
- * ------------------------------------------------------------------------------------------------------- */
+/* --- stages ---------------------------------------------------------------------------------------- */
 
 static ls_stage *current_stage(ls_plan *plan) {
     return &plan->stages[plan->stage_count - 1];
@@ -55,8 +54,7 @@ static bool cut_here(ls_plan *plan, bool grad) {
     return true;
 }
 
-/* --- forward
- * ------------------------------------------------------------------------------------------------------ */
+/* --- forward --------------------------------------------------------------------------------------- */
 
 static bool value_ready(ls_plan *plan, const ls_tensor *tensor) {
     return !tensor || !tensor->producer || plan_of(plan, tensor->producer)->forward_done;
@@ -85,8 +83,7 @@ static bool schedule_forward(ls_plan *plan, ls_op *op) {
     return true;
 }
 
-/* --- backward
- * ----------------------------------------------------------------------------------------------------- */
+/* --- backward -------------------------------------------------------------------------------------- */
 
 /* Has `op`, a consumer of some tensor, written its share of that tensor's gradient? */
 static bool delivered(ls_plan *plan, const ls_op *op) {
@@ -186,8 +183,7 @@ static bool schedule_backward(ls_plan *plan, ls_op *op) {
     return p->backward_done = true;
 }
 
-/* --- the whole
- * ---------------------------------------------------------------------------------------------------- */
+/* --- the whole ------------------------------------------------------------------------------------- */
 
 static void schedule(ls_plan *plan) {
     ls_graph *graph = plan->graph;

@@ -50,8 +50,7 @@ void ls_plan_accumulate(ls_plan *plan) {
     }
 }
 
-/* --- gradients at one place
- * --------------------------------------------------------------------------------------- */
+/* --- gradients at one place ------------------------------------------------------------------------ */
 
 /* The gradient that a backward piece reads element by element and nobody reads after it; NULL: none. */
 static ls_tensor *used_up(const ls_op *op) {

@@ -55,8 +55,7 @@ void ls_plan_take_whole(ls_plan *plan, ls_op *op) {
     op->whole = shared;
 }
 
-/* --- where the factors lie
- * -------------------------------------------------------------------------------------- */
+/* --- where the factors lie ------------------------------------------------------------------------- */
 
 static size_t row_bytes(const ls_tensor *tensor) {
     return ls_tensor_bytes(tensor) / (size_t)ls_graph_rows(tensor->graph);

@@ -55,8 +55,7 @@ void ls_result_report_text(const ls_saved_result *r, FILE *out) {
     ls_report_indented(r->config, out);
 }
 
-/* --- JSON: the keys are those of eval --json and attack --json
- * ---------------------------------------------------- */
+/* --- JSON: the keys are those of eval --json and attack --json ------------------------------------- */
 
 static void write_part(const ls_saved_part *part, ls_json *json) {
     if (!part->there) {

@@ -34,8 +34,7 @@ static void each_network(void (*check)(const network_case *network, ls_dtype dty
     }
 }
 
-/* --- passes
- * ---------------------------------------------------------------------------------------------------- */
+/* --- passes ---------------------------------------------------------------------------------------- */
 
 static void count_passes(const char *network, ls_purpose purpose, int passes, int shared) {
     replica r;
@@ -61,8 +60,7 @@ static void test_passes(void **state) {
     count_passes("shared activations", LS_TRAINING, 2, 2);
 }
 
-/* --- order
- * ----------------------------------------------------------------------------------------------------- */
+/* --- order ----------------------------------------------------------------------------------------- */
 
 static int position(const ls_plan *plan, const ls_op *op, ls_piece_kind kind) {
     for (int i = 0; i < plan->shard_count; i++)
@@ -104,8 +102,7 @@ static void test_order(void **state) {
     each_network(check_order);
 }
 
-/* --- gradients at one place
- * ------------------------------------------------------------------------------------ */
+/* --- gradients at one place ------------------------------------------------------------------------ */
 
 /* Which gradients lie where, by the op in whose output's memory: those that were written there last. */
 typedef struct places {
