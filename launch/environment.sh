@@ -149,17 +149,43 @@ MNIST_MIRRORS=(
   https://raw.githubusercontent.com/fgnt/mnist/master)
 FASHION_MNIST_FOLDER=/usr/share/datasets/fashion-mnist
 
-has_idx_files() { # FOLDER
+# The path of a file in one of the forms that the program reads (src/io/idx_names.h), in its order; nothing without one.
+idx_file() { # FOLDER NAME
   local name
+  for name in "$2" "${2/-idx/.idx}" "$2.gz" "${2/-idx/.idx}.gz"; do
+    if [[ -f $1/$name ]]; then echo "$1/$name" && return; fi
+  done
+  return 1
+}
+
+# The folder at or in FOLDER that holds files of a set: FOLDER itself, or where torchvision puts them.
+idx_folder() { # FOLDER
+  local inner name
+  for inner in "$1" "$1/raw" "$1/MNIST/raw" "$1/FashionMNIST/raw" "$1/KMNIST/raw"; do
+    for name in "${IDX_FILES[@]}"; do
+      if idx_file "$inner" "$name" >/dev/null; then echo "$inner" && return; fi
+    done
+  done
+  echo "$1"
+}
+
+has_idx_files() { # FOLDER
+  local folder name
+  folder=$(idx_folder "$1")
   for name in "${IDX_FILES[@]}"; do
-    [[ -f $1/$name || -f $1/$name.gz ]] || return 1
+    idx_file "$folder" "$name" >/dev/null || return 1
   done
 }
 
 idx_digests() { # FOLDER
-  local name
+  local folder name file
+  folder=$(idx_folder "$1")
   for name in "${IDX_FILES[@]}"; do
-    if [[ -f $1/$name ]]; then cat "$1/$name"; else gzip -dc "$1/$name.gz" 2>/dev/null; fi | sha256sum | cut -c1-64
+    file=$(idx_file "$folder" "$name" || true)
+    case $file in
+      *.gz) gzip -dc "$file" 2>/dev/null ;;
+      ?*) cat "$file" ;;
+    esac | sha256sum | cut -c1-64
   done
 }
 
@@ -212,7 +238,7 @@ find_data() { # FOLDER
   DATA=${1:-${LOCKSTEP_DATA:-}}
   if [[ -n $DATA ]]; then
     has_idx_files "$DATA" ||
-      stop 78 "$DATA: expected the four files of MNIST's form, plain or as .gz:" "  ${IDX_FILES[*]}"
+      stop 78 "$DATA: expected the four files of MNIST's form, with - or . before idx, plain or as .gz:" "  ${IDX_FILES[*]}"
   elif has_idx_files data/mnist; then
     DATA=data/mnist
   elif install_packages curl ca-certificates && fetch_mnist data/mnist; then

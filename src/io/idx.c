@@ -16,6 +16,8 @@
 #include <unistd.h>
 #include <zlib.h>
 
+#include "io/idx_names.h"
+
 #define MAX_DIMS  3
 #define MAX_BYTES (INT64_C(8) << 30) /* of one set, images and labels together */
 
@@ -29,8 +31,8 @@ _Static_assert(sizeof(size_t) >= sizeof(int64_t), "sizes of up to 8 GiB are kept
 
 /* A file being read: its values, decompressed where it is gzip. */
 typedef struct source {
-    char *path; /* owned */
-    int fd;     /* -1 while not open */
+    const char *path;
+    int fd; /* -1 while not open */
     int64_t file_size;
     bool gzip, inflating; /* inflating: z is to be released */
     bool ended;           /* gzip: the member's trailer has been read and is right */
@@ -41,37 +43,8 @@ typedef struct source {
 static void source_close(source *src) {
     if (src->inflating) (void)inflateEnd(&src->z);
     if (src->fd >= 0) (void)close(src->fd); /* nothing was written that could be lost */
-    free(src->path);
     src->inflating = false;
     src->fd = -1;
-    src->path = NULL;
-}
-
-static ls_status join_path(char **out, const char *folder, const char *part, const char *kind,
-                           const char *suffix) {
-    size_t size = strlen(folder) + strlen(part) + strlen(kind) + strlen(suffix) + 3;
-    LS_TRY(ls_calloc(out, size, 1, "the name of a file"));
-    int length = snprintf(*out, size, "%s/%s-%s%s", folder, part, kind, suffix);
-    if (length < 0 || (size_t)length >= size)
-        return ls_fail(LS_INTERNAL, "%s: cannot form a file's name", folder);
-    return LS_OK;
-}
-
-/* Opens folder/part-kind + suffix. *missing: there is no such file, which is not a failure. */
-static ls_status open_suffixed(source *src, const char *folder, const char *part, const char *kind,
-                               const char *suffix, bool *missing) {
-    free(src->path);
-    src->path = NULL;
-    LS_TRY(join_path(&src->path, folder, part, kind, suffix));
-    /* O_NONBLOCK: a FIFO without a writer must not hang the run. */
-    do {
-        src->fd = open(src->path, O_RDONLY | O_NONBLOCK | O_NOCTTY | O_CLOEXEC);
-    } while (src->fd < 0 && errno == EINTR);
-    *missing = src->fd < 0 && errno == ENOENT;
-    if (src->fd < 0 && !*missing)
-        return ls_fail(LS_BAD_DATA, "%s: cannot be opened: found \"%s\", expected a readable file", src->path,
-                       strerror(errno));
-    return LS_OK;
 }
 
 static const char *file_type(mode_t mode) {
@@ -93,19 +66,39 @@ static ls_status check_regular(source *src) {
     return LS_OK;
 }
 
-/* Opens the plain file or else the .gz; whatever happens, source_close() releases. */
-static ls_status source_open(source *src, const char *folder, const char *part, const char *kind) {
-    bool missing = false;
-    LS_TRY(open_suffixed(src, folder, part, kind, "", &missing));
-    if (missing) {
-        src->gzip = true;
-        LS_TRY(open_suffixed(src, folder, part, kind, ".gz", &missing));
-    }
-    if (missing)
-        return ls_fail(LS_BAD_DATA, "%s/%s-%s: missing: found neither it nor %s-%s.gz, expected one of them",
-                       folder, part, kind, part, kind);
+/* Whoever unpacks a file and keeps its name leaves a plain one called .gz. Shorter files are zlib's to judge.
+ */
+static ls_status check_is_gzip(const source *src) {
+    uint8_t head[4];
+    ssize_t got = pread(src->fd, head, sizeof head, 0);
+    if (got < (ssize_t)sizeof head || (head[0] == 0x1f && head[1] == 0x8b)) return LS_OK;
+    if (head[0] == 0 && head[1] == 0 && head[2] == 0x08)
+        return ls_fail(LS_BAD_DATA,
+                       "%s: not compressed: found a plain IDX file, expected gzip's 1f 8b (rename it without "
+                       ".gz)",
+                       src->path);
+    return ls_fail(LS_BAD_DATA, "%s: not gzip: found %02x %02x, expected 1f 8b", src->path, head[0], head[1]);
+}
+
+static bool ends_with(const char *text, const char *end) {
+    size_t length = strlen(text), ending = strlen(end);
+    return length >= ending && strcmp(text + length - ending, end) == 0;
+}
+
+/* Whatever happens, source_close() releases. */
+static ls_status source_open(source *src, const char *path) {
+    src->path = path;
+    src->gzip = ends_with(path, ".gz");
+    /* O_NONBLOCK: a FIFO without a writer must not hang the run. */
+    do {
+        src->fd = open(path, O_RDONLY | O_NONBLOCK | O_NOCTTY | O_CLOEXEC);
+    } while (src->fd < 0 && errno == EINTR);
+    if (src->fd < 0)
+        return ls_fail(LS_BAD_DATA, "%s: cannot be opened: found \"%s\", expected a readable file", path,
+                       strerror(errno));
     LS_TRY(check_regular(src));
     if (!src->gzip) return LS_OK;
+    LS_TRY(check_is_gzip(src));
     int code = inflateInit2(&src->z, GZIP_WINDOW_BITS);
     if (code != Z_OK) return ls_fail(LS_INTERNAL, "%s: zlib: inflateInit2: %s", src->path, zError(code));
     src->inflating = true;
@@ -271,79 +264,81 @@ static ls_status read_values(source *src, int dims, int64_t bytes, uint8_t **val
     return check_end(src, promised);
 }
 
-static ls_status read_images(source *src, const char *folder, const char *part, ls_dataset *set) {
+/* Header and size of a file of images; leaves the source at their values. */
+static ls_status read_image_sizes(source *src, const char *path, ls_dataset *set, int64_t *bytes) {
     uint32_t shape[MAX_DIMS];
-    int64_t bytes;
-    LS_TRY(source_open(src, folder, part, "images-idx3-ubyte"));
+    LS_TRY(source_open(src, path));
     LS_TRY(read_header(src, MAX_DIMS, shape));
-    LS_TRY(count_bytes(src, shape, &bytes));
-    LS_TRY(read_values(src, MAX_DIMS, bytes, &set->images));
+    LS_TRY(count_bytes(src, shape, bytes));
+    LS_TRY(check_file_size(src, 4 + 4 * MAX_DIMS + *bytes));
     set->count = shape[0];
     set->height = (int)shape[1];
     set->width = (int)shape[2];
     return LS_OK;
 }
 
-static ls_status read_labels(source *src, const char *folder, const char *part, ls_dataset *set) {
+static ls_status read_labels(const char *path, ls_dataset *set) {
+    source src = {.fd = -1};
     uint32_t count;
-    LS_TRY(source_open(src, folder, part, "labels-idx1-ubyte"));
-    LS_TRY(read_header(src, 1, &count));
-    if (count != set->count)
-        return ls_fail(LS_BAD_DATA,
-                       "%s: wrong count of labels: found %" PRIu32 ", expected %" PRId64 ", one an image",
-                       src->path, count, set->count);
-    LS_TRY(read_values(src, 1, set->count, &set->labels));
-    for (int64_t i = 0; i < set->count; i++)
+    ls_status status = source_open(&src, path);
+    if (status == LS_OK) status = read_header(&src, 1, &count);
+    if (status == LS_OK && count != set->count)
+        status = ls_fail(LS_BAD_DATA,
+                         "%s: wrong count of labels: found %" PRIu32 ", expected %" PRId64 ", one an image",
+                         path, count, set->count);
+    if (status == LS_OK) status = read_values(&src, 1, set->count, &set->labels);
+    for (int64_t i = 0; i < set->count && status == LS_OK; i++)
         if (set->labels[i] >= set->classes) set->classes = set->labels[i] + 1;
-    return LS_OK;
-}
-
-ls_status ls_idx_read(const char *folder, const char *part, ls_dataset *set) {
-    *set = (ls_dataset){0};
-    source images = {.fd = -1}, labels = {.fd = -1};
-    ls_status status = read_images(&images, folder, part, set);
-    source_close(&images);
-    if (status == LS_OK) {
-        status = read_labels(&labels, folder, part, set);
-        source_close(&labels);
-    }
-    if (status != LS_OK) ls_dataset_destroy(set);
+    source_close(&src);
     return status;
 }
 
-ls_status ls_idx_read_sizes(const char *folder, const char *part, ls_dataset *sizes) {
-    source images = {.fd = -1}, labels = {.fd = -1};
-    ls_dataset set = {0};
-    uint32_t shape[MAX_DIMS];
+/* A part; its images only where they are wanted. */
+static ls_status read_part(ls_reader *reader, ls_data_part part, bool with_images, ls_dataset *set) {
+    source src = {.fd = -1};
     int64_t bytes;
-    *sizes = (ls_dataset){0};
-    ls_status status = source_open(&images, folder, part, "images-idx3-ubyte");
-    if (status == LS_OK) status = read_header(&images, MAX_DIMS, shape);
-    if (status == LS_OK) status = count_bytes(&images, shape, &bytes);
-    if (status == LS_OK) status = check_file_size(&images, 4 + 4 * MAX_DIMS + bytes);
-    source_close(&images);
+    free(reader->images[part]);
+    free(reader->labels[part]);
+    reader->labels[part] = NULL;
+    LS_TRY(ls_idx_find_file(reader->path, part, LS_IDX_IMAGES, &reader->images[part]));
+    ls_status status = read_image_sizes(&src, reader->images[part], set, &bytes);
+    if (status == LS_OK && with_images) status = read_values(&src, MAX_DIMS, bytes, &set->images);
+    source_close(&src);
     LS_TRY(status);
-    set = (ls_dataset){.count = shape[0], .height = (int)shape[1], .width = (int)shape[2]};
-    status = read_labels(&labels, folder, part, &set);
-    source_close(&labels);
-    if (status == LS_OK)
-        *sizes = (ls_dataset){
-            .count = set.count, .height = set.height, .width = set.width, .classes = set.classes};
-    ls_dataset_destroy(&set);
+    LS_TRY(ls_idx_find_file(reader->path, part, LS_IDX_LABELS, &reader->labels[part]));
+    return read_labels(reader->labels[part], set);
+}
+
+/* --- the class ------------------------------------------------------------------------------------- */
+
+static bool probe(const char *path, char *miss, size_t size) {
+    char *folder = NULL;
+    ls_status status = ls_idx_find_folder(path, &folder);
+    bool found = folder || status != LS_OK; /* open() fails again, with a message */
+    if (!found) ls_idx_explain_miss(path, miss, size);
+    free(folder);
+    return found;
+}
+
+static ls_status open_set(ls_reader *reader) {
+    char *folder;
+    LS_TRY(ls_idx_find_folder(reader->path, &folder));
+    if (!folder) return ls_fail(LS_BAD_DATA, "%s: the files are gone", reader->path);
+    free(reader->path);
+    reader->path = folder;
+    return LS_OK;
+}
+
+static ls_status read_sizes(ls_reader *reader, ls_data_part part, ls_dataset *sizes) {
+    ls_status status = read_part(reader, part, false, sizes);
+    free(sizes->labels);
+    sizes->labels = NULL;
     return status;
 }
 
-ls_status ls_idx_check_pair(const char *folder, const ls_dataset *train, const ls_dataset *test) {
-    if (test->height != train->height || test->width != train->width)
-        return ls_fail(
-            LS_BAD_DATA,
-            "%s/t10k-images-idx3-ubyte: wrong image size: found %d x %d, expected %d x %d as in train-images",
-            folder, test->height, test->width, train->height, train->width);
-    for (int64_t i = 0; i < test->count; i++)
-        if (test->labels[i] >= train->classes)
-            return ls_fail(LS_BAD_DATA,
-                           "%s/t10k-labels-idx1-ubyte: wrong label: found %d at image %" PRId64
-                           ", expected 0 to %d as in train-labels",
-                           folder, test->labels[i], i, train->classes - 1);
-    return LS_OK;
+static ls_status read_set(ls_reader *reader, ls_data_part part, ls_dataset *set) {
+    return read_part(reader, part, true, set);
 }
+
+const ls_reader_class ls_idx_reader = {
+    .name = "IDX", .probe = probe, .open = open_set, .sizes = read_sizes, .read = read_set};

@@ -5,7 +5,7 @@
 #include <sys/stat.h>
 #include <xxhash.h>
 
-#include "io/idx.h"
+#include "io/reader.h"
 
 /* Digests of the sets that people have, so that a run can say which it used. */
 static const struct {
@@ -43,24 +43,32 @@ static ls_status find_folder(const char *folder, char **found) {
                    "(launch/quickstart.sh fetches them)");
 }
 
+static ls_status open_data(const char *folder, ls_reader **reader) {
+    char *path;
+    LS_TRY(find_folder(folder, &path));
+    ls_status status = ls_reader_open(path, reader);
+    free(path);
+    return status;
+}
+
 static ls_status read_sets(const char *folder, ls_data *data) {
-    LS_TRY(find_folder(folder, &data->folder));
-    LS_TRY(ls_idx_read(data->folder, "train", &data->train));
-    LS_TRY(ls_idx_read(data->folder, "t10k", &data->test));
-    LS_TRY(ls_idx_check_pair(data->folder, &data->train, &data->test));
+    ls_reader *reader;
+    LS_TRY(open_data(folder, &reader));
+    ls_status status = ls_reader_read_all(reader, &data->train, &data->test);
+    if (status == LS_OK) status = ls_strdup(&data->folder, reader->path);
+    ls_reader_close(&reader);
+    LS_TRY(status);
     data->digest = digest_set(&data->test, digest_set(&data->train, 0));
     return LS_OK;
 }
 
 ls_status ls_data_sizes(const char *folder, ls_dataset *sizes, char **found) {
-    char *path;
+    ls_reader *reader;
     *found = NULL;
-    LS_TRY(find_folder(folder, &path));
-    ls_status status = ls_idx_read_sizes(path, "train", sizes);
-    if (status == LS_OK)
-        *found = path;
-    else
-        free(path);
+    LS_TRY(open_data(folder, &reader));
+    ls_status status = ls_reader_sizes(reader, LS_DATA_TRAIN, sizes);
+    if (status == LS_OK) status = ls_strdup(found, reader->path);
+    ls_reader_close(&reader);
     return status;
 }
 

@@ -10,7 +10,7 @@
 
 #include <cmocka.h>
 
-#include "io/idx.h"
+#include "io/reader.h"
 
 char folder[] = "/tmp/lockstep_idx_XXXXXX";
 static const char *const FILES[] = {"train-images-idx3-ubyte", "train-labels-idx1-ubyte"};
@@ -110,9 +110,18 @@ void assert_zeroed(const ls_dataset *set) {
     assert_true(set->count == zero.count && set->height == 0 && set->width == 0 && set->classes == 0);
 }
 
+ls_status read_part(const char *from, ls_data_part part, ls_dataset *set) {
+    ls_reader *reader;
+    *set = (ls_dataset){0};
+    LS_TRY(ls_reader_open(from, &reader));
+    ls_status status = ls_reader_read(reader, part, set);
+    ls_reader_close(&reader);
+    return status;
+}
+
 void assert_refused(int file, const char *what, const char *expected) {
     ls_dataset set = {.count = 7, .classes = 7};
-    ls_status status = ls_idx_read(folder, "train", &set);
+    ls_status status = read_part(folder, LS_DATA_TRAIN, &set);
     const char *message = ls_error_message();
     char name[256];
     snprintf(name, sizeof name, "%s/%s", folder, FILES[file]);

@@ -9,7 +9,7 @@
 
 #include <zlib.h>
 
-#include "core/dataset.h"
+#include "io/reader.h"
 
 enum { GZIP = 16 + MAX_WBITS, ZLIB = MAX_WBITS, RAW_DEFLATE = -MAX_WBITS }; /* zlib's window bits */
 enum { IMAGES, LABELS };                                                    /* the files of a set */
@@ -45,6 +45,9 @@ void write_small(int file, bool gz);
 void remove_files(void);
 
 void assert_zeroed(const ls_dataset *set);
+
+/* Opens the set and reads one part of it. */
+ls_status read_part(const char *from, ls_data_part part, ls_dataset *set);
 
 /* Reads the folder, which must fail with LS_BAD_DATA, a message that begins with file's path, says what was
  * found and expected and contains `expected`, and a zeroed set. `what` names the case where it does not. */

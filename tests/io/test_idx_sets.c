@@ -9,12 +9,13 @@
 #include <cmocka.h>
 #include <zlib.h>
 
-#include "io/idx.h"
+#include "io/reader.h"
 
 static void read_both(const char *from, ls_dataset *train, ls_dataset *test) {
-    if (ls_idx_read(from, "train", train) != LS_OK) fail_msg("%s", ls_error_message());
-    if (ls_idx_read(from, "t10k", test) != LS_OK) fail_msg("%s", ls_error_message());
-    if (ls_idx_check_pair(from, train, test) != LS_OK) fail_msg("%s", ls_error_message());
+    ls_reader *reader;
+    if (ls_reader_open(from, &reader) != LS_OK) fail_msg("%s", ls_error_message());
+    if (ls_reader_read_all(reader, train, test) != LS_OK) fail_msg("%s", ls_error_message());
+    ls_reader_close(&reader);
 }
 
 /* Which of the classes' mean training images is nearest to this image? */

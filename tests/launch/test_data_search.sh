@@ -41,6 +41,18 @@ write_files plain mnist
 [[ $(data_set_name plain) == MNIST ]]
 [[ $(data_set_name mirrors/wrong) == unknown ]]
 
+# The other names that the program reads: a dot before idx, and torchvision's folders.
+mkdir -p dotted root/MNIST/raw
+for name in "${IDX_FILES[@]}"; do
+  cp "good/$name.gz" "dotted/${name/-idx/.idx}.gz"
+  cp "plain/$name" "root/MNIST/raw/$name"
+done
+[[ $(data_set_name dotted) == MNIST && $(data_set_name root) == MNIST && $(data_set_name root/MNIST) == MNIST ]]
+[[ $(find_data root) == "Data: MNIST in root" ]]
+rm dotted/t10k-labels.idx1-ubyte.gz
+if has_idx_files dotted; then echo "three files are taken for four" && exit 1; fi
+rm -r dotted root
+
 # Mirrors: the first two are skipped with a line each, the third fills data/mnist and leaves nothing else behind.
 said=$(find_data "")
 expect "$said" "mirrors/empty does not deliver train-images-idx3-ubyte.gz"

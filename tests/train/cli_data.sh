@@ -53,7 +53,7 @@ rm bad/t10k-images-idx3-ubyte
 refused "bad/t10k-images-idx3-ubyte: missing"
 
 for ranks in - 3; do
-  expect_failure 78 "/nonexistent/train-images-idx3-ubyte: missing" $ranks train small.yaml data=/nonexistent output=run
+  expect_failure 78 "/nonexistent: no data set is found there" $ranks train small.yaml data=/nonexistent output=run
   expect_failure 2 "command line: split=61: split: found 61, expected at most the 60 training samples in good" $ranks train small.yaml data=good split=61 output=run
   sed 's/^split: .*/split: 62/' small.yaml >wide.yaml
   expect_failure 2 "wide.yaml:2:8: split: found 62, expected at most the 60 training samples in good" $ranks \

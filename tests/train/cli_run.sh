@@ -42,7 +42,7 @@ done
 expect_failure 78 "damaged.h5: damaged: found digest" - eval damaged.h5
 expect_failure 78 'two/metrics.h5: found a lockstep file of kind "metrics"' - eval two/metrics.h5
 expect_failure 78 "two: not a regular file" - eval two
-expect_failure 78 "/nonexistent/train-images-idx3-ubyte: missing" 3 eval two/checkpoint-14.h5 data=/nonexistent
+expect_failure 78 "/nonexistent: no data set is found there" 3 eval two/checkpoint-14.h5 data=/nonexistent
 for wrong in lr=5 seed=2 split=1000 network.2.dense.units=5 'defaults={dropout: {rate: 0.5}}'; do
   expect_failure 2 "$wrong: ${wrong%%[.=]*} is the checkpoint's" - eval two/checkpoint-14.h5 "data=$DATA" "$wrong"
 done
