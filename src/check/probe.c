@@ -45,8 +45,8 @@ static ls_tensor *add(ls_graph *graph, ls_op *op, const double *values, int dims
 
 /* --- leaf ------------------------------------------------------------------------------------------ */
 
-static void leaf_forward(ls_op *op, const ls_run *run, int first, int last, void *scratch) {
-    (void)scratch;
+static void leaf_forward(ls_op *op, const ls_run *run, int first, int last, const ls_lane *lane) {
+    (void)lane;
     put_rows(op, run, first, last, op->out, op->out->value);
 }
 
@@ -62,10 +62,10 @@ ls_tensor *ls_leaf(ls_graph *graph, int dims, const int64_t *shape, const double
 
 /* --- weighted sum ---------------------------------------------------------------------------------- */
 
-static void sum_forward(ls_op *op, const ls_run *run, int first, int last, void *scratch) {
+static void sum_forward(ls_op *op, const ls_run *run, int first, int last, const ls_lane *lane) {
     ls_dtype dtype = ls_graph_backend(op->graph)->dtype;
     int64_t elements = elements_of(op->in[0]);
-    (void)scratch;
+    (void)lane;
     for (int s = first; s < last; s++) {
         op->sums[s] = 0;
         for (int64_t row = run->shards->start[s]; row < run->shards->start[s + 1]; row++) {
@@ -79,8 +79,8 @@ static void sum_forward(ls_op *op, const ls_run *run, int first, int last, void 
     }
 }
 
-static void sum_backward(ls_op *op, const ls_run *run, int first, int last, void *scratch) {
-    (void)scratch;
+static void sum_backward(ls_op *op, const ls_run *run, int first, int last, const ls_lane *lane) {
+    (void)lane;
     put_rows(op, run, first, last, op->in[0], op->in[0]->grad);
 }
 

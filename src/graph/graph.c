@@ -102,7 +102,7 @@ void ls_graph_destroy(ls_graph **out) {
     for (int i = 0; i < graph->parameters->count; i++) free(graph->parameter_tensors[i]);
     free(graph->parameter_tensors);
     ls_shared_parameters_release(graph);
-    free(graph->scratch);
+    free(graph->lane.scratch);
     free(graph->owned);
     free(graph);
     *out = NULL;
@@ -269,10 +269,10 @@ static ls_status eager_scratch(ls_op *op) {
     int64_t rows = (graph->shards->batch + graph->shards->total - 1) / graph->shards->total;
     size_t size = op->class->scratch ? op->class->scratch(op, rows) : 0;
     if (size <= graph->scratch_size) return LS_OK;
-    free(graph->scratch);
-    graph->scratch = NULL;
+    free(graph->lane.scratch);
+    graph->lane.scratch = NULL;
     graph->scratch_size = 0;
-    LS_TRY(ls_aligned_alloc(&graph->scratch, size, "scratch memory"));
+    LS_TRY(ls_aligned_alloc(&graph->lane.scratch, size, "scratch memory"));
     graph->scratch_size = size;
     return LS_OK;
 }
@@ -287,13 +287,13 @@ static ls_status run_forward(ls_op *op) {
     op->out->value = allocate_for(op->graph, op->index, ls_tensor_bytes(op->out), op->class->name);
     LS_TRY(op->graph->status);
     LS_TRY(eager_scratch(op));
-    void *scratch = op->graph->scratch;
-    if (op->class->sums && op->sum_length > 0) op->class->sums(op, run, 0, count, scratch);
+    const ls_lane *lane = &op->graph->lane;
+    if (op->class->sums && op->sum_length > 0) op->class->sums(op, run, 0, count, lane);
     if (op->class->cut) {
         if (op->sum_length > 0) LS_TRY(reduce_now(op, false));
-        op->class->cut(op, run);
+        op->class->cut(op, run, lane);
     }
-    if (op->class->forward) op->class->forward(op, run, 0, count, scratch);
+    if (op->class->forward) op->class->forward(op, run, 0, count, lane);
     return op->sum_length > 0 && !op->class->cut ? reduce_now(op, false) : LS_OK;
 }
 
@@ -335,18 +335,18 @@ static ls_status run_backward(ls_op *op) {
     int count = run->shards->count;
     if (op->class->view) return LS_OK; /* the gradient is already where it belongs */
     LS_TRY(eager_scratch(op));
-    void *scratch = op->graph->scratch;
+    const ls_lane *lane = &op->graph->lane;
     if (op->class->grad_sums && op->grad_sum_length > 0) {
-        op->class->grad_sums(op, run, 0, count, scratch);
+        op->class->grad_sums(op, run, 0, count, lane);
         LS_TRY(reduce_now(op, true));
-        op->class->grad_cut(op, run);
+        op->class->grad_cut(op, run, lane);
     }
     LS_TRY(open_input_gradients(op));
     LS_TRY(open_factors(op));
     if (op->class->backward && (ls_op_has_gradient(op) || ls_op_joint_gradients(op) || op->factors))
-        op->class->backward(op, run, 0, count, scratch);
+        op->class->backward(op, run, 0, count, lane);
     if (op->class->weight_grad && op->graph->purpose != LS_ATTACKING)
-        op->class->weight_grad(op, run, 0, op->class->parts(op), scratch);
+        op->class->weight_grad(op, run, 0, op->class->parts(op), lane);
     return LS_OK;
 }
 

@@ -15,6 +15,7 @@
 
 #include "core/backend.h"
 #include "core/dataset.h"
+#include "core/lane.h"
 #include "core/shards.h"
 #include "graph/parameters.h"
 #include "graph/fusion.h"
@@ -74,10 +75,10 @@ typedef struct ls_fusion {
     ls_op *grad_norm;     /* BatchNorm behind this op whose backward is applied while dy is loaded */
 } ls_fusion;
 
-typedef void (*ls_shard_piece)(ls_op *op, const ls_run *run, int first, int last, void *scratch);
+typedef void (*ls_shard_piece)(ls_op *op, const ls_run *run, int first, int last, const ls_lane *lane);
 /* false: a number that it has written is not finite; asked of factored ops only, others may return true */
-typedef bool (*ls_part_piece)(ls_op *op, const ls_run *run, int64_t first, int64_t last, void *scratch);
-typedef void (*ls_cut_piece)(ls_op *op, const ls_run *run);
+typedef bool (*ls_part_piece)(ls_op *op, const ls_run *run, int64_t first, int64_t last, const ls_lane *lane);
+typedef void (*ls_cut_piece)(ls_op *op, const ls_run *run, const ls_lane *lane);
 
 /* Batched values that the backward pieces of an op read, and which a plan keeps for them. */
 typedef enum ls_kept { LS_KEEPS_ALL, LS_KEEPS_INPUTS, LS_KEEPS_NOTHING } ls_kept;

@@ -31,7 +31,7 @@ struct ls_graph {
         void *memory;
         struct ls_allocation *next;
     } * allocations;
-    void *scratch; /* of an eager graph */
+    ls_lane lane; /* of an eager graph */
     size_t scratch_size;
 };
 

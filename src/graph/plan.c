@@ -248,6 +248,7 @@ void ls_plan_destroy(ls_plan **out) {
     if (!plan) return;
     if (plan->memory) plan->graph->backend->release(plan->memory);
     free(plan->scratch);
+    free(plan->lanes);
     free(plan->buffers);
     free(plan->stages);
     free(plan->cuts);

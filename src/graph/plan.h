@@ -77,6 +77,7 @@ struct ls_plan {
     int64_t shared_row;     /* of the batch, with which this rank's rows of it begin */
     atomic_bool not_finite; /* a weight gradient of the last replay */
     void *scratch;          /* [threads][scratch_size] */
+    ls_lane *lanes;         /* [threads] */
     size_t scratch_size;
 };
 

@@ -178,7 +178,11 @@ static ls_status allocate_scratch(ls_plan *plan) {
         if (size > plan->scratch_size) plan->scratch_size = size;
     }
     plan->scratch_size = (plan->scratch_size + ALIGNMENT - 1) / ALIGNMENT * ALIGNMENT;
-    return ls_aligned_alloc(&plan->scratch, plan->scratch_size * (size_t)plan->threads, "scratch memory");
+    LS_TRY(ls_calloc(&plan->lanes, (size_t)plan->threads, sizeof *plan->lanes, "a plan's lanes"));
+    LS_TRY(ls_aligned_alloc(&plan->scratch, plan->scratch_size * (size_t)plan->threads, "scratch memory"));
+    for (int i = 0; plan->scratch && i < plan->threads; i++)
+        plan->lanes[i].scratch = (char *)plan->scratch + (size_t)i * plan->scratch_size;
+    return LS_OK;
 }
 
 void ls_plan_set_views(ls_plan *plan) {

@@ -31,12 +31,11 @@ static void run_stage(void *argument, int member) {
     const ls_plan *plan = r->plan;
     const ls_stage *stage = r->stage;
     int64_t first, last;
-    void *scratch = plan->scratch ? (char *)plan->scratch + (size_t)member * plan->scratch_size : NULL;
     ls_team_split(r->run->shards->count, member, plan->threads, &first, &last);
     for (int i = 0; i < stage->shard_count; i++) {
         const ls_piece *piece = &plan->shard_pieces[stage->shard_first + i];
         ls_observe(plan->observer, member, (ls_work)piece->kind, piece->op, true);
-        shard_function(piece)(piece->op, r->run, (int)first, (int)last, scratch);
+        shard_function(piece)(piece->op, r->run, (int)first, (int)last, &plan->lanes[member]);
         ls_observe(plan->observer, member, (ls_work)piece->kind, piece->op, false);
     }
 }
@@ -44,9 +43,8 @@ static void run_stage(void *argument, int member) {
 /* Parts [first, last) of a weight gradient. One that is not finite for some shards is not so for all. */
 static void run_weight_grad(const replay *r, int member, const ls_piece *piece, int64_t first, int64_t last) {
     ls_plan *plan = r->plan;
-    void *scratch = plan->scratch ? (char *)plan->scratch + (size_t)member * plan->scratch_size : NULL;
     ls_observe(plan->observer, member, LS_WORK_WEIGHT_GRAD, piece->op, true);
-    if (!piece->op->class->weight_grad(piece->op, r->run, first, last, scratch))
+    if (!piece->op->class->weight_grad(piece->op, r->run, first, last, &plan->lanes[member]))
         atomic_store(&plan->not_finite, true);
     ls_observe(plan->observer, member, LS_WORK_WEIGHT_GRAD, piece->op, false);
 }
@@ -101,7 +99,7 @@ static ls_status run_cuts(ls_plan *plan, const ls_stage *stage, const ls_run *ru
         ls_op *op = cuts[i].op;
         const ls_work work = cuts[i].grad ? LS_WORK_GRAD_CUT : LS_WORK_CUT;
         ls_observe(plan->observer, 0, work, op, true);
-        (cuts[i].grad ? op->class->grad_cut : op->class->cut)(op, run);
+        (cuts[i].grad ? op->class->grad_cut : op->class->cut)(op, run, &plan->lanes[0]);
         ls_observe(plan->observer, 0, work, op, false);
     }
     return LS_OK;

@@ -17,20 +17,18 @@ static ls_prologue own_prologue(const ls_op *op, const ls_run *run) {
     return p;
 }
 
-static void elementwise_forward(ls_op *op, const ls_run *run, int first, int last, void *scratch) {
-    (void)scratch;
+static void elementwise_forward(ls_op *op, const ls_run *run, int first, int last, const ls_lane *lane) {
     ls_prologue in = own_prologue(op, run);
     ls_elementwise_kernels_for(ls_graph_backend(op->graph))
-        ->forward(&in, run->shards, first, last, op->out->value);
+        ->forward(&in, run->shards, first, last, op->out->value, lane);
 }
 
-static void elementwise_backward(ls_op *op, const ls_run *run, int first, int last, void *scratch) {
-    (void)scratch;
+static void elementwise_backward(ls_op *op, const ls_run *run, int first, int last, const ls_lane *lane) {
     ls_prologue in = own_prologue(op, run);
     if (op->act != LS_ACT_NONE) in.stored = op->out->value; /* x' itself: the mask */
     ls_grad_epilogue dx = ls_op_grad_epilogue(op);
     ls_elementwise_kernels_for(ls_graph_backend(op->graph))
-        ->backward(&in, &dx, run->shards, first, last, op->out->grad);
+        ->backward(&in, &dx, run->shards, first, last, op->out->grad, lane);
 }
 
 static const ls_op_class activation_class = {

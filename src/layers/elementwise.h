@@ -8,14 +8,15 @@
 
 typedef struct ls_elementwise_kernels {
     /* out = x' for the rows of shards [first, last) */
-    void (*forward)(const ls_prologue *in, const ls_shards *shards, int first, int last, void *out);
+    void (*forward)(const ls_prologue *in, const ls_shards *shards, int first, int last, void *out,
+                    const ls_lane *lane);
     /* takes dx' back through the prologue and stores it as the epilogue says; zeroes and fills the shards'
      * sums */
     void (*backward)(const ls_prologue *in, const ls_grad_epilogue *dx, const ls_shards *shards, int first,
-                     int last, const void *gradient);
+                     int last, const void *gradient, const ls_lane *lane);
     /* out = a dz + b (y - mean) + c, or out += that */
     void (*normalised_gradient)(const ls_grad_prologue *dy, bool accumulate, const ls_shards *shards,
-                                int first, int last, void *out);
+                                int first, int last, void *out, const ls_lane *lane);
 } ls_elementwise_kernels;
 
 LS_KERNELS(ls_elementwise_kernels, ls_elementwise_ref);

@@ -8,7 +8,9 @@ static int64_t row_elements(int64_t pixels, int64_t channels) {
     return pixels * channels;
 }
 
-static void forward(const ls_prologue *in, const ls_shards *shards, int first, int last, void *out) {
+static void forward(const ls_prologue *in, const ls_shards *shards, int first, int last, void *out,
+                    const ls_lane *lane) {
+    (void)lane;
     int64_t row = shards->start[first], rows = shards->start[last] - row;
     LS_NAME(ls_prologue_rows)(in, row, rows, (real *)out + row * row_elements(in->pixels, in->channels));
 }
@@ -18,7 +20,8 @@ static void clear(double *sums, int64_t channels, int shard) {
 }
 
 static void backward(const ls_prologue *in, const ls_grad_epilogue *dx, const ls_shards *shards, int first,
-                     int last, const void *gradient) {
+                     int last, const void *gradient, const ls_lane *lane) {
+    (void)lane;
     for (int s = first; s < last; s++) {
         int64_t row = shards->start[s], rows = shards->start[s + 1] - row;
         clear(dx->sums, in->channels, s);
@@ -51,7 +54,8 @@ static void add_rows(const ls_grad_prologue *dy, int64_t row, int64_t rows, real
 }
 
 static void normalised_gradient(const ls_grad_prologue *dy, bool accumulate, const ls_shards *shards,
-                                int first, int last, void *out) {
+                                int first, int last, void *out, const ls_lane *lane) {
+    (void)lane;
     int64_t row = shards->start[first], rows = shards->start[last] - row;
     if (accumulate)
         add_rows(dy, row, rows, out);

@@ -56,17 +56,16 @@ ls_pool_args ls_pool_arguments(const ls_op *op) {
                           .accumulate = op->accumulate[0]};
 }
 
-void ls_pool_forward(ls_op *op, const ls_run *run, int first, int last, void *scratch) {
+void ls_pool_forward(ls_op *op, const ls_run *run, int first, int last, const ls_lane *lane) {
     const pool_state *state = op->state;
     const ls_pool_args args = ls_pool_arguments(op);
-    (void)scratch;
-    state->kernels->forward(&args, run->shards, first, last);
+    state->kernels->forward(&args, run->shards, first, last, lane);
 }
 
-void ls_pool_backward(ls_op *op, const ls_run *run, int first, int last, void *scratch) {
+void ls_pool_backward(ls_op *op, const ls_run *run, int first, int last, const ls_lane *lane) {
     const pool_state *state = op->state;
     const ls_pool_args args = ls_pool_arguments(op);
-    state->kernels->backward(&args, run->shards, first, last, scratch);
+    state->kernels->backward(&args, run->shards, first, last, lane);
 }
 
 size_t ls_pool_scratch(const ls_op *op, int64_t rows_per_shard) {

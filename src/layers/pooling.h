@@ -25,10 +25,12 @@ typedef struct ls_pool_args {
     bool accumulate; /* dx += the gradient of an image, once it is complete, instead of dx = */
 } ls_pool_args;
 
-/* Local; shards [first, last) of the local ones; scratch holds one image of x. */
+/* Local; shards [first, last) of the local ones; lane->scratch holds one image of x. */
 typedef struct ls_pool_kernels {
-    void (*forward)(const ls_pool_args *args, const ls_shards *shards, int first, int last);
-    void (*backward)(const ls_pool_args *args, const ls_shards *shards, int first, int last, void *scratch);
+    void (*forward)(const ls_pool_args *args, const ls_shards *shards, int first, int last,
+                    const ls_lane *lane);
+    void (*backward)(const ls_pool_args *args, const ls_shards *shards, int first, int last,
+                     const ls_lane *lane);
 } ls_pool_kernels;
 
 /* The output's shape for an input of shape `in`. LS_USAGE: `layer` (for the message) does not fit on it. */
@@ -43,8 +45,8 @@ ls_tensor *ls_pool(ls_graph *graph, ls_tensor *x, const ls_op_class *class, cons
 ls_pool_args ls_pool_arguments(const ls_op *op);
 
 /* The pieces of such a class, and the scratch memory that they want. */
-void ls_pool_forward(ls_op *op, const ls_run *run, int first, int last, void *scratch);
-void ls_pool_backward(ls_op *op, const ls_run *run, int first, int last, void *scratch);
+void ls_pool_forward(ls_op *op, const ls_run *run, int first, int last, const ls_lane *lane);
+void ls_pool_backward(ls_op *op, const ls_run *run, int first, int last, const ls_lane *lane);
 size_t ls_pool_scratch(const ls_op *op, int64_t rows_per_shard);
 
 /* The keys of a configuration. stride: -1 stands for the kernel. */

@@ -57,8 +57,8 @@ static ls_tensor *binary(const ls_op_class *class, ls_tensor *a, ls_tensor *b, d
 
 /* --- a + b and a - b: the divisor of b is 1 or -1 ------------------------------------------------------- */
 
-static void add_forward(ls_op *op, const ls_run *run, int first, int last, void *scratch) {
-    (void)run, (void)first, (void)last, (void)scratch;
+static void add_forward(ls_op *op, const ls_run *run, int first, int last, const ls_lane *lane) {
+    (void)run, (void)first, (void)last, (void)lane;
     const ls_contraction *c = op->state;
     for (int k = 0; k < 2; k++) {
         ls_nest nest = ls_contraction_nest(c, k, -1, 2);
@@ -67,8 +67,8 @@ static void add_forward(ls_op *op, const ls_run *run, int first, int last, void 
     }
 }
 
-static void add_backward(ls_op *op, const ls_run *run, int first, int last, void *scratch) {
-    (void)run, (void)first, (void)last, (void)scratch;
+static void add_backward(ls_op *op, const ls_run *run, int first, int last, const ls_lane *lane) {
+    (void)run, (void)first, (void)last, (void)lane;
     const ls_contraction *c = op->state;
     for (int k = 0; k < 2; k++) {
         if (!op->in[k]->requires_grad) continue;
@@ -186,15 +186,15 @@ typedef struct unary_state {
     ls_unary kind;
 } unary_state;
 
-static void unary_forward(ls_op *op, const ls_run *run, int first, int last, void *scratch) {
-    (void)run, (void)first, (void)last, (void)scratch;
+static void unary_forward(ls_op *op, const ls_run *run, int first, int last, const ls_lane *lane) {
+    (void)run, (void)first, (void)last, (void)lane;
     const unary_state *state = op->state;
     ls_tensor_kernels_for(op->graph)->unary(state->kind, ls_tensor_elements(op->out), op->in[0]->value,
                                             op->out->value);
 }
 
-static void unary_backward(ls_op *op, const ls_run *run, int first, int last, void *scratch) {
-    (void)run, (void)first, (void)last, (void)scratch;
+static void unary_backward(ls_op *op, const ls_run *run, int first, int last, const ls_lane *lane) {
+    (void)run, (void)first, (void)last, (void)lane;
     const unary_state *state = op->state;
     ls_tensor_kernels_for(op->graph)->unary_backward(state->kind, ls_tensor_elements(op->out),
                                                      op->in[0]->value, op->out->value, op->out->grad,

@@ -105,16 +105,16 @@ static const void *input(const ls_op *op, int k) {
     return (const char *)op->in[k]->value + (k == 0 ? (size_t)c->offset * size : 0);
 }
 
-void ls_contraction_forward(ls_op *op, const ls_run *run, int first, int last, void *scratch) {
-    (void)run, (void)first, (void)last, (void)scratch;
+void ls_contraction_forward(ls_op *op, const ls_run *run, int first, int last, const ls_lane *lane) {
+    (void)run, (void)first, (void)last, (void)lane;
     const ls_contraction *c = op->state;
     ls_nest nest = ls_contraction_nest(c, 0, op->in[1] ? 1 : -1, 2);
     ls_tensor_kernels_for(op->graph)->nest(&nest, input(op, 0), input(op, 1), c->divisor, false,
                                            op->out->value);
 }
 
-void ls_contraction_backward(ls_op *op, const ls_run *run, int first, int last, void *scratch) {
-    (void)run, (void)first, (void)last, (void)scratch;
+void ls_contraction_backward(ls_op *op, const ls_run *run, int first, int last, const ls_lane *lane) {
+    (void)run, (void)first, (void)last, (void)lane;
     const ls_contraction *c = op->state;
     size_t size = ls_dtype_size(ls_graph_backend(op->graph)->dtype);
     for (int k = 0; k < 2 && op->in[k]; k++) {

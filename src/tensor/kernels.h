@@ -78,8 +78,8 @@ typedef struct ls_contraction {
 
 /* Runs out = sum of in[0] in[1] / divisor, with one or two inputs, and its gradients; the contraction is the
  * op's state. */
-void ls_contraction_forward(ls_op *op, const ls_run *run, int first, int last, void *scratch);
-void ls_contraction_backward(ls_op *op, const ls_run *run, int first, int last, void *scratch);
+void ls_contraction_forward(ls_op *op, const ls_run *run, int first, int last, const ls_lane *lane);
+void ls_contraction_backward(ls_op *op, const ls_run *run, int first, int last, const ls_lane *lane);
 
 /* Puts an op on the tape whose state is a copy of `contraction`. */
 ls_tensor *ls_contraction_add(const ls_op_class *class, const ls_contraction *contraction, ls_tensor *a,

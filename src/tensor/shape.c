@@ -166,15 +166,15 @@ typedef struct take_state {
     int64_t index[]; /* [count] */
 } take_state;
 
-static void take_forward(ls_op *op, const ls_run *run, int first, int last, void *scratch) {
-    (void)run, (void)first, (void)last, (void)scratch;
+static void take_forward(ls_op *op, const ls_run *run, int first, int last, const ls_lane *lane) {
+    (void)run, (void)first, (void)last, (void)lane;
     const take_state *s = op->state;
     ls_tensor_kernels_for(op->graph)->take(s->rows, s->size, s->row, s->count, s->index, op->in[0]->value,
                                            op->out->value);
 }
 
-static void take_backward(ls_op *op, const ls_run *run, int first, int last, void *scratch) {
-    (void)run, (void)first, (void)last, (void)scratch;
+static void take_backward(ls_op *op, const ls_run *run, int first, int last, const ls_lane *lane) {
+    (void)run, (void)first, (void)last, (void)lane;
     const take_state *s = op->state;
     ls_tensor_kernels_for(op->graph)->take_backward(s->rows, s->size, s->row, s->count, s->index,
                                                     op->out->grad, ls_tensor_grad_of_input(op, 0));

@@ -29,20 +29,20 @@ static bool is_fp64(const ls_op *op) {
     return ls_graph_backend(op->graph)->dtype == LS_FP64;
 }
 
-static void forward(ls_op *op, const ls_run *run, int first, int last, void *scratch) {
+static void forward(ls_op *op, const ls_run *run, int first, int last, const ls_lane *lane) {
     const silu_state *s = op->state;
     int64_t begin = first_element(op, run, first), end = first_element(op, run, last);
-    (void)scratch;
+    (void)lane;
     if (is_fp64(op))
         forward_f64(s->beta, begin, end, op->in[0]->value, op->out->value);
     else
         forward_f32(s->beta, begin, end, op->in[0]->value, op->out->value);
 }
 
-static void backward(ls_op *op, const ls_run *run, int first, int last, void *scratch) {
+static void backward(ls_op *op, const ls_run *run, int first, int last, const ls_lane *lane) {
     const silu_state *s = op->state;
     int64_t begin = first_element(op, run, first), end = first_element(op, run, last);
-    (void)scratch;
+    (void)lane;
     if (is_fp64(op))
         backward_f64(s->beta, begin, end, op->in[0]->value, op->out->grad, op->accumulate[0],
                      op->in[0]->grad);

@@ -104,16 +104,16 @@ typedef struct layer {
     const ls_conv2d_kernels *kernels;
     ls_shards shards;
     ls_conv2d_args args;
-    void *scratch;
+    ls_lane lane;
 } layer;
 
 static void forward(layer *l) {
-    l->kernels->forward(&l->args, &l->shards, 0, l->shards.count, l->scratch);
+    l->kernels->forward(&l->args, &l->shards, 0, l->shards.count, &l->lane);
 }
 
 static void gradients(layer *l) {
-    l->kernels->backward(&l->args, &l->shards, 0, l->shards.count, l->scratch);
-    l->kernels->weight_grad(&l->args, &l->shards, 0, l->kernels->weight_grad_parts(&l->args), l->scratch);
+    l->kernels->backward(&l->args, &l->shards, 0, l->shards.count, &l->lane);
+    l->kernels->weight_grad(&l->args, &l->shards, 0, l->kernels->weight_grad_parts(&l->args), &l->lane);
 }
 
 static const char *wanted = "";
@@ -178,7 +178,8 @@ static void bench(int64_t size, int64_t inputs, int64_t outputs, int64_t kernel,
         l.args.shard_gradients = shard_sums = numbers(SHARDS * l.kernels->shard_gradient_elements(&l.args));
     else if (fused)
         l.args.in.stored = stored = numbers(x_count);
-    l.scratch = must(aligned_alloc(64, (l.kernels->scratch_bytes(&l.args, BATCH / SHARDS) + 63) / 64 * 64));
+    l.lane.scratch =
+        must(aligned_alloc(64, (l.kernels->scratch_bytes(&l.args, BATCH / SHARDS) + 63) / 64 * 64));
     const double flop = 2.0 * BATCH * (double)(out * out * weights);
     char name[80];
     snprintf(name, sizeof name, "%dx%d/%d %dx%dx%d -> %d forward%s", (int)kernel, (int)kernel, (int)stride,
@@ -189,7 +190,7 @@ static void bench(int64_t size, int64_t inputs, int64_t outputs, int64_t kernel,
     report(name, inputs > 1 ? 2 * flop : flop, seconds, set, gradients, &l);
     free(x), free(y), free(w), free(dw), free(dx), free(dz), free(vector), free(sums), free(stored),
         free(shard_sums);
-    free(l.scratch);
+    free(l.lane.scratch);
 }
 
 int main(int argc, char **argv) {

@@ -102,7 +102,7 @@ static float *numbers(int64_t n) {
 
 typedef struct layer {
     ls_shards shards;
-    void *scratch;
+    ls_lane lane;
     const ls_dense_kernels *kernels;
     ls_dense_args dense;
     ls_conv2d_args conv;
@@ -110,18 +110,18 @@ typedef struct layer {
 
 static void dense_forward(void *c) {
     layer *l = c;
-    l->kernels->forward(&l->dense, &l->shards, 0, l->shards.count, l->scratch);
+    l->kernels->forward(&l->dense, &l->shards, 0, l->shards.count, &l->lane);
 }
 
 static void dense_backward(void *c) {
     layer *l = c;
-    l->kernels->backward(&l->dense, &l->shards, 0, l->shards.count, l->scratch);
-    if (l->kernels->pack) l->kernels->pack(&l->dense, &l->shards, 0, l->shards.count, &l->shards, l->scratch);
+    l->kernels->backward(&l->dense, &l->shards, 0, l->shards.count, &l->lane);
+    if (l->kernels->pack) l->kernels->pack(&l->dense, &l->shards, 0, l->shards.count, &l->shards, &l->lane);
 }
 
 static void dense_weight_grad(void *c) {
     layer *l = c;
-    l->kernels->weight_grad(&l->dense, &l->shards, 0, l->kernels->weight_grad_parts(&l->dense), l->scratch);
+    l->kernels->weight_grad(&l->dense, &l->shards, 0, l->kernels->weight_grad_parts(&l->dense), &l->lane);
 }
 
 /* The rows of rank 0 of `ranks`. */
@@ -142,7 +142,7 @@ static void bench_dense(ls_instruction_set tier, int ranks, int64_t inputs, int6
                               .dy = {.pixels = 1, .channels = outputs, .dz = y},
                               .dx = {.dz = dx},
                               .dbias = dw + inputs * outputs};
-    l.scratch = must(aligned_alloc(64, (l.kernels->scratch_bytes(&l.dense, BATCH) + 63) / 64 * 64));
+    l.lane.scratch = must(aligned_alloc(64, (l.kernels->scratch_bytes(&l.dense, BATCH) + 63) / 64 * 64));
     if (l.kernels->packed_bytes) {
         const size_t bytes = l.kernels->packed_bytes(&l.dense, ls_shards_rows(&l.shards), l.shards.count);
         l.dense.packed = must(aligned_alloc(64, (bytes + 63) / 64 * 64));
@@ -159,23 +159,23 @@ static void bench_dense(ls_instruction_set tier, int ranks, int64_t inputs, int6
                  (int)ls_shards_rows(&l.shards), (int)inputs, (int)outputs, lines[i].what);
         report(name, flop, seconds, lines[i].f, &l);
     }
-    free(x), free(w), free(y), free(dx), free(dw), free(l.scratch), free(l.dense.packed);
+    free(x), free(w), free(y), free(dx), free(dw), free(l.lane.scratch), free(l.dense.packed);
 }
 
 static void conv_forward(void *c) {
     layer *l = c;
-    ls_conv2d_ref_f32.forward(&l->conv, &l->shards, 0, l->shards.count, l->scratch);
+    ls_conv2d_ref_f32.forward(&l->conv, &l->shards, 0, l->shards.count, &l->lane);
 }
 
 static void conv_backward(void *c) {
     layer *l = c;
-    ls_conv2d_ref_f32.backward(&l->conv, &l->shards, 0, l->shards.count, l->scratch);
+    ls_conv2d_ref_f32.backward(&l->conv, &l->shards, 0, l->shards.count, &l->lane);
 }
 
 static void conv_weight_grad(void *c) {
     layer *l = c;
     ls_conv2d_ref_f32.weight_grad(&l->conv, &l->shards, 0, ls_conv2d_ref_f32.weight_grad_parts(&l->conv),
-                                  l->scratch);
+                                  &l->lane);
 }
 
 /* Square images and kernels, half padding. The operations counted leave out the taps that meet padding. */
@@ -203,7 +203,7 @@ static void bench_conv2d(int64_t size, int64_t inputs, int64_t outputs, int64_t 
                               .in = {.pixels = size * size, .channels = inputs, .x = x},
                               .dy = {.pixels = out * out, .channels = outputs, .dz = y},
                               .dx = {.dz = dx}};
-    l.scratch = must(
+    l.lane.scratch = must(
         aligned_alloc(64, (ls_conv2d_ref_f32.scratch_bytes(&l.conv, CONV_BATCH / SHARDS) + 63) / 64 * 64));
     double taps = 0; /* inside the image, along one axis */
     for (int64_t i = 0; i < out; i++)
@@ -219,7 +219,7 @@ static void bench_conv2d(int64_t size, int64_t inputs, int64_t outputs, int64_t 
                  (int)stride, (int)size, (int)size, (int)inputs, (int)outputs, lines[i].what);
         report(name, flop, seconds, lines[i].f, &l);
     }
-    free(x), free(y), free(w), free(dw), free(dx), free(l.scratch);
+    free(x), free(y), free(w), free(dw), free(dx), free(l.lane.scratch);
 }
 
 int main(int argc, char **argv) {

@@ -201,29 +201,32 @@ static void expect_weight_grad(const fixture *f, expected *e) {
 
 enum split { AT_ONCE, ONE_BY_ONE, BACKWARDS_BY_THREE, SPLITS };
 
-static void split_calls(const fixture *f, enum split split, int64_t count, void *scratch,
-                        void (*call)(const fixture *f, int64_t first, int64_t last, void *scratch,
+static void split_calls(const fixture *f, enum split split, int64_t count, const ls_lane *lane,
+                        void (*call)(const fixture *f, int64_t first, int64_t last, const ls_lane *lane,
                                      const void *ops),
                         const void *ops) {
     if (split == AT_ONCE) {
-        call(f, 0, count, scratch, ops);
+        call(f, 0, count, lane, ops);
     } else if (split == ONE_BY_ONE) {
-        for (int64_t i = 0; i < count; i++) call(f, i, i + 1, scratch, ops);
+        for (int64_t i = 0; i < count; i++) call(f, i, i + 1, lane, ops);
     } else {
-        for (int64_t last = count; last > 0; last -= 3) call(f, last > 3 ? last - 3 : 0, last, scratch, ops);
+        for (int64_t last = count; last > 0; last -= 3) call(f, last > 3 ? last - 3 : 0, last, lane, ops);
     }
 }
 
-static void call_forward(const fixture *f, int64_t first, int64_t last, void *scratch, const void *ops) {
-    ((const layer_ops *)ops)->forward(f, (int)first, (int)last, scratch);
+static void call_forward(const fixture *f, int64_t first, int64_t last, const ls_lane *lane,
+                         const void *ops) {
+    ((const layer_ops *)ops)->forward(f, (int)first, (int)last, lane);
 }
 
-static void call_backward(const fixture *f, int64_t first, int64_t last, void *scratch, const void *ops) {
-    ((const layer_ops *)ops)->backward(f, (int)first, (int)last, scratch);
+static void call_backward(const fixture *f, int64_t first, int64_t last, const ls_lane *lane,
+                          const void *ops) {
+    ((const layer_ops *)ops)->backward(f, (int)first, (int)last, lane);
 }
 
-static void call_weight_grad(const fixture *f, int64_t first, int64_t last, void *scratch, const void *ops) {
-    ((const layer_ops *)ops)->weight_grad(f, first, last, scratch);
+static void call_weight_grad(const fixture *f, int64_t first, int64_t last, const ls_lane *lane,
+                             const void *ops) {
+    ((const layer_ops *)ops)->weight_grad(f, first, last, lane);
 }
 
 /* Is there all that the weight gradient is made of? */
@@ -233,17 +236,17 @@ static bool has_weight_grad(const fixture *f, const layer_ops *ops) {
 
 static void run(fixture *f, enum split split, const layer_ops *ops) {
     const size_t bytes = ops->scratch_bytes(f);
-    void *scratch = aligned_alloc(64, (bytes + 63) / 64 * 64);
-    assert_non_null(scratch);
+    const ls_lane lane = {.scratch = aligned_alloc(64, (bytes + 63) / 64 * 64)};
+    assert_non_null(lane.scratch);
     if (ops->shard_gradient_elements)
         f->shard_gradients = fixture_reals(f->shards.count * ops->shard_gradient_elements(f), 120);
-    memset(scratch, 0xFF, bytes);
-    split_calls(f, split, f->shards.count, scratch, call_forward, ops);
-    memset(scratch, 0xFF, bytes);
-    split_calls(f, split, f->shards.count, scratch, call_backward, ops);
-    memset(scratch, 0xFF, bytes);
-    if (has_weight_grad(f, ops)) split_calls(f, split, ops->parts(f), scratch, call_weight_grad, ops);
-    free(scratch);
+    memset(lane.scratch, 0xFF, bytes);
+    split_calls(f, split, f->shards.count, &lane, call_forward, ops);
+    memset(lane.scratch, 0xFF, bytes);
+    split_calls(f, split, f->shards.count, &lane, call_backward, ops);
+    memset(lane.scratch, 0xFF, bytes);
+    if (has_weight_grad(f, ops)) split_calls(f, split, ops->parts(f), &lane, call_weight_grad, ops);
+    free(lane.scratch);
 }
 
 static void compare(const fixture *f, const expected *e, const layer_ops *ops) {

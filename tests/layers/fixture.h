@@ -8,6 +8,7 @@
 
 #include <stddef.h>
 
+#include "core/lane.h"
 #include "core/real.h"
 #include "core/shards.h"
 #include "graph/fusion.h"
@@ -71,10 +72,10 @@ typedef struct layer_products {
 /* The layer: its terms, and how to call its kernels with a fixture's operands. */
 typedef struct layer_ops {
     size_t (*scratch_bytes)(const fixture *f);
-    void (*forward)(const fixture *f, int first, int last, void *scratch);
-    void (*backward)(const fixture *f, int first, int last, void *scratch);
+    void (*forward)(const fixture *f, int first, int last, const ls_lane *lane);
+    void (*backward)(const fixture *f, int first, int last, const ls_lane *lane);
     int64_t (*parts)(const fixture *f);
-    void (*weight_grad)(const fixture *f, int64_t first, int64_t last, void *scratch);
+    void (*weight_grad)(const fixture *f, int64_t first, int64_t last, const ls_lane *lane);
     /* Vector kernels: products are added by a multiply-add that rounds once, and the backward pass takes the
      * weight gradient of every shard into that many elements; x' and dy need not be stored for it. NULL:
      * neither. */

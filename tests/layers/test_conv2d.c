@@ -62,14 +62,14 @@ static size_t scratch_bytes(const fixture *f) {
     return kernels->scratch_bytes(&args, (f->shards.batch + f->shards.total - 1) / f->shards.total);
 }
 
-static void forward(const fixture *f, int first, int last, void *scratch) {
+static void forward(const fixture *f, int first, int last, const ls_lane *lane) {
     const ls_conv2d_args args = args_of(f);
-    kernels->forward(&args, &f->shards, first, last, scratch);
+    kernels->forward(&args, &f->shards, first, last, lane);
 }
 
-static void backward(const fixture *f, int first, int last, void *scratch) {
+static void backward(const fixture *f, int first, int last, const ls_lane *lane) {
     const ls_conv2d_args args = args_of(f);
-    kernels->backward(&args, &f->shards, first, last, scratch);
+    kernels->backward(&args, &f->shards, first, last, lane);
 }
 
 static int64_t parts(const fixture *f) {
@@ -77,9 +77,9 @@ static int64_t parts(const fixture *f) {
     return kernels->weight_grad_parts(&args);
 }
 
-static void weight_grad(const fixture *f, int64_t first, int64_t last, void *scratch) {
+static void weight_grad(const fixture *f, int64_t first, int64_t last, const ls_lane *lane) {
     const ls_conv2d_args args = args_of(f);
-    kernels->weight_grad(&args, &f->shards, first, last, scratch);
+    kernels->weight_grad(&args, &f->shards, first, last, lane);
 }
 
 static int64_t shard_gradient_elements(const fixture *f) {
@@ -414,12 +414,12 @@ static void no_weight_grad(void **state) {
                            .weight = fixture_reals(WEIGHTS, 3),
                            .in = {.pixels = 20, .channels = 3, .x = fixture_reals(ROWS * X, 4)},
                            .dy = {.pixels = 20, .channels = 2, .dz = fixture_reals(ROWS * Y, 5)}};
-    void *scratch = fixture_memory(kernels->scratch_bytes(&args, 2));
+    const ls_lane lane = {.scratch = fixture_memory(kernels->scratch_bytes(&args, 2))};
     if (kernels->shard_gradient_elements)
         args.shard_gradients = fixture_reals(2 * kernels->shard_gradient_elements(&args), 6);
     for (int i = 0; i < 2; i++, args.shard_gradients = NULL) {
         args.dx.dz = dx[i];
-        kernels->backward(&args, &shards, 0, 2, scratch);
+        kernels->backward(&args, &shards, 0, 2, &lane);
     }
     expect_same_reals("dx", dx[1], dx[0], ROWS * X);
     fixture_free();

@@ -43,17 +43,17 @@ static size_t scratch_bytes(const fixture *f) {
     return kernels->scratch_bytes(&args, f->rows);
 }
 
-static void forward(const fixture *f, int first, int last, void *scratch) {
+static void forward(const fixture *f, int first, int last, const ls_lane *lane) {
     const ls_dense_args args = args_of(f);
-    kernels->forward(&args, &f->shards, first, last, scratch);
+    kernels->forward(&args, &f->shards, first, last, lane);
 }
 
 /* With what the weight gradient is made of, where there is one. */
-static void backward(const fixture *f, int first, int last, void *scratch) {
+static void backward(const fixture *f, int first, int last, const ls_lane *lane) {
     const ls_dense_args args = args_of(f);
-    kernels->backward(&args, &f->shards, first, last, scratch);
+    kernels->backward(&args, &f->shards, first, last, lane);
     if (kernels->pack && (f->in.stored || ls_prologue_is_identity(&f->in)))
-        kernels->pack(&args, &f->shards, first, last, &f->shards, scratch);
+        kernels->pack(&args, &f->shards, first, last, &f->shards, lane);
 }
 
 static int64_t parts(const fixture *f) {
@@ -61,9 +61,9 @@ static int64_t parts(const fixture *f) {
     return kernels->weight_grad_parts(&args);
 }
 
-static void weight_grad(const fixture *f, int64_t first, int64_t last, void *scratch) {
+static void weight_grad(const fixture *f, int64_t first, int64_t last, const ls_lane *lane) {
     const ls_dense_args args = args_of(f);
-    assert_true(kernels->weight_grad(&args, &f->shards, first, last, scratch));
+    assert_true(kernels->weight_grad(&args, &f->shards, first, last, lane));
 }
 
 static layer_ops ops = {scratch_bytes, forward, backward, parts, weight_grad, NULL, false, NULL};
@@ -286,11 +286,10 @@ static void extremes(void **state) {
                                         .weight = e.w,
                                         .y = e.y,
                                         .in = {.pixels = 1, .channels = 4, .x = e.x}};
-            void *scratch = aligned_alloc(64, (k->scratch_bytes(&args, 3) + 63) / 64 * 64);
-            assert_non_null(scratch);
+            const ls_lane lane = {.scratch = aligned_alloc(64, (k->scratch_bytes(&args, 3) + 63) / 64 * 64)};
+            assert_non_null(lane.scratch);
             for (int by = 1; by <= 4; by++) { /* shards a call */
-                for (int s = 0; s < 4; s += by)
-                    k->forward(&args, &shards, s, s + by < 4 ? s + by : 4, scratch);
+                for (int s = 0; s < 4; s += by) k->forward(&args, &shards, s, s + by < 4 ? s + by : 4, &lane);
                 for (int row = 0; row < 3; row++) {
                     float want = 0;
                     for (int c = 0; c < 4; c++) want = fmaf(e.x[row][c], weight_factor(e.w[c]), want);
@@ -301,7 +300,7 @@ static void extremes(void **state) {
                         assert_true(e.y[row] != e.y[row]);
                 }
             }
-            free(scratch);
+            free(lane.scratch);
         }
 #endif
 }
@@ -316,7 +315,7 @@ static void run_gradient(const ls_dense_kernels *k, small_gradient *g, bool *fir
     const ls_dense_args sizes = {.inputs = 40, .outputs = 3};
     ls_shards shards;
     assert_int_equal(ls_shards_create(&shards, 4, 0, 1, 8), LS_OK);
-    void *scratch = fixture_memory(k->scratch_bytes(&sizes, 8));
+    const ls_lane lane = {.scratch = fixture_memory(k->scratch_bytes(&sizes, 8))};
     ls_dense_args args = {.inputs = 40,
                           .outputs = 3,
                           .in = {.pixels = 1, .channels = 40, .x = g->x},
@@ -325,9 +324,9 @@ static void run_gradient(const ls_dense_kernels *k, small_gradient *g, bool *fir
                           .dbias = g->dw[40],
                           .packed = k->packed_bytes ? fixture_memory(k->packed_bytes(&sizes, 8, 4)) : NULL};
     memset(g->dw, 0xff, sizeof g->dw);
-    if (k->pack) k->pack(&args, &shards, 0, 4, &shards, scratch);
-    *first = k->weight_grad(&args, &shards, 0, 1, scratch);
-    *others = k->weight_grad(&args, &shards, 1, k->weight_grad_parts(&args), scratch);
+    if (k->pack) k->pack(&args, &shards, 0, 4, &shards, &lane);
+    *first = k->weight_grad(&args, &shards, 0, 1, &lane);
+    *others = k->weight_grad(&args, &shards, 1, k->weight_grad_parts(&args), &lane);
     fixture_free();
 }
 

@@ -28,13 +28,12 @@ static void *grad_of(const ls_tensor *parameter) {
     return parameter ? parameter->grad : NULL;
 }
 
-static void sums(ls_op *op, const ls_run *run, int first, int last, void *scratch) {
-    (void)scratch;
+static void sums(ls_op *op, const ls_run *run, int first, int last, const ls_lane *lane) {
     kernels_for(op)->sums(op->in[0]->value, ls_tensor_pixels(op->out), ls_tensor_channels(op->out),
-                          run->shards, first, last, op->sums);
+                          run->shards, first, last, op->sums, lane);
 }
 
-static void cut(ls_op *op, const ls_run *run) {
+static void cut(ls_op *op, const ls_run *run, const ls_lane *lane) {
     batchnorm_state *state = op->state;
     int64_t channels = ls_tensor_channels(op->out);
     ls_statistics *statistics = &ls_graph_parameters(op->graph)->statistics[state->statistics];
@@ -53,35 +52,32 @@ static void cut(ls_op *op, const ls_run *run) {
             ls_statistics_collect(statistics, sum, squares, elements);
     }
     kernels_for(op)->vectors(state->mean, state->variance, state->eps, value_of(op->in[1]),
-                             value_of(op->in[2]), channels, &op->vectors);
+                             value_of(op->in[2]), channels, &op->vectors, lane);
     /* By fixed statistics y is a fixed map of x: dx = scale dz, with b and c as they were allocated, 0. */
     size_t size = (size_t)channels * ls_dtype_size(ls_graph_backend(op->graph)->dtype);
     if (purpose == LS_ATTACKING) memcpy(op->vectors.a, op->vectors.scale, size);
 }
 
-static void forward(ls_op *op, const ls_run *run, int first, int last, void *scratch) {
-    (void)scratch;
+static void forward(ls_op *op, const ls_run *run, int first, int last, const ls_lane *lane) {
     ls_prologue in = ls_op_prologue(op, run);
     in.norm = (ls_normalisation){op->vectors.mean, op->vectors.scale, op->vectors.shift};
     ls_elementwise_kernels_for(ls_graph_backend(op->graph))
-        ->forward(&in, run->shards, first, last, op->out->value);
+        ->forward(&in, run->shards, first, last, op->out->value, lane);
 }
 
-static void grad_sums(ls_op *op, const ls_run *run, int first, int last, void *scratch) {
-    (void)scratch;
+static void grad_sums(ls_op *op, const ls_run *run, int first, int last, const ls_lane *lane) {
     kernels_for(op)->grad_sums(op->in[0]->value, op->vectors.mean, op->out->grad, ls_tensor_pixels(op->out),
-                               ls_tensor_channels(op->out), run->shards, first, last, op->grad_sums);
+                               ls_tensor_channels(op->out), run->shards, first, last, op->grad_sums, lane);
 }
 
-static void grad_cut(ls_op *op, const ls_run *run) {
+static void grad_cut(ls_op *op, const ls_run *run, const ls_lane *lane) {
     const batchnorm_state *state = op->state;
     kernels_for(op)->grad_vectors(op->grad_reduced, state->variance, state->eps, elements_of(op, run),
                                   value_of(op->in[1]), ls_tensor_channels(op->out), &op->vectors,
-                                  grad_of(op->in[1]), grad_of(op->in[2]));
+                                  grad_of(op->in[1]), grad_of(op->in[2]), lane);
 }
 
-static void backward(ls_op *op, const ls_run *run, int first, int last, void *scratch) {
-    (void)scratch;
+static void backward(ls_op *op, const ls_run *run, int first, int last, const ls_lane *lane) {
     ls_grad_prologue dy = {.pixels = ls_tensor_pixels(op->out),
                            .channels = ls_tensor_channels(op->out),
                            .dz = op->out->grad,
@@ -91,7 +87,7 @@ static void backward(ls_op *op, const ls_run *run, int first, int last, void *sc
                            .b = op->vectors.b,
                            .c = op->vectors.c};
     ls_elementwise_kernels_for(ls_graph_backend(op->graph))
-        ->normalised_gradient(&dy, op->accumulate[0], run->shards, first, last, op->in[0]->grad);
+        ->normalised_gradient(&dy, op->accumulate[0], run->shards, first, last, op->in[0]->grad, lane);
 }
 
 static const ls_op_class batchnorm_class = {

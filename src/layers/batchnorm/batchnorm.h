@@ -14,17 +14,17 @@
 typedef struct ls_batchnorm_kernels {
     /* sums of x and x x */
     void (*sums)(const void *x, int64_t pixels, int64_t channels, const ls_shards *shards, int first,
-                 int last, double *sums);
+                 int last, double *sums, const ls_lane *lane);
     /* sums of dz and dz (x - mean) */
     void (*grad_sums)(const void *x, const void *mean, const void *dz, int64_t pixels, int64_t channels,
-                      const ls_shards *shards, int first, int last, double *sums);
+                      const ls_shards *shards, int first, int last, double *sums, const ls_lane *lane);
     /* the vectors of the forward pass from mean and variance; gamma and beta may be NULL (1 and 0) */
     void (*vectors)(const double *mean, const double *variance, double eps, const void *gamma,
-                    const void *beta, int64_t channels, const ls_norm_vectors *out);
+                    const void *beta, int64_t channels, const ls_norm_vectors *out, const ls_lane *lane);
     /* the vectors of the backward pass from the sums; gamma, dgamma and dbeta may be NULL */
     void (*grad_vectors)(const double *sums, const double *variance, double eps, double elements,
                          const void *gamma, int64_t channels, const ls_norm_vectors *out, void *dgamma,
-                         void *dbeta);
+                         void *dbeta, const ls_lane *lane);
 } ls_batchnorm_kernels;
 
 LS_KERNELS(ls_batchnorm_kernels, ls_batchnorm_ref);

@@ -9,7 +9,8 @@ static void clear(double *sums, int64_t channels) {
 }
 
 static void batchnorm_sums(const void *x, int64_t pixels, int64_t channels, const ls_shards *shards,
-                           int first, int last, double *sums) {
+                           int first, int last, double *sums, const ls_lane *lane) {
+    (void)lane;
     for (int s = first; s < last; s++) {
         double *sum = sums + 2 * channels * s, *squares = sum + channels;
         clear(sum, channels);
@@ -25,8 +26,9 @@ static void batchnorm_sums(const void *x, int64_t pixels, int64_t channels, cons
 }
 
 static void batchnorm_grad_sums(const void *x, const void *mean, const void *dz, int64_t pixels,
-                                int64_t channels, const ls_shards *shards, int first, int last,
-                                double *sums) {
+                                int64_t channels, const ls_shards *shards, int first, int last, double *sums,
+                                const ls_lane *lane) {
+    (void)lane;
     const real *m = mean;
     for (int s = first; s < last; s++) {
         double *sum = sums + 2 * channels * s, *products = sum + channels;
@@ -48,7 +50,9 @@ static double scale_of(const void *gamma, double variance, double eps, int64_t c
 }
 
 static void batchnorm_vectors(const double *mean, const double *variance, double eps, const void *gamma,
-                              const void *beta, int64_t channels, const ls_norm_vectors *out) {
+                              const void *beta, int64_t channels, const ls_norm_vectors *out,
+                              const ls_lane *lane) {
+    (void)lane;
     for (int64_t c = 0; c < channels; c++) {
         ((real *)out->mean)[c] = (real)mean[c];
         ((real *)out->scale)[c] = (real)scale_of(gamma, variance[c], eps, c);
@@ -58,7 +62,8 @@ static void batchnorm_vectors(const double *mean, const double *variance, double
 
 static void batchnorm_grad_vectors(const double *sums, const double *variance, double eps, double elements,
                                    const void *gamma, int64_t channels, const ls_norm_vectors *out,
-                                   void *dgamma, void *dbeta) {
+                                   void *dgamma, void *dbeta, const ls_lane *lane) {
+    (void)lane;
     const double *s1 = sums, *s2 = sums + channels;
     for (int64_t c = 0; c < channels; c++) {
         double a = scale_of(gamma, variance[c], eps, c);

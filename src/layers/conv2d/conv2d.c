@@ -61,14 +61,14 @@ static ls_conv2d_args arguments(const ls_op *op, const ls_run *run) {
     return args;
 }
 
-static void forward(ls_op *op, const ls_run *run, int first, int last, void *scratch) {
+static void forward(ls_op *op, const ls_run *run, int first, int last, const ls_lane *lane) {
     ls_conv2d_args args = arguments(op, run);
-    kernels_for(op)->forward(&args, run->shards, first, last, scratch);
+    kernels_for(op)->forward(&args, run->shards, first, last, lane);
 }
 
-static void backward(ls_op *op, const ls_run *run, int first, int last, void *scratch) {
+static void backward(ls_op *op, const ls_run *run, int first, int last, const ls_lane *lane) {
     ls_conv2d_args args = arguments(op, run);
-    kernels_for(op)->backward(&args, run->shards, first, last, scratch);
+    kernels_for(op)->backward(&args, run->shards, first, last, lane);
 }
 
 static bool joint_gradients(const ls_op *op) {
@@ -80,9 +80,9 @@ static int64_t parts(const ls_op *op) {
     return kernels_for(op)->weight_grad_parts(&args);
 }
 
-static bool weight_grad(ls_op *op, const ls_run *run, int64_t first, int64_t last, void *scratch) {
+static bool weight_grad(ls_op *op, const ls_run *run, int64_t first, int64_t last, const ls_lane *lane) {
     ls_conv2d_args args = arguments(op, run);
-    kernels_for(op)->weight_grad(&args, run->shards, first, last, scratch);
+    kernels_for(op)->weight_grad(&args, run->shards, first, last, lane);
     return true;
 }
 

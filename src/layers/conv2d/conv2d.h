@@ -30,6 +30,7 @@
 
 #include <stddef.h>
 
+#include "core/lane.h"
 #include "core/shards.h"
 #include "graph/fusion.h"
 #include "layers/layer.h"
@@ -58,11 +59,13 @@ typedef struct ls_conv2d_args {
  * they do not look at shard_gradients. */
 typedef struct ls_conv2d_kernels {
     size_t (*scratch_bytes)(const ls_conv2d_args *args, int64_t rows_per_shard);
-    void (*forward)(const ls_conv2d_args *args, const ls_shards *shards, int first, int last, void *scratch);
-    void (*backward)(const ls_conv2d_args *args, const ls_shards *shards, int first, int last, void *scratch);
+    void (*forward)(const ls_conv2d_args *args, const ls_shards *shards, int first, int last,
+                    const ls_lane *lane);
+    void (*backward)(const ls_conv2d_args *args, const ls_shards *shards, int first, int last,
+                     const ls_lane *lane);
     int64_t (*weight_grad_parts)(const ls_conv2d_args *args);
     void (*weight_grad)(const ls_conv2d_args *args, const ls_shards *shards, int64_t first, int64_t last,
-                        void *scratch);
+                        const ls_lane *lane);
     int64_t (*shard_gradient_elements)(const ls_conv2d_args *args);
 } ls_conv2d_kernels;
 

@@ -219,12 +219,14 @@ static size_t scratch_bytes(const ls_conv2d_args *a, int64_t rows_per_shard) {
     return kernels_for(a)->scratch_bytes(a, rows_per_shard);
 }
 
-static void forward(const ls_conv2d_args *a, const ls_shards *shards, int first, int last, void *scratch) {
-    kernels_for(a)->forward(a, shards, first, last, scratch);
+static void forward(const ls_conv2d_args *a, const ls_shards *shards, int first, int last,
+                    const ls_lane *lane) {
+    kernels_for(a)->forward(a, shards, first, last, lane);
 }
 
-static void backward(const ls_conv2d_args *a, const ls_shards *shards, int first, int last, void *scratch) {
-    kernels_for(a)->backward(a, shards, first, last, scratch);
+static void backward(const ls_conv2d_args *a, const ls_shards *shards, int first, int last,
+                     const ls_lane *lane) {
+    kernels_for(a)->backward(a, shards, first, last, lane);
 }
 
 static int64_t weight_grad_parts(const ls_conv2d_args *a) {
@@ -232,8 +234,8 @@ static int64_t weight_grad_parts(const ls_conv2d_args *a) {
 }
 
 static void weight_grad(const ls_conv2d_args *a, const ls_shards *shards, int64_t first, int64_t last,
-                        void *scratch) {
-    kernels_for(a)->weight_grad(a, shards, first, last, scratch);
+                        const ls_lane *lane) {
+    kernels_for(a)->weight_grad(a, shards, first, last, lane);
 }
 
 static int64_t shard_gradient_elements(const ls_conv2d_args *a) {

@@ -146,9 +146,10 @@ static int64_t packed_elements(const ls_conv2d_args *a, bool transposed) {
     return panels(columns) * TILE_COLUMNS * taps(a) * terms;
 }
 
-static void forward(const ls_conv2d_args *a, const ls_shards *shards, int first, int last, void *scratch) {
+static void forward(const ls_conv2d_args *a, const ls_shards *shards, int first, int last,
+                    const ls_lane *lane) {
     const int64_t y_image = a->out_height * a->out_width * a->outputs;
-    real *packed = scratch, *image = packed + packed_elements(a, false);
+    real *packed = lane->scratch, *image = packed + packed_elements(a, false);
     const bool identity = ls_prologue_is_identity(&a->in);
     pack_weights(a, false, packed);
     clear_sums(a->out.sums, a->outputs, first, last);
@@ -170,12 +171,13 @@ static const real *gradient_of_y(const ls_conv2d_args *a) {
     return a->dy.stored ? a->dy.stored : a->dy.dz;
 }
 
-static void backward(const ls_conv2d_args *a, const ls_shards *shards, int first, int last, void *scratch) {
+static void backward(const ls_conv2d_args *a, const ls_shards *shards, int first, int last,
+                     const ls_lane *lane) {
     const int64_t y_image = a->out_height * a->out_width * a->outputs, begin = shards->start[first];
     if (a->dy.stored) LS_NAME(ls_grad_prologue_rows)
     (&a->dy, begin, shards->start[last] - begin, (real *)a->dy.stored + begin * y_image);
     if (!a->dx.dz && !a->dx.dresidual) return;
-    real *packed = scratch, *image = packed + packed_elements(a, true);
+    real *packed = lane->scratch, *image = packed + packed_elements(a, true);
     pack_weights(a, true, packed);
     clear_sums(a->dx.sums, a->inputs, first, last);
     clear_sums(a->dx.residual_sums, a->inputs, first, last);
@@ -280,8 +282,8 @@ static void weight_gradient(const ls_conv2d_args *a, const ls_shards *shards, co
 }
 
 static void weight_grad(const ls_conv2d_args *a, const ls_shards *shards, int64_t first, int64_t last,
-                        void *scratch) {
-    tile *pending = scratch;
+                        const ls_lane *lane) {
+    tile *pending = lane->scratch;
     real *padded = (real *)(pending + LS_MAX_TREE_DEPTH * a->kernel_w * BLOCK_TILES);
     for (int64_t i = first; i < last; i++) {
         const part p = part_of(a, i);

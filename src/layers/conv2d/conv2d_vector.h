@@ -136,8 +136,8 @@ static inline void load_row(const ls_conv2d_args *given, const ls_prologue *in, 
 /* --- the passes, as ls_conv2d_kernels has them ------------------------------------------------- */
 
 void LS_NAME(ls_conv2d_vector_forward)(const ls_conv2d_args *given, const ls_shards *shards, int first,
-                                       int last, void *scratch);
+                                       int last, const ls_lane *lane);
 void LS_NAME(ls_conv2d_vector_backward)(const ls_conv2d_args *given, const ls_shards *shards, int first,
-                                        int last, void *scratch);
+                                        int last, const ls_lane *lane);
 
 #endif

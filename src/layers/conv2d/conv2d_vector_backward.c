@@ -192,10 +192,10 @@ static void backward_shard(const ls_conv2d_args *given, const ls_shards *shards,
 }
 
 void LS_NAME(ls_conv2d_vector_backward)(const ls_conv2d_args *given, const ls_shards *shards, int first,
-                                        int last, void *scratch) {
+                                        int last, const ls_lane *lane) {
     const ls_conv2d_args part = computed(given), *a = &part;
     const ls_conv2d_plane x = plane_of_x(a), dy = plane_of_dy(a);
-    ls_conv2d_room r = LS_NAME(ls_conv2d_open_room)(a, scratch);
+    ls_conv2d_room r = LS_NAME(ls_conv2d_open_room)(a, lane->scratch);
     r.streams = ls_conv2d_only_writes(&a->dx) && LS_NAME(ls_conv2d_streams)(given, shards, a->dx.dz);
     if (a->dx.dz || a->dx.dresidual) LS_NAME(ls_conv2d_prepare_weights)(a, true, r.packed);
     clear(r.x, images_together(a) * ls_conv2d_plane_size(&x));

@@ -83,10 +83,10 @@ static void forward_image(const ls_conv2d_args *a, const ls_conv2d_plane *plane,
 }
 
 void LS_NAME(ls_conv2d_vector_forward)(const ls_conv2d_args *given, const ls_shards *shards, int first,
-                                       int last, void *scratch) {
+                                       int last, const ls_lane *lane) {
     const ls_conv2d_args part = computed(given), *a = &part;
     const ls_conv2d_plane plane = channels_of_x(a);
-    ls_conv2d_room r = LS_NAME(ls_conv2d_open_room)(a, scratch);
+    ls_conv2d_room r = LS_NAME(ls_conv2d_open_room)(a, lane->scratch);
     r.streams = LS_NAME(ls_conv2d_streams)(given, shards, a->in.stored);
     LS_NAME(ls_conv2d_prepare_weights)(a, false, r.packed);
     const int64_t x_count = a->height * a->width * a->inputs,

@@ -101,13 +101,13 @@ static void unpack(const ls_conv2d_args *a, int64_t at, int64_t count, const flo
 }
 
 void LS_NAME(ls_conv2d_weight_grad)(const ls_conv2d_args *a, const ls_shards *shards, int64_t first,
-                                    int64_t last, void *scratch) {
+                                    int64_t last, const ls_lane *lane) {
     for (int64_t part = first; part < last; part++) {
         const int64_t at = part * SUM_CHUNK, count = smaller(SUM_CHUNK, shard_elements(a) - at);
         for (int n = 0; n < shards->node_count; n++) {
             float *dw = (float *)a->dweight + n * a->node_stride;
             float *db = a->dbias ? (float *)a->dbias + n * a->node_stride : NULL;
-            unpack(a, at, count, sum_shards(a, shards, &shards->node[n], at, count, scratch), dw, db);
+            unpack(a, at, count, sum_shards(a, shards, &shards->node[n], at, count, lane->scratch), dw, db);
         }
     }
 }

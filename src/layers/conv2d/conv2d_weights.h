@@ -17,6 +17,6 @@ void LS_NAME(ls_conv2d_add_weight_gradient)(const ls_conv2d_args *a, const float
 int64_t LS_NAME(ls_conv2d_weight_grad_parts)(const ls_conv2d_args *a);
 size_t LS_NAME(ls_conv2d_weight_grad_scratch)(void);
 void LS_NAME(ls_conv2d_weight_grad)(const ls_conv2d_args *a, const ls_shards *shards, int64_t first,
-                                    int64_t last, void *scratch);
+                                    int64_t last, const ls_lane *lane);
 
 #endif

@@ -46,9 +46,9 @@ static ls_dense_args arguments(const ls_op *op, const ls_run *run) {
     return args;
 }
 
-static void forward(ls_op *op, const ls_run *run, int first, int last, void *scratch) {
+static void forward(ls_op *op, const ls_run *run, int first, int last, const ls_lane *lane) {
     ls_dense_args args = arguments(op, run);
-    kernels_for(op)->forward(&args, run->shards, first, last, scratch);
+    kernels_for(op)->forward(&args, run->shards, first, last, lane);
 }
 
 /* The shards that the weight gradient is over: the rank's own, or those of all ranks. */
@@ -56,11 +56,11 @@ static const ls_shards *summed_shards(const ls_op *op, const ls_run *run) {
     return op->whole ? run->all : run->shards;
 }
 
-static void backward(ls_op *op, const ls_run *run, int first, int last, void *scratch) {
+static void backward(ls_op *op, const ls_run *run, int first, int last, const ls_lane *lane) {
     const ls_dense_kernels *kernels = kernels_for(op);
     ls_dense_args args = arguments(op, run);
-    kernels->backward(&args, run->shards, first, last, scratch);
-    if (args.packed) kernels->pack(&args, run->shards, first, last, summed_shards(op, run), scratch);
+    kernels->backward(&args, run->shards, first, last, lane);
+    if (args.packed) kernels->pack(&args, run->shards, first, last, summed_shards(op, run), lane);
 }
 
 static size_t factor_bytes(const ls_op *op, int64_t rows, int shards) {
@@ -74,7 +74,7 @@ static int64_t parts(const ls_op *op) {
     return kernels_for(op)->weight_grad_parts(&args);
 }
 
-static bool weight_grad(ls_op *op, const ls_run *run, int64_t first, int64_t last, void *scratch) {
+static bool weight_grad(ls_op *op, const ls_run *run, int64_t first, int64_t last, const ls_lane *lane) {
     ls_dense_args args = arguments(op, run);
     const size_t x_before = ls_op_bytes_before(op, run, op->in[0]),
                  y_before = ls_op_bytes_before(op, run, op->out);
@@ -82,7 +82,7 @@ static bool weight_grad(ls_op *op, const ls_run *run, int64_t first, int64_t las
     args.dy.dz = (const char *)args.dy.dz - y_before;
     if (args.in.stored) args.in.stored = (char *)args.in.stored - x_before;
     if (args.dy.stored) args.dy.stored = (char *)args.dy.stored - y_before;
-    return kernels_for(op)->weight_grad(&args, summed_shards(op, run), first, last, scratch);
+    return kernels_for(op)->weight_grad(&args, summed_shards(op, run), first, last, lane);
 }
 
 static size_t scratch_bytes(const ls_op *op, int64_t rows_per_shard) {

@@ -18,6 +18,7 @@
 
 #include <stddef.h>
 
+#include "core/lane.h"
 #include "core/shards.h"
 #include "graph/fusion.h"
 #include "layers/layer.h"
@@ -36,29 +37,31 @@ typedef struct ls_dense_args {
     void *packed; /* what pack() makes of x' and dy for weight_grad(); NULL: there is no weight gradient */
 } ls_dense_args;
 
-/* The functions that a back end has for this layer. Local; they cannot fail; `scratch` is this thread's own,
- * of scratch_bytes() for batches of up to so many local rows. Shards are local: [first, last) of
+/* The functions that a back end has for this layer. Local; they cannot fail; `lane->scratch` is this thread's
+ * own, of scratch_bytes() for batches of up to so many local rows. Shards are local: [first, last) of
  * shards->count. */
 typedef struct ls_dense_kernels {
     size_t (*scratch_bytes)(const ls_dense_args *args, int64_t rows);
     /* y = epilogue(x' w), for the rows of these shards; zeroes and fills their sums */
-    void (*forward)(const ls_dense_args *args, const ls_shards *shards, int first, int last, void *scratch);
+    void (*forward)(const ls_dense_args *args, const ls_shards *shards, int first, int last,
+                    const ls_lane *lane);
     /* stores dy where it has a prologue, then dx' = dy w^T through the gradient epilogue where dx.dz is set
      */
-    void (*backward)(const ls_dense_args *args, const ls_shards *shards, int first, int last, void *scratch);
+    void (*backward)(const ls_dense_args *args, const ls_shards *shards, int first, int last,
+                     const ls_lane *lane);
     /* bytes of args->packed for so many rows in so many shards; NULL: weight_grad reads x' and dy as they lie
      */
     size_t (*packed_bytes)(const ls_dense_args *args, int64_t rows, int shards);
     /* after `backward`, for the rows of these shards: puts them at their places among those of `all`, which
      * are all shards that the weight gradient will be over, these or more */
     void (*pack)(const ls_dense_args *args, const ls_shards *shards, int first, int last,
-                 const ls_shards *all, void *scratch);
+                 const ls_shards *all, const ls_lane *lane);
     /* how many independent pieces the weight gradient is made of */
     int64_t (*weight_grad_parts)(const ls_dense_args *args);
     /* pieces [first, last) of dw and db, one sum a node: reads x' and dy of all rows of the shards, as
      * stored, and what has been packed of them; returns whether all numbers that it has written are finite */
     bool (*weight_grad)(const ls_dense_args *args, const ls_shards *shards, int64_t first, int64_t last,
-                        void *scratch);
+                        const ls_lane *lane);
 } ls_dense_kernels;
 
 extern const ls_dense_kernels ls_dense_ref_f32, ls_dense_ref_f64, ls_dense_ref_bf16_f32;

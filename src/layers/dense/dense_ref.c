@@ -96,9 +96,10 @@ static size_t scratch_bytes(const ls_dense_args *args, int64_t rows) {
     return (size_t)(DEPTH * TILE_COLUMNS + BLOCK_ROWS * args->inputs) * sizeof(real);
 }
 
-static void forward(const ls_dense_args *args, const ls_shards *shards, int first, int last, void *scratch) {
+static void forward(const ls_dense_args *args, const ls_shards *shards, int first, int last,
+                    const ls_lane *lane) {
     const int64_t begin = shards->start[first], end = shards->start[last];
-    const scratch_parts parts = split_scratch(scratch);
+    const scratch_parts parts = split_scratch(lane->scratch);
     const bool through_scratch = !args->in.stored && !ls_prologue_is_identity(&args->in);
     const int64_t block = through_scratch ? BLOCK_ROWS : end - begin;
     for (int64_t row = begin; row < end; row += block) {
@@ -140,7 +141,8 @@ static void finish_dx(const ls_dense_args *args, const ls_shards *shards, int fi
     }
 }
 
-static void backward(const ls_dense_args *args, const ls_shards *shards, int first, int last, void *scratch) {
+static void backward(const ls_dense_args *args, const ls_shards *shards, int first, int last,
+                     const ls_lane *lane) {
     const int64_t begin = shards->start[first], end = shards->start[last];
     if (args->dy.stored) LS_NAME(ls_grad_prologue_rows)
     (&args->dy, begin, end - begin, (real *)args->dy.stored + begin * args->outputs);
@@ -149,7 +151,7 @@ static void backward(const ls_dense_args *args, const ls_shards *shards, int fir
     clear_sums(args->dx.residual_sums, args->in.channels, first, last);
     /* Where dz is not added to, dx' is computed in its place. */
     const bool in_place = args->dx.dz && !args->dx.accumulate;
-    const scratch_parts parts = split_scratch(scratch);
+    const scratch_parts parts = split_scratch(lane->scratch);
     const int64_t block = in_place ? end - begin : BLOCK_ROWS;
     for (int64_t row = begin; row < end; row += block) {
         const int64_t rows = smaller(block, end - row);
@@ -264,7 +266,7 @@ static bool weight_gradient(const ls_dense_args *args, const ls_shards *shards, 
 }
 
 static bool weight_grad(const ls_dense_args *args, const ls_shards *shards, int64_t first, int64_t last,
-                        void *scratch) {
+                        const ls_lane *lane) {
     const int64_t panels = panels_of(args);
     bool finite = true;
     for (int64_t i = first; i < last; i++) {
@@ -276,7 +278,7 @@ static bool weight_grad(const ls_dense_args *args, const ls_shards *shards, int6
         for (int n = 0; n < shards->node_count; n++) {
             const int64_t at = n * args->node_stride;
             finite &= weight_gradient(args, shards, &shards->node[n], &p, (real *)args->dweight + at,
-                                      split_scratch(scratch).panel);
+                                      split_scratch(lane->scratch).panel);
             if (input > 0 || !args->dbias) continue;
             real *db = (real *)args->dbias + at;
             bias_gradient(shards, &shards->node[n], gradient_of_y(args), 1, args->outputs, output, p.outputs,

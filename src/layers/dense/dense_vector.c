@@ -190,11 +190,12 @@ static void clear_sums(double *sums, int64_t channels, int first, int last) {
         memset(sums + 2 * channels * first, 0, (size_t)(2 * channels * (last - first)) * sizeof(double));
 }
 
-static void forward(const ls_dense_args *args, const ls_shards *shards, int first, int last, void *scratch) {
+static void forward(const ls_dense_args *args, const ls_shards *shards, int first, int last,
+                    const ls_lane *lane) {
     const int64_t begin = shards->start[first], end = shards->start[last];
     const bool through_scratch = !args->in.stored && !ls_prologue_is_identity(&args->in);
     scratch_parts parts;
-    split_scratch(args, ls_shards_rows(shards), scratch, &parts);
+    split_scratch(args, ls_shards_rows(shards), lane->scratch, &parts);
     for (int64_t row = begin; row < end; row += BLOCK_ROWS) {
         const int64_t rows = smaller_of(BLOCK_ROWS, end - row);
         const float *x = (const float *)args->in.x + row * args->inputs;
@@ -307,7 +308,8 @@ static void finish_dx(const ls_dense_args *args, const ls_shards *shards, int fi
     }
 }
 
-static void backward(const ls_dense_args *args, const ls_shards *shards, int first, int last, void *scratch) {
+static void backward(const ls_dense_args *args, const ls_shards *shards, int first, int last,
+                     const ls_lane *lane) {
     const int64_t begin = shards->start[first], end = shards->start[last];
     if (args->dy.stored) LS_TIER_NAME(ls_grad_prologue_rows)
     (&args->dy, begin, end - begin, (float *)args->dy.stored + begin * args->outputs);
@@ -317,7 +319,7 @@ static void backward(const ls_dense_args *args, const ls_shards *shards, int fir
     /* Where dz is not added to, dx' is computed in its place. */
     const bool in_place = args->dx.dz && !args->dx.accumulate;
     scratch_parts parts;
-    split_scratch(args, ls_shards_rows(shards), scratch, &parts);
+    split_scratch(args, ls_shards_rows(shards), lane->scratch, &parts);
     for (int64_t row = begin; row < end; row += BLOCK_ROWS) {
         const int64_t rows = smaller_of(BLOCK_ROWS, end - row);
         float *dx = in_place ? (float *)args->dx.dz + row * args->inputs : parts.rows;
@@ -353,11 +355,11 @@ static notes *notes_of(const ls_dense_args *args, int64_t all_rows, int shard) {
 }
 
 static void pack(const ls_dense_args *args, const ls_shards *shards, int first, int last,
-                 const ls_shards *all, void *scratch) {
+                 const ls_shards *all, const ls_lane *lane) {
     const float *x = args->in.stored ? args->in.stored : args->in.x;
     const int64_t all_rows = ls_shards_rows(all);
     scratch_parts parts;
-    split_scratch(args, ls_shards_rows(shards), scratch, &parts);
+    split_scratch(args, ls_shards_rows(shards), lane->scratch, &parts);
     for (int s = first; s < last; s++) {
         const int place = shards->first + s - all->first;
         const int64_t begin = shards->start[s], rows = shards->start[s + 1] - begin;
@@ -471,12 +473,12 @@ static bool written_is_finite(const ls_dense_args *args, const ls_shards *shards
 /* All parts have equal shares of the tiles of inputs that are not left out, with those left out before each;
  * the last one has those behind too. */
 static bool weight_grad(const ls_dense_args *args, const ls_shards *shards, int64_t first, int64_t last,
-                        void *scratch) {
+                        const ls_lane *lane) {
     const int64_t parts = weight_grad_parts(args), rows = ls_shards_rows(shards);
     const float *x = args->in.stored ? args->in.stored : args->in.x, *dy = gradient_of_y(args);
     if (first >= last) return true;
     scratch_parts s;
-    split_scratch(args, rows, scratch, &s);
+    split_scratch(args, rows, lane->scratch, &s);
     const int64_t count = needed_inputs(args, shards, s.bits, s.terms);
     const int64_t tiles = (count + LS_DENSE_TILE - 1) / LS_DENSE_TILE;
     const int64_t begin = smaller_of(first * tiles / parts * LS_DENSE_TILE, count);

@@ -2,7 +2,8 @@
 #include "layers/flatten/flatten.h"
 
 static void flatten_forward(const void *x, int64_t pixels, int64_t channels, int64_t first, int64_t last,
-                            void *y) {
+                            void *y, const ls_lane *lane) {
+    (void)lane;
     for (int64_t r = first; r < last; r++) {
         const real *from = (const real *)x + r * pixels * channels;
         real *to = (real *)y + r * pixels * channels;
@@ -12,7 +13,8 @@ static void flatten_forward(const void *x, int64_t pixels, int64_t channels, int
 }
 
 static void flatten_backward(const void *dy, int64_t pixels, int64_t channels, bool accumulate, int64_t first,
-                             int64_t last, void *dx) {
+                             int64_t last, void *dx, const ls_lane *lane) {
+    (void)lane;
     for (int64_t r = first; r < last; r++) {
         const real *from = (const real *)dy + r * pixels * channels;
         real *to = (real *)dx + r * pixels * channels;

@@ -4,18 +4,16 @@ static const ls_global_average_pool_kernels *kernels_for(const ls_op *op) {
     return LS_KERNELS_OF(ls_graph_backend(op->graph), ls_global_average_pool_ref);
 }
 
-static void forward(ls_op *op, const ls_run *run, int first, int last, void *scratch) {
+static void forward(ls_op *op, const ls_run *run, int first, int last, const ls_lane *lane) {
     const ls_tensor *x = op->in[0];
-    (void)scratch;
     kernels_for(op)->forward(x->value, ls_tensor_pixels(x), ls_tensor_channels(x), run->shards->start[first],
-                             run->shards->start[last], op->out->value);
+                             run->shards->start[last], op->out->value, lane);
 }
 
-static void backward(ls_op *op, const ls_run *run, int first, int last, void *scratch) {
+static void backward(ls_op *op, const ls_run *run, int first, int last, const ls_lane *lane) {
     const ls_tensor *x = op->in[0];
-    (void)scratch;
     kernels_for(op)->backward(op->out->grad, ls_tensor_pixels(x), ls_tensor_channels(x), op->accumulate[0],
-                              run->shards->start[first], run->shards->start[last], x->grad);
+                              run->shards->start[first], run->shards->start[last], x->grad, lane);
 }
 
 static const ls_op_class global_average_pool_class = {

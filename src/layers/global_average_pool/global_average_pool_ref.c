@@ -12,7 +12,8 @@ static void average(const real *x, int64_t pixels, int64_t channels, int64_t n, 
 }
 
 static void global_average_pool_forward(const void *x, int64_t pixels, int64_t channels, int64_t first,
-                                        int64_t last, void *y) {
+                                        int64_t last, void *y, const ls_lane *lane) {
+    (void)lane;
     for (int64_t r = first; r < last; r++)
         for (int64_t c = 0; c < channels; c += BLOCK)
             average((const real *)x + r * pixels * channels + c, pixels, channels,
@@ -20,7 +21,8 @@ static void global_average_pool_forward(const void *x, int64_t pixels, int64_t c
 }
 
 static void global_average_pool_backward(const void *dy, int64_t pixels, int64_t channels, bool accumulate,
-                                         int64_t first, int64_t last, void *dx) {
+                                         int64_t first, int64_t last, void *dx, const ls_lane *lane) {
+    (void)lane;
     for (int64_t r = first; r < last; r++)
         for (int64_t p = 0; p < pixels; p++) {
             const real *from = (const real *)dy + r * channels;

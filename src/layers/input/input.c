@@ -22,12 +22,12 @@ static void fetch(const uint8_t *image, int64_t count) {
     for (int64_t i = 0; i < count; i += LINE) __builtin_prefetch(image + i);
 }
 
-static void forward(ls_op *op, const ls_run *run, int first, int last, void *scratch) {
+static void forward(ls_op *op, const ls_run *run, int first, int last, const ls_lane *lane) {
     const input_state *state = op->state;
     int64_t count = (int64_t)state->height * state->width;
     const ls_input_kernels *kernels = ls_input_kernels_for(ls_graph_backend(op->graph));
     const ls_perturbation *p = state->perturbation;
-    uint8_t *augmented = scratch;
+    uint8_t *augmented = lane->scratch;
     const int64_t end = run->shards->start[last];
     for (int64_t row = run->shards->start[first]; row < end; row++) {
         uint32_t sample = run->sample[row];

@@ -34,16 +34,14 @@ static ls_instance_norm_args arguments(const ls_op *op) {
                                    .node_stride = ls_graph_parameters(op->graph)->summed};
 }
 
-static void forward(ls_op *op, const ls_run *run, int first, int last, void *scratch) {
+static void forward(ls_op *op, const ls_run *run, int first, int last, const ls_lane *lane) {
     const ls_instance_norm_args args = arguments(op);
-    (void)scratch;
-    kernels_for(op)->forward(&args, run->shards, first, last);
+    kernels_for(op)->forward(&args, run->shards, first, last, lane);
 }
 
-static void backward(ls_op *op, const ls_run *run, int first, int last, void *scratch) {
+static void backward(ls_op *op, const ls_run *run, int first, int last, const ls_lane *lane) {
     const ls_instance_norm_args args = arguments(op);
-    (void)scratch;
-    kernels_for(op)->backward(&args, run->shards, first, last);
+    kernels_for(op)->backward(&args, run->shards, first, last, lane);
 }
 
 static int64_t parts(const ls_op *op) {
@@ -51,10 +49,9 @@ static int64_t parts(const ls_op *op) {
     return kernels_for(op)->weight_grad_parts(&args);
 }
 
-static bool weight_grad(ls_op *op, const ls_run *run, int64_t first, int64_t last, void *scratch) {
+static bool weight_grad(ls_op *op, const ls_run *run, int64_t first, int64_t last, const ls_lane *lane) {
     const ls_instance_norm_args args = arguments(op);
-    (void)scratch;
-    kernels_for(op)->weight_grad(&args, run->shards, first, last);
+    kernels_for(op)->weight_grad(&args, run->shards, first, last, lane);
     return true;
 }
 

@@ -34,12 +34,14 @@ typedef struct ls_instance_norm_args {
 } ls_instance_norm_args;
 
 typedef struct ls_instance_norm_kernels {
-    void (*forward)(const ls_instance_norm_args *args, const ls_shards *shards, int first, int last);
-    void (*backward)(const ls_instance_norm_args *args, const ls_shards *shards, int first, int last);
+    void (*forward)(const ls_instance_norm_args *args, const ls_shards *shards, int first, int last,
+                    const ls_lane *lane);
+    void (*backward)(const ls_instance_norm_args *args, const ls_shards *shards, int first, int last,
+                     const ls_lane *lane);
     int64_t (*weight_grad_parts)(const ls_instance_norm_args *args);
     /* parts [first, last), blocks of channels, of dgamma and dbeta; reads all local rows */
     void (*weight_grad)(const ls_instance_norm_args *args, const ls_shards *shards, int64_t first,
-                        int64_t last);
+                        int64_t last, const ls_lane *lane);
 } ls_instance_norm_kernels;
 
 LS_KERNELS(ls_instance_norm_kernels, ls_instance_norm_ref);

@@ -100,11 +100,15 @@ static void each_plane(const ls_instance_norm_args *a, const ls_shards *shards, 
         }
 }
 
-static void forward(const ls_instance_norm_args *a, const ls_shards *shards, int first, int last) {
+static void forward(const ls_instance_norm_args *a, const ls_shards *shards, int first, int last,
+                    const ls_lane *lane) {
+    (void)lane;
     each_plane(a, shards, first, last, forward_plane);
 }
 
-static void backward(const ls_instance_norm_args *a, const ls_shards *shards, int first, int last) {
+static void backward(const ls_instance_norm_args *a, const ls_shards *shards, int first, int last,
+                     const ls_lane *lane) {
+    (void)lane;
     each_plane(a, shards, first, last, backward_plane);
 }
 
@@ -150,8 +154,9 @@ static void sum_node(const ls_instance_norm_args *a, const ls_shards *shards, co
     memcpy(dbeta + channel, pending[0][1], (size_t)count * sizeof(real));
 }
 
-static void weight_grad(const ls_instance_norm_args *a, const ls_shards *shards, int64_t first,
-                        int64_t last) {
+static void weight_grad(const ls_instance_norm_args *a, const ls_shards *shards, int64_t first, int64_t last,
+                        const ls_lane *lane) {
+    (void)lane;
     for (int64_t part = first; part < last; part++)
         for (int n = 0; n < shards->node_count; n++)
             sum_node(a, shards, &shards->node[n], part * BLOCK, (real *)a->dgamma + n * a->node_stride,

@@ -52,12 +52,15 @@ static void backward_image(const ls_pool_args *a, const real *x, const real *dy,
         }
 }
 
-static void forward(const ls_pool_args *a, const ls_shards *shards, int first, int last) {
+static void forward(const ls_pool_args *a, const ls_shards *shards, int first, int last,
+                    const ls_lane *lane) {
+    (void)lane;
     forward_images(a, shards, first, last, forward_image);
 }
 
-static void backward(const ls_pool_args *a, const ls_shards *shards, int first, int last, void *scratch) {
-    backward_images(a, shards, first, last, scratch, backward_image);
+static void backward(const ls_pool_args *a, const ls_shards *shards, int first, int last,
+                     const ls_lane *lane) {
+    backward_images(a, shards, first, last, lane->scratch, backward_image);
 }
 
 const ls_pool_kernels LS_NAME(ls_max_pool_ref) = {forward, backward};

@@ -15,20 +15,18 @@ static void elements_of(const ls_op *op, const ls_run *run, int first_shard, int
     *last = run->shards->start[last_shard] * row;
 }
 
-static void forward(ls_op *op, const ls_run *run, int first, int last, void *scratch) {
+static void forward(ls_op *op, const ls_run *run, int first, int last, const ls_lane *lane) {
     int64_t begin, end;
-    (void)scratch;
     elements_of(op, run, first, last, &begin, &end);
-    kernels_for(op)->forward(op->in[0]->value, op->in[1]->value, begin, end, op->out->value);
+    kernels_for(op)->forward(op->in[0]->value, op->in[1]->value, begin, end, op->out->value, lane);
 }
 
-static void backward(ls_op *op, const ls_run *run, int first, int last, void *scratch) {
+static void backward(ls_op *op, const ls_run *run, int first, int last, const ls_lane *lane) {
     int64_t begin, end;
-    (void)scratch;
     elements_of(op, run, first, last, &begin, &end);
     for (int k = 0; k < 2; k++)
         if (op->in[k]->requires_grad)
-            kernels_for(op)->backward(op->out->grad, op->accumulate[k], begin, end, op->in[k]->grad);
+            kernels_for(op)->backward(op->out->grad, op->accumulate[k], begin, end, op->in[k]->grad, lane);
 }
 
 static const ls_op_class add_class = {

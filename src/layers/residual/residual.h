@@ -8,9 +8,10 @@
 
 typedef struct ls_add_kernels {
     /* y = a + b, elements [first, last) */
-    void (*forward)(const void *a, const void *b, int64_t first, int64_t last, void *y);
+    void (*forward)(const void *a, const void *b, int64_t first, int64_t last, void *y, const ls_lane *lane);
     /* dx = dy, or dx += dy */
-    void (*backward)(const void *dy, bool accumulate, int64_t first, int64_t last, void *dx);
+    void (*backward)(const void *dy, bool accumulate, int64_t first, int64_t last, void *dx,
+                     const ls_lane *lane);
 } ls_add_kernels;
 
 extern const ls_layer_class ls_residual_layer;

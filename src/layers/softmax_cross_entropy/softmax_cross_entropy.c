@@ -27,16 +27,14 @@ static ls_softmax_args arguments(const ls_op *op, const ls_run *run) {
     };
 }
 
-static void forward(ls_op *op, const ls_run *run, int first, int last, void *scratch) {
+static void forward(ls_op *op, const ls_run *run, int first, int last, const ls_lane *lane) {
     ls_softmax_args args = arguments(op, run);
-    (void)scratch;
-    kernels_for(op)->forward(&args, run->shards, first, last);
+    kernels_for(op)->forward(&args, run->shards, first, last, lane);
 }
 
-static void backward(ls_op *op, const ls_run *run, int first, int last, void *scratch) {
+static void backward(ls_op *op, const ls_run *run, int first, int last, const ls_lane *lane) {
     ls_softmax_args args = arguments(op, run);
-    (void)scratch;
-    kernels_for(op)->backward(&args, run->shards, first, last);
+    kernels_for(op)->backward(&args, run->shards, first, last, lane);
 }
 
 static const ls_op_class softmax_class = {

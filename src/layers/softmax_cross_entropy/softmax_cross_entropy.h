@@ -22,8 +22,10 @@ typedef struct ls_softmax_args {
 } ls_softmax_args;
 
 typedef struct ls_softmax_kernels {
-    void (*forward)(const ls_softmax_args *args, const ls_shards *shards, int first, int last);
-    void (*backward)(const ls_softmax_args *args, const ls_shards *shards, int first, int last);
+    void (*forward)(const ls_softmax_args *args, const ls_shards *shards, int first, int last,
+                    const ls_lane *lane);
+    void (*backward)(const ls_softmax_args *args, const ls_shards *shards, int first, int last,
+                     const ls_lane *lane);
 } ls_softmax_kernels;
 
 LS_KERNELS(ls_softmax_kernels, ls_softmax_ref);

@@ -22,7 +22,9 @@ static int64_t softmax(const real *x, int64_t classes, real *p) {
     return largest;
 }
 
-static void softmax_forward(const ls_softmax_args *args, const ls_shards *shards, int first, int last) {
+static void softmax_forward(const ls_softmax_args *args, const ls_shards *shards, int first, int last,
+                            const ls_lane *lane) {
+    (void)lane;
     int64_t classes = args->classes;
     for (int s = first; s < last; s++) {
         double *sums = args->sums + LS_LOSS_SUMS * s;
@@ -40,7 +42,9 @@ static void softmax_forward(const ls_softmax_args *args, const ls_shards *shards
     }
 }
 
-static void softmax_backward(const ls_softmax_args *args, const ls_shards *shards, int first, int last) {
+static void softmax_backward(const ls_softmax_args *args, const ls_shards *shards, int first, int last,
+                             const ls_lane *lane) {
+    (void)lane;
     int64_t classes = args->classes;
     for (int64_t row = shards->start[first]; row < shards->start[last]; row++) {
         uint8_t label = args->labels[args->sample[row]];
