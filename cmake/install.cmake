@@ -8,8 +8,8 @@ include(GNUInstallDirs)
 set(public_headers
   lockstep.h
   check/gradcheck.h check/probe.h
-  core/backend.h core/dataset.h core/elementary.h core/instruction_set.h core/keys.h core/real.h core/rng.h core/shards.h
-  core/status.h core/team.h
+  core/backend.h core/dataset.h core/elementary.h core/instruction_set.h core/keys.h core/lane.h core/real.h core/rng.h
+  core/shards.h core/status.h core/team.h
   graph/fusion.h graph/graph.h graph/observer.h graph/parameters.h
   io/config.h
   model/builder.h model/network.h model/optimizer.h
