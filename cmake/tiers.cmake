@@ -37,10 +37,12 @@ function(lockstep_add_tiers name)
   endif()
 endfunction()
 
-# The same sources, of products, for the vector tiers of bf16. That of AVX-512 has pairs (core/real.h).
+# The same sources, of products, for the vector tiers of bf16. Of those of AVX-512 the
+# second has pairs (core/real.h).
 function(lockstep_add_bf16_tiers name)
   if(LOCKSTEP_X86_64)
     lockstep_add_objects(${name}_bf16_avx2 "LS_FOR_AVX2;LS_BF16" "${LOCKSTEP_AVX2_OPTIONS}" ${ARGN})
+    lockstep_add_objects(${name}_rounded_avx512 "LS_FOR_AVX512;LS_BF16;LS_ROUNDED" "${LOCKSTEP_AVX512_OPTIONS}" ${ARGN})
     lockstep_add_objects(${name}_bf16_avx512 "LS_FOR_AVX512;LS_BF16" "${LOCKSTEP_AVX512_BF16_OPTIONS}" ${ARGN})
   endif()
 endfunction()

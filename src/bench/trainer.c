@@ -155,6 +155,10 @@ void ls_bench_print_setting(const ls_bench *bench, const ls_trainer *t) {
            t->comm->size, t->comm->size == 1 ? "" : "s", (long long)t->options.threads,
            t->options.threads == 1 ? "" : "s", precision_of(t, precision, sizeof precision),
            ls_instruction_set_name(t->backend->instruction_set));
+    ls_instruction_set own;
+    const char *why;
+    if (t->backend->precision == LS_PRECISION_BF16 && ls_instruction_set_choose_bf16(&own, &why) == LS_OK)
+        printf("this processor's choice for bf16: %s (%s)\n", ls_instruction_set_name(own), why);
     printf("%lld parameters, %.4g MFLOP an image; %s, %d core%s for rank 0\n",
            (long long)t->network->parameters.elements, 1e-6 * ls_trainer_work(t),
            ls_machine_processor(processor, sizeof processor), ls_available_cores(),

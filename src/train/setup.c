@@ -67,9 +67,11 @@ static ls_status create_programs(ls_trainer *t) {
 }
 
 /* Ranks on processors that differ compute with what all of them have, or their bits would differ. */
-static ls_status agree_on_instructions(ls_comm *comm, ls_instruction_set *set) {
+static ls_status agree_on_instructions(ls_comm *comm, ls_precision precision, ls_instruction_set *set) {
     ls_instruction_set own = LS_PORTABLE, *all;
-    LS_TRY(ls_comm_agree(comm, ls_instruction_set_choose(&own)));
+    const char *why;
+    LS_TRY(ls_comm_agree(comm, precision == LS_PRECISION_BF16 ? ls_instruction_set_choose_bf16(&own, &why)
+                                                              : ls_instruction_set_choose(&own)));
     LS_TRY(ls_comm_agree(comm, ls_calloc(&all, (size_t)comm->size, sizeof *all, "the instruction sets")));
     ls_status status = ls_comm_allgather_equal(comm, &own, sizeof own, all);
     *set = own;
@@ -82,8 +84,9 @@ static ls_status agree_on_instructions(ls_comm *comm, ls_instruction_set *set) {
 /* Collective. */
 static ls_status create_backend(ls_trainer *t) {
     ls_instruction_set set;
-    LS_TRY(agree_on_instructions(t->comm, &set));
-    return ls_backend_find_for("cpu", (ls_precision)t->options.precision, set, &t->backend);
+    const ls_precision precision = (ls_precision)t->options.precision;
+    LS_TRY(agree_on_instructions(t->comm, precision, &set));
+    return ls_backend_find_for("cpu", precision, set, &t->backend);
 }
 
 static ls_status create_network(ls_trainer *t) {

@@ -452,6 +452,7 @@ int main(void) {
     const ls_instruction_set supported = ls_instruction_set_supported();
 #ifdef LS_BF16
     if (supported >= LS_AVX2) failed += run_all("avx2", &ls_conv2d_vector_bf16_avx2);
+    if (supported >= LS_AVX512) failed += run_all("avx512", &ls_conv2d_vector_rounded_avx512);
     if (supported >= LS_AVX512_BF16) failed += run_all("avx512_bf16", &ls_conv2d_vector_bf16_avx512);
     if (supported >= LS_AMX) failed += run_all("amx", &ls_conv2d_bf16_amx);
 #else

@@ -70,6 +70,7 @@ check "--version: git" grep -qE '^lockstep [0-9.]+ \(git ([0-9a-f]{7,}(-dirty)?|
 check "--version: MPI" grep -qE '^(Open MPI|MPI) [0-9.]+$' out
 check "--version: HDF5" grep -qE '^HDF5 [0-9.]+$' out
 check "--version: instruction set" grep -qE '^instructions (portable|avx2|avx512|avx512_bf16|amx) ' out
+check "--version: instruction set of bf16, and why" grep -qE '^instructions of bf16 (portable|avx2|avx512|avx512_bf16|amx) \(.+\)$' out
 
 # --- the resolved configuration reads back to itself, and is printed once by three ranks
 

@@ -24,7 +24,7 @@
  * the kernel turned round (2 - u and 2 - v for u and v) and k for c; dw     : 32 pixels of an image of y, its
  * lines one after the other, each but the last with zeros behind it up to the next even number from out_width
  * + 2, the last one up to an even number; rows in increasing order. What stands beside those zeros in x', of
- * its border or the next line, is multiplied with them. (Run on emulated tiles so far.) */
+ * its border or the next line, is multiplied with them. */
 #ifndef LOCKSTEP_LAYERS_CONV2D_H
 #define LOCKSTEP_LAYERS_CONV2D_H
 
@@ -72,8 +72,9 @@ typedef struct ls_conv2d_kernels {
 extern const ls_conv2d_kernels ls_conv2d_ref_f32, ls_conv2d_ref_f64, ls_conv2d_ref_bf16_f32;
 #ifdef __x86_64__
 extern const ls_conv2d_kernels ls_conv2d_vector_avx2, ls_conv2d_vector_avx512;
-/* The second needs LS_AVX512_BF16, the third LS_AMX. */
-extern const ls_conv2d_kernels ls_conv2d_vector_bf16_avx2, ls_conv2d_vector_bf16_avx512, ls_conv2d_bf16_amx;
+/* In bf16, for LS_AVX2, LS_AVX512, LS_AVX512_BF16 and LS_AMX. */
+extern const ls_conv2d_kernels ls_conv2d_vector_bf16_avx2, ls_conv2d_vector_rounded_avx512,
+    ls_conv2d_vector_bf16_avx512, ls_conv2d_bf16_amx;
 #endif
 const ls_conv2d_kernels *ls_conv2d_kernels_for(const ls_backend *backend);
 

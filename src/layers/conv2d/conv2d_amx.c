@@ -212,7 +212,7 @@ void LS_NAME(ls_conv2d_amx_finish_gradient)(const ls_conv2d_args *a, float *sums
 extern const ls_conv2d_kernels ls_conv2d_vector_bf16_amx; /* conv2d_vector.c */
 
 static const ls_conv2d_kernels *kernels_for(const ls_conv2d_args *a) {
-    return ls_conv2d_on_tiles(a) ? &ls_conv2d_vector_bf16_amx : &ls_conv2d_vector_bf16_avx512;
+    return ls_conv2d_on_tiles(a) ? &ls_conv2d_vector_bf16_amx : &ls_conv2d_vector_rounded_avx512;
 }
 
 static size_t scratch_bytes(const ls_conv2d_args *a, int64_t rows_per_shard) {

@@ -133,7 +133,16 @@ ALWAYS_INLINE sixteen factor16(sixteen x) {
 
 #else
 
+/* What stands for x as a factor of products: with LS_BF16 the nearest bf16 number, ties to even. */
 ALWAYS_INLINE sixteen factor16(sixteen x) {
+#ifdef LS_BF16
+    const __m512i b = _mm512_castps_si512(x.v),
+                  odd = _mm512_and_si512(_mm512_srli_epi32(b, 16), _mm512_set1_epi32(1)),
+                  up = _mm512_add_epi32(b, _mm512_add_epi32(odd, _mm512_set1_epi32(0x7fff)));
+    const __mmask16 nan = _mm512_cmp_ps_mask(x.v, x.v, _CMP_UNORD_Q);
+    const __m512i rounded = _mm512_mask_or_epi32(up, nan, b, _mm512_set1_epi32(0x400000));
+    x.v = _mm512_castsi512_ps(_mm512_and_si512(rounded, _mm512_set1_epi32((int)0xffff0000u)));
+#endif
     return x;
 }
 ALWAYS_INLINE sixteen first_factor16(sixteen x) {

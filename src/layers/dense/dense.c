@@ -11,6 +11,7 @@ const ls_dense_kernels *ls_dense_kernels_for(const ls_backend *backend) {
 #ifdef __x86_64__
     if (bf16 && backend->instruction_set >= LS_AMX) return &ls_dense_vector_bf16_amx;
     if (bf16 && backend->instruction_set >= LS_AVX512_BF16) return &ls_dense_vector_bf16_avx512;
+    if (bf16 && backend->instruction_set >= LS_AVX512) return &ls_dense_vector_rounded_avx512;
     if (bf16 && backend->instruction_set >= LS_AVX2) return &ls_dense_vector_bf16_avx2;
     if (backend->instruction_set >= LS_AVX512) return &ls_dense_vector_avx512;
     if (backend->instruction_set == LS_AVX2) return &ls_dense_vector_avx2;

@@ -11,7 +11,7 @@
  * shard) in steps of 32, the last one of what is left. A step's terms of even number are added from 0 by
  * fused multiply-adds in their order, so are those of odd number (behind an odd number of terms stands a 0),
  * the second sum is added to the first, and that to the sum of the steps before, from 0. Denormal factors and
- * results count as 0. Bias, the 0 before it and the tree stay. (core/tiles.h; run on emulated tiles so far.)
+ * results count as 0. Bias, the 0 before it and the tree stay. (core/tiles.h.)
  */
 #ifndef LOCKSTEP_LAYERS_DENSE_H
 #define LOCKSTEP_LAYERS_DENSE_H
@@ -67,7 +67,7 @@ typedef struct ls_dense_kernels {
 extern const ls_dense_kernels ls_dense_ref_f32, ls_dense_ref_f64, ls_dense_ref_bf16_f32;
 #ifdef __x86_64__
 extern const ls_dense_kernels ls_dense_vector_avx2, ls_dense_vector_avx512;
-extern const ls_dense_kernels ls_dense_vector_bf16_avx2;
+extern const ls_dense_kernels ls_dense_vector_bf16_avx2, ls_dense_vector_rounded_avx512;
 extern const ls_dense_kernels ls_dense_vector_bf16_avx512,
     ls_dense_vector_bf16_amx; /* need LS_AVX512_BF16, LS_AMX */
 #endif

@@ -54,6 +54,18 @@ ALWAYS_INLINE vec word(vec first, vec second) {
         _mm512_or_si512(upper, _mm512_cvtepu16_epi32((__m256i)_mm512_cvtneps_pbh(second))));
 }
 #endif
+#ifdef LS_ROUNDED
+/* The nearest bf16 numbers, ties to even; there are no pairs. */
+ALWAYS_INLINE vec word(vec x, vec second) {
+    const __m512i bits = _mm512_castps_si512(x);
+    const __m512i odd = _mm512_and_si512(_mm512_srli_epi32(bits, 16), _mm512_set1_epi32(1));
+    const __m512i up = _mm512_add_epi32(bits, _mm512_add_epi32(odd, _mm512_set1_epi32(0x7fff)));
+    const __m512i rounded =
+        _mm512_mask_or_epi32(up, _mm512_cmp_ps_mask(x, x, _CMP_UNORD_Q), bits, _mm512_set1_epi32(0x400000));
+    (void)second;
+    return _mm512_castsi512_ps(_mm512_and_si512(rounded, _mm512_set1_epi32((int)0xffff0000u)));
+}
+#endif
 /* in a register: gcc would load it again for every product */
 ALWAYS_INLINE vec keep(vec v) {
     __asm__("" : "+v"(v));
