@@ -26,10 +26,6 @@ static inline int64_t smaller_of(int64_t a, int64_t b) {
     return a < b ? a : b;
 }
 
-static inline int64_t larger_of(int64_t a, int64_t b) {
-    return a > b ? a : b;
-}
-
 /* --- scratch ------------------------------------------------------------------------------------------- */
 
 typedef struct scratch_parts {
@@ -48,9 +44,10 @@ static size_t split_scratch(const ls_dense_args *args, int64_t rows, void *scrat
     const int64_t inputs = (args->inputs + 15) / 16 * 16;
     int64_t end = 0, at[7], words = 0, turned = 0;
 #ifdef LS_BF16
-    const int64_t block = BLOCK_ROWS * ls_dense_words_row(larger_of(inputs, args->outputs));
+    const int64_t widest = inputs > args->outputs ? inputs : args->outputs;
+    const int64_t block = BLOCK_ROWS * ls_dense_words_row(widest), whole = rows * args->outputs + 15;
     turned = WIDTH * DEPTH;
-    words = larger_of(block, rows * args->outputs + 15) / 16 * 16;
+    words = (block > whole ? block : whole) / 16 * 16;
 #endif
     const int64_t sizes[7] = {BLOCK_ROWS * inputs,
                               DEPTH * WIDTH,
