@@ -1,32 +1,20 @@
 #include "train/facts.h"
 
-#include <H5public.h>
-#include <mpi.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <string.h>
 #include <time.h>
 #include <unistd.h>
 
+#include "train/versions.h"
 #include "version.h"
-
-#define STRING_OF(x) #x
-#define STRING(x)    STRING_OF(x)
-#ifdef OMPI_MAJOR_VERSION
-#define MPI_NAME                                                                                             \
-    "Open MPI " STRING(OMPI_MAJOR_VERSION) "." STRING(OMPI_MINOR_VERSION) "." STRING(OMPI_RELEASE_VERSION)
-#else
-#define MPI_NAME "MPI " STRING(MPI_VERSION) "." STRING(MPI_SUBVERSION)
-#endif
-
-#define HDF5_NUMBER STRING(H5_VERS_MAJOR) "." STRING(H5_VERS_MINOR) "." STRING(H5_VERS_RELEASE)
 
 void ls_version_print(FILE *out) {
     const ls_backend *fp32;
     ls_instruction_set set;
     const char *why;
-    fprintf(out, "lockstep %s (git %s)\n%s\nHDF5 %s\ncompiler %s\n", LOCKSTEP_VERSION, LOCKSTEP_GIT, MPI_NAME,
-            HDF5_NUMBER, __VERSION__);
+    fprintf(out, "lockstep %s (git %s)\n%s\n%s\ncompiler %s\n", LOCKSTEP_VERSION, LOCKSTEP_GIT,
+            ls_mpi_version().text, ls_hdf5_version().text, LS_COMPILER);
     if (ls_backend_find("cpu", LS_FP32, &fp32) == LS_OK)
         fprintf(out, "instructions %s (cpu)\n", ls_instruction_set_name(fp32->instruction_set));
     if (ls_instruction_set_choose_bf16(&set, &why) == LS_OK)
@@ -64,8 +52,8 @@ ls_status ls_facts_collect(const ls_trainer *t, const char *config_path, ls_fact
     add(facts, LS_FACT_INSTRUCTION_SET, "%s", ls_instruction_set_name(t->backend->instruction_set));
     add(facts, LS_FACT_LOCKSTEP, "%s", LOCKSTEP_VERSION);
     add(facts, LS_FACT_GIT, "%s", LOCKSTEP_GIT);
-    add(facts, LS_FACT_MPI, "%s", MPI_NAME);
-    add(facts, LS_FACT_HDF5, "%s", HDF5_NUMBER);
-    add(facts, LS_FACT_COMPILER, "%s", __VERSION__);
+    add(facts, LS_FACT_MPI, "%s", ls_mpi_version().text);
+    add(facts, LS_FACT_HDF5, "%s", ls_hdf5_version().text + strlen("HDF5 "));
+    add(facts, LS_FACT_COMPILER, "%s", LS_COMPILER);
     return LS_OK;
 }
