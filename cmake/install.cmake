@@ -1,4 +1,4 @@
-# cmake --install: the program, the library, its public headers and what find_package(lockstep) reads.
+# cmake --install: the program, the library, its public headers, and what find_package(lockstep) and pkg-config read.
 #
 # Headers include each other from the root of src/ ("graph/graph.h"), so the installed ones keep those paths under
 # include/lockstep, which is the include directory of lockstep::lockstep; src/lockstep.h includes what programs need.
@@ -11,8 +11,9 @@ set(public_headers
   core/backend.h core/dataset.h core/elementary.h core/instruction_set.h core/keys.h core/lane.h core/real.h core/rng.h
   core/shards.h core/status.h core/team.h
   graph/fusion.h graph/graph.h graph/observer.h graph/parameters.h
-  io/config.h
+  io/config.h io/reader.h
   model/builder.h model/network.h model/optimizer.h
+  predict/predict.h
   tensor/tensor.h)
 # layers: all but the insides of kernels
 file(GLOB layer_headers CONFIGURE_DEPENDS RELATIVE ${PROJECT_SOURCE_DIR}/src
@@ -36,3 +37,16 @@ configure_package_config_file(${PROJECT_SOURCE_DIR}/cmake/lockstepConfig.cmake.i
 write_basic_package_version_file(${PROJECT_BINARY_DIR}/lockstepConfigVersion.cmake COMPATIBILITY SameMinorVersion)
 install(FILES ${PROJECT_BINARY_DIR}/lockstepConfig.cmake ${PROJECT_BINARY_DIR}/lockstepConfigVersion.cmake
         DESTINATION ${package_folder})
+
+# lockstep.pc. It finds its prefix by where it lies, so that an install can be moved and --prefix means something. MPI
+# and HDF5 are named by their files, since they have no names that all systems share.
+file(RELATIVE_PATH LOCKSTEP_PC_PREFIX /${CMAKE_INSTALL_LIBDIR}/pkgconfig /)
+string(REGEX REPLACE "/$" "" LOCKSTEP_PC_PREFIX "${LOCKSTEP_PC_PREFIX}")
+list(JOIN LOCKSTEP_EXACT_LINK_OPTIONS " " LOCKSTEP_PC_OPTIONS)
+set(LOCKSTEP_PC_LIBRARIES ${HDF5_C_LIBRARIES} ${MPI_C_LIBRARIES})
+list(FILTER LOCKSTEP_PC_LIBRARIES EXCLUDE REGEX "^(debug|optimized|general)$")
+list(REMOVE_DUPLICATES LOCKSTEP_PC_LIBRARIES)
+list(TRANSFORM LOCKSTEP_PC_LIBRARIES REPLACE "^([A-Za-z_0-9.+-]+)$" "-l\\1")
+list(JOIN LOCKSTEP_PC_LIBRARIES " " LOCKSTEP_PC_LIBRARIES)
+configure_file(${PROJECT_SOURCE_DIR}/cmake/lockstep.pc.in ${PROJECT_BINARY_DIR}/lockstep.pc @ONLY)
+install(FILES ${PROJECT_BINARY_DIR}/lockstep.pc DESTINATION ${CMAKE_INSTALL_LIBDIR}/pkgconfig)

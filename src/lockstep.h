@@ -3,6 +3,10 @@
  *     find_package(lockstep REQUIRED)
  *     target_link_libraries(program PRIVATE lockstep::lockstep)
  *
+ * or with pkg-config: cc program.c $(pkg-config --cflags --libs lockstep)
+ *
+ * predict/predict.h   a data set is read, a trained model loaded, images classified
+ * io/reader.h         formats of data sets of your own: ls_reader_register()
  * tensor/tensor.h     tensors with a dynamic graph
  * model/builder.h     networks in C; model/optimizer.h their update
  * layers/layer.h      layers of your own: ls_layer_register()
@@ -18,6 +22,7 @@
 #include "core/rng.h"
 #include "core/team.h"
 #include "graph/graph.h"
+#include "io/reader.h"
 #include "layers/elementwise.h"
 #include "layers/initialise.h"
 #include "layers/input/input.h"
@@ -25,6 +30,7 @@
 #include "layers/softmax_cross_entropy/softmax_cross_entropy.h"
 #include "model/builder.h"
 #include "model/optimizer.h"
+#include "predict/predict.h"
 #include "tensor/tensor.h"
 
 #endif
