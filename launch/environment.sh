@@ -7,7 +7,7 @@ BUILD_PACKAGES=(gcc libc6-dev cmake ninja-build pkg-config libopenmpi-dev openmp
 # The distribution's Python, not whatever python3 comes first in PATH: only that one has these two packages.
 PYTHON=/usr/bin/python3
 PLOT_PACKAGES=(python3 python3-h5py python3-matplotlib)
-TEST_PACKAGES=(curl hdf5-tools python3-torch)
+TEST_PACKAGES=(clang curl hdf5-tools python3-torch)
 
 stop() { # EXIT_CODE LINE...
   local code=$1
@@ -42,7 +42,7 @@ has_package() {
     openmpi-bin) command -v mpirun >/dev/null ;;
     libopenmpi-dev) command -v mpicc >/dev/null ;;
     hdf5-tools) command -v h5diff >/dev/null ;;
-    cmake | pkg-config | curl) command -v "$1" >/dev/null ;;
+    cmake | clang | pkg-config | curl) command -v "$1" >/dev/null ;;
     python3) [[ -x $PYTHON ]] ;;
     *) [[ $(dpkg-query -W -f '${Status}' "$1" 2>/dev/null) == *"install ok installed"* ]] ;;
   esac
@@ -84,20 +84,57 @@ install_packages() {
 
 # ---- build
 
+# Is there a build folder of another compiler than CC says? CMake looks at CC in a new folder only.
+has_other_compiler() { # PRESET
+  local cache=build/${1/#ci/release}/CMakeCache.txt old
+  [[ -n ${CC:-} && -f $cache ]] || return 1
+  old=$(sed -n 's/^CMAKE_C_COMPILER:[A-Z]*=//p' "$cache")
+  [[ $(command -v "$old") != $(command -v "${CC%% *}") ]]
+}
+
 configure() { # PRESET
   local output
+  if has_other_compiler "$1"; then
+    cmake --fresh --preset "$1"
+    return
+  fi
   if output=$(cmake --preset "$1" 2>&1); then return; fi
   printf '%s\n' "$output"
   # A build folder that was moved, or made by another generator: begun anew.
   [[ $output == *[Dd]"oes not match the "* ]] && cmake --fresh --preset "$1"
 }
 
+is_new_cmake() { # PROGRAM
+  local version
+  version=$("$1" --version 2>/dev/null | sed -n '1s/.* //p') || true
+  [[ -n $version && $(printf '3.25\n%s\n' "$version" | sort -V | head -n 1) == 3.25 ]]
+}
+
+check_cmake() {
+  local found other
+  is_new_cmake cmake && return
+  found=$(cmake --version 2>&1 | head -n 1) || true
+  while read -r other; do
+    if is_new_cmake "$other"; then
+      stop 1 "CMake 3.25 or newer is needed; the first in PATH is $(command -v cmake): $found" \
+        "A newer one is there: run again with PATH=$(dirname -- "$other"):\$PATH"
+    fi
+  done < <(type -ap cmake)
+  stop 1 "CMake 3.25 or newer is needed; found $(command -v cmake || echo none): $found" \
+    "It comes with Debian 12 and Ubuntu 24.04 (cmake), elsewhere with: pip install cmake"
+}
+
+check_build_folder() {
+  if mkdir -p build 2>/dev/null && [[ -w build ]]; then return; fi
+  stop 1 "$PWD/build cannot be written. To build elsewhere:" \
+    "  cmake -S $PWD -B FOLDER -G Ninja && cmake --build FOLDER && ctest --test-dir FOLDER"
+}
+
 build() { # PRESET [ARGUMENTS of cmake --build]
-  local preset=$1 version
+  local preset=$1
   shift
-  version=$(cmake --version | sed -n '1s/.* //p')
-  [[ $(printf '3.25\n%s\n' "$version" | sort -V | head -n 1) == 3.25 ]] ||
-    stop 1 "CMake 3.25 or newer is needed; this is $version ($(command -v cmake))."
+  check_cmake
+  check_build_folder
   quietly "Configuring, preset $preset" configure "$preset"
   quietly "Building" cmake --build --preset "$preset" "$@"
 }

@@ -6,7 +6,8 @@ usage() {
   cat <<'END'
 usage: launch/test.sh [PRESET] [ARGUMENTS of ctest]
 
-  PRESET        ci (default: release with warnings as errors), release, debug, asan, tsan
+  PRESET        ci (default: release with warnings as errors, built by a second compiler too, whose program must give
+                the same bits), release, debug, asan, tsan, gcc, clang
   ARGUMENTS     for example -R dense, --rerun-failed
 
 Tests that need MNIST look into LOCKSTEP_DATA (default: data/mnist, if it is there) and are skipped without it.
@@ -18,7 +19,7 @@ END
 read_preset() {
   PRESET=$1 RUNNER=()
   case $PRESET in
-    ci | release | debug | asan) ;;
+    ci | release | debug | asan | gcc | clang) ;;
     # Kernels that randomise addresses by more than 28 bits place libraries where the thread sanitizer of gcc 12 and 13
     # keeps its shadow memory. (Some containers forbid the switch.)
     tsan) if setarch -R true 2>/dev/null; then RUNNER=(setarch -R); fi ;;
@@ -39,6 +40,19 @@ find_test_data() {
   export LOCKSTEP_DATA
 }
 
+# Everything once more, by clang; or by gcc, where the first compiler was clang (CC=clang). CTest compares the two programs.
+build_by_second_compiler() {
+  local first second=clang
+  first=$(sed -n 's/^CMAKE_C_COMPILER:[A-Z]*=//p' build/release/CMakeCache.txt)
+  if "$first" --version | grep -q clang; then second=gcc; fi
+  if ! command -v "$second" >/dev/null; then
+    echo "No $second: the build by a second compiler, and the comparison of its bits, are left out."
+    return
+  fi
+  CC='' build "$second"
+  export LOCKSTEP_SECOND=$TOP/build/$second/lockstep
+}
+
 read_preset "${1:-ci}"
 TOP=$(realpath -- "$(dirname "${BASH_SOURCE[0]}")/..")
 # shellcheck source-path=SCRIPTDIR source=environment.sh
@@ -47,5 +61,6 @@ find_test_data
 cd "$TOP"
 install_packages "${BUILD_PACKAGES[@]}" "${PLOT_PACKAGES[@]}" "${TEST_PACKAGES[@]}"
 build "$PRESET"
+if [[ $PRESET == ci ]]; then build_by_second_compiler; fi
 mpi_environment
 exec "${RUNNER[@]}" ctest --preset "$PRESET" "${@:2}"
