@@ -51,6 +51,7 @@ ls_status ls_dataset_read(const char *folder, ls_dataset *training, ls_dataset *
 /* The network that the saved one is, without moments, for the kernels that compute here. */
 static ls_status copy_network(const ls_saved_model *saved, ls_model *m) {
     ls_instruction_set set;
+    const char *why;
     const ls_parameters *from = &saved->network->parameters;
     m->mark = *saved->mark;
     LS_TRY(ls_strdup(&m->yaml, saved->yaml));
@@ -58,8 +59,10 @@ static ls_status copy_network(const ls_saved_model *saved, ls_model *m) {
     LS_TRY(ls_config_parse(saved->path, m->yaml, strlen(m->yaml), &ls_option_keys, m->layers,
                            ls_layer_class_count, &m->config));
     LS_TRY(ls_config_settings(m->config, &m->options));
-    LS_TRY(ls_instruction_set_choose(&set));
-    LS_TRY(ls_backend_find_for("cpu", (ls_precision)m->options.precision, set, &m->backend));
+    const ls_precision precision = (ls_precision)m->options.precision;
+    LS_TRY(precision == LS_PRECISION_BF16 ? ls_instruction_set_choose_bf16(&set, &why)
+                                          : ls_instruction_set_choose(&set));
+    LS_TRY(ls_backend_find_for("cpu", precision, set, &m->backend));
     LS_TRY(ls_network_create(m->config, (int)m->mark.height, (int)m->mark.width, (int)m->mark.classes,
                              &m->network));
     ls_parameters *to = &m->network->parameters;
