@@ -3,7 +3,7 @@
 # shellcheck shell=bash disable=SC2034 # the lists are used by those who source this
 
 BUILD_PACKAGES=(gcc libc6-dev cmake ninja-build pkg-config libopenmpi-dev openmpi-bin libhdf5-dev zlib1g-dev
-  libyaml-dev libxxhash-dev librandom123-dev libcmocka-dev)
+  libyaml-dev libxxhash-dev libseccomp-dev librandom123-dev libcmocka-dev)
 # The distribution's Python, not whatever python3 comes first in PATH: only that one has these two packages.
 PYTHON=/usr/bin/python3
 PLOT_PACKAGES=(python3 python3-h5py python3-matplotlib)

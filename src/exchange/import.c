@@ -101,7 +101,9 @@ static ls_status read_tensor(import *in, ls_record *record) {
 
 static ls_status read_tensors(import *in) {
     LS_TRY(ls_calloc(&in->seen, (size_t)in->expected, sizeof *in->seen, "an import"));
-    in->group = ls_h5_has(in->file, "model") ? prefix : "";
+    int nested;
+    LS_TRY(ls_h5_has(in->file, "model", &nested));
+    in->group = nested ? prefix : "";
     LS_TRY(ls_h5_visit_names(in->file, *in->group ? "model" : "", check_name, in));
     for (int i = 0; i < in->expected; i++) LS_TRY(read_tensor(in, &in->state.records[i]));
     if (in->problem_count == 0) return LS_OK;

@@ -92,7 +92,9 @@ static ls_status read_evaluation(const ls_h5_file *file, ls_saved_result *result
     for (int i = 0; i < LS_SAVED_PARTS; i++) {
         ls_saved_part *part = &result->parts[i];
         part->name = names[i];
-        part->there = ls_h5_has(file, part->name);
+        int there;
+        LS_TRY(ls_h5_has(file, part->name, &there));
+        part->there = there != 0;
         if (!part->there) continue;
         LS_TRY(ls_h5_read_u64(file, part->name, "samples", UINT32_MAX, &part->samples));
         LS_TRY(read_share(file, part->name, "loss", HUGE_VAL, &part->loss));

@@ -149,6 +149,10 @@ uint64_t ls_checkpoint_size(const ls_checkpoint *checkpoint) {
     return checkpoint->file->image.size;
 }
 
+ls_status ls_checkpoint_check(const ls_checkpoint *checkpoint) {
+    return ls_h5_check_whole(checkpoint->file);
+}
+
 ls_status ls_checkpoint_read(const ls_checkpoint *checkpoint, ls_record *record) {
     return ls_h5_read_record(checkpoint->file, record);
 }

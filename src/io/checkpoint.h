@@ -67,6 +67,9 @@ const char *ls_checkpoint_config(const ls_checkpoint *checkpoint);
 /* Bytes of the file: what it describes is not larger. */
 uint64_t ls_checkpoint_size(const ls_checkpoint *checkpoint);
 
+/* LS_BAD_DATA: HDF5 cannot read all that is in it, so that another one is to be looked for. */
+ls_status ls_checkpoint_check(const ls_checkpoint *checkpoint);
+
 /* Reads one record; record->path, type, dims and shape say what is expected and must match exactly,
  * record->data has room for it. LS_BAD_DATA with file, path and both shapes otherwise. */
 ls_status ls_checkpoint_read(const ls_checkpoint *checkpoint, ls_record *record);

@@ -7,27 +7,20 @@
 
 /* ---- errors ---- */
 
-typedef struct innermost {
-    char text[256];
-    int out_of_memory;
-} innermost;
+enum { MESSAGE_SIZE = 256 };
 
 /* The first entry of a walk upward is the deepest: the cause. The rest only says who called whom. */
 static herr_t keep_first(unsigned n, const H5E_error2_t *error, void *client) {
-    innermost *found = client;
-    if (n == 0) {
-        snprintf(found->text, sizeof found->text, "%s (%s)", error->desc ? error->desc : "no message",
+    if (n == 0)
+        snprintf(client, MESSAGE_SIZE, "%s (%s)", error->desc ? error->desc : "no message",
                  error->func_name ? error->func_name : "?");
-        found->out_of_memory = error->maj_num == H5E_RESOURCE;
-    }
     return 0;
 }
 
 ls_status ls_h5_fail(ls_status code, const char *path) {
-    innermost found = {"no message", 0};
-    H5Ewalk2(H5E_DEFAULT, H5E_WALK_UPWARD, keep_first, &found);
-    /* A good file must not be taken for a bad one because memory was short. */
-    return ls_fail(found.out_of_memory ? LS_INTERNAL : code, "%s: HDF5: %s", path, found.text);
+    char found[MESSAGE_SIZE] = "no message";
+    H5Ewalk2(H5E_DEFAULT, H5E_WALK_UPWARD, keep_first, found);
+    return ls_fail(code, "%s: HDF5: %s", path, found);
 }
 
 ls_status ls_h5_start(void) {
@@ -56,7 +49,7 @@ ls_status ls_h5_close(ls_h5_file *file) {
     return ls_h5_fail(LS_INTERNAL, file->path);
 }
 
-void ls_h5_discard(ls_h5_file **file) {
+void ls_h5_release(ls_h5_file **file) {
     if (!*file) return;
     /* In memory and of no further use, nothing is lost by a failed close; the status is the caller's first
      * one. */
@@ -116,7 +109,7 @@ static void *image_realloc(void *data, size_t size, H5FD_file_image_op_t op, voi
     return image->data;
 }
 
-/* The image outlives HDF5's file: ls_h5_discard() frees it. */
+/* The image outlives HDF5's file: ls_h5_release() frees it. */
 static herr_t image_free(void *data, H5FD_file_image_op_t op, void *client) {
     (void)data;
     (void)op;
@@ -191,6 +184,17 @@ const char *ls_h5_type_name(ls_record_type type) {
 
 size_t ls_h5_type_size(ls_record_type type) {
     return type == LS_RECORD_F32 ? 4 : 8;
+}
+
+int64_t ls_h5_bytes_within(const ls_h5_file *file, ls_record_type type, int dims, const int64_t *shape) {
+    uint64_t bytes = ls_h5_type_size(type);
+    for (int i = 0; i < dims; i++)
+        if (shape[i] == 0) return 0;
+    for (int i = 0; i < dims; i++) {
+        if (shape[i] < 0 || (uint64_t)shape[i] > file->image.size / bytes) return -1;
+        bytes *= (uint64_t)shape[i];
+    }
+    return (int64_t)bytes;
 }
 
 ls_h5_shape_text ls_h5_describe(const char *type, int dims, const int64_t *shape) {

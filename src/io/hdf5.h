@@ -6,14 +6,18 @@
  * and leaves the file open), and no HDF5 file lock is ever taken. The price is one copy of the file in memory
  * while it is open.
  *
+ * HDF5 does not survive every file that somebody made to break it, and a seal can be computed by anyone. So
+ * no file is parsed in this process: a child of its own, confined before the first call of HDF5, parses it
+ * and hands over plain values (confined.h).
+ *
  * Written: format bounds V110 (checksummed metadata), no object times, links in creation order, arrays
  * chunked with Fletcher32, strings of fixed length only. Read: hard links only, exact types and shapes, no
  * filter but Fletcher32, no external or virtual storage, no plug-ins, no size believed that exceeds the
  * file's.
  *
- * What remains: HDF5 does not survive that its own small allocations fail. It may then refuse to work from
- * there on, or end the process. Files on disk are as they were all the same, since none is begun before HDF5
- * is done.
+ * What remains: HDF5 does not survive that its own small allocations fail while it writes. It may then refuse
+ * to work from there on, or end the process. Files on disk are as they were all the same, since none is begun
+ * before HDF5 is done.
  *
  * HDF5 serial is not thread-safe: one thread at a time calls into this header. All functions are local. */
 #ifndef LOCKSTEP_IO_HDF5_H
@@ -43,7 +47,8 @@ typedef struct ls_h5_image {
     size_t spare_capacity;
 } ls_h5_image;
 
-/* An open file, to write or to read. The address must not change while it is open: HDF5 keeps it. */
+/* An open file, to write or to read. The address must not change while it is open: HDF5 keeps it. Of a file
+ * that is read, image.size is the file's length; its bytes are in the child, which parses them. */
 typedef struct ls_h5_file {
     hid_t id;
     char *path; /* for messages, and where commit writes */
@@ -51,6 +56,7 @@ typedef struct ls_h5_file {
     /* HDF5 could not close the file (its own memory ran out). It then keeps pointers into this struct, which
      * is never freed nor its address used again; other files can still be written and read. */
     int kept_by_hdf5;
+    struct ls_confined *child; /* reading */
 } ls_h5_file;
 
 /* Checks one HDF5 call: a negative result becomes `code` with the path and HDF5's innermost message. */
@@ -62,8 +68,7 @@ typedef struct ls_h5_file {
         }                                                                                                    \
     } while (0)
 
-/* "PATH: HDF5: <innermost message> (<function>)"; to be called before any other HDF5 function. LS_INTERNAL
- * instead of `code` if HDF5 ran out of memory. */
+/* `code` with "PATH: HDF5: <innermost message> (<function>)"; to be called before any other HDF5 function. */
 ls_status ls_h5_fail(ls_status code, const char *path);
 
 /* Starts HDF5, once or again: its own error print and its search for plug-ins off. */
@@ -100,7 +105,14 @@ int ls_h5_text_ok(const char *text, size_t length);
 /* Closes HDF5's file; the image stays. LS_INTERNAL with path and reason. */
 ls_status ls_h5_close(ls_h5_file *file);
 
-/* Releases everything; an uncommitted file is forgotten. NULL inside and twice are fine. */
+/* Closes HDF5's file and frees image and struct. NULL inside and twice are fine. */
+void ls_h5_release(ls_h5_file **file);
+
+/* Bytes of an array; -1 if they are more than the file has (nothing is compressed, so they cannot be there).
+ */
+int64_t ls_h5_bytes_within(const ls_h5_file *file, ls_record_type type, int dims, const int64_t *shape);
+
+/* Releases everything, and ends the child; an uncommitted file is forgotten. NULL inside and twice are fine. */
 void ls_h5_discard(ls_h5_file **file);
 
 /* ---- writing: LS_INTERNAL with path and reason: no memory, or a caller's fault such as a name twice ---- */
@@ -125,7 +137,7 @@ ls_status ls_h5_commit(ls_h5_file *file, const char *kind, uint32_t version);
 /* Reads the file, verifies its seal, opens it read-only. */
 ls_status ls_h5_open(const char *path, const char *kind, uint32_t version, ls_h5_file **file);
 /* The same for a file without a seal, written by anyone, in any version of the format. What is refused in a
- * file of ours is refused here; what HDF5's own parser makes of a forged file is the risk that remains. */
+ * file of ours is refused here. */
 ls_status ls_h5_open_foreign(const char *path, ls_h5_file **file);
 /* Hands over the name of each link of a group ("": the root), LS_H5_LINK_LIMIT at most, of whatever kind. A
  * failure of `visit` ends the walk and is returned. */
@@ -145,7 +157,9 @@ ls_status ls_h5_read_u64(const ls_h5_file *file, const char *group, const char *
 /* Likewise an f64 scalar; *there = 0 if the group has no such attribute. */
 ls_status ls_h5_read_f64(const ls_h5_file *file, const char *group, const char *name, double *value,
                          int *there);
-/* Is there an object of that path, by hard links all the way? */
-int ls_h5_has(const ls_h5_file *file, const char *path);
+/* *there: is there an object of that path, by hard links all the way? */
+ls_status ls_h5_has(const ls_h5_file *file, const char *path, int *there);
+/* Reads all that is in the file, every value and attribute, and forgets it: LS_OK is that HDF5 can. */
+ls_status ls_h5_check_whole(const ls_h5_file *file);
 
 #endif

@@ -114,8 +114,10 @@ static ls_status read_test(const ls_h5_file *file, ls_metrics_file *metrics) {
 static ls_status read_facts(const ls_h5_file *file, ls_metrics_file *metrics) {
     for (int i = 0; i < LS_FACTS; i++) {
         char path[64];
+        int there;
         snprintf(path, sizeof path, "provenance/%s", ls_fact_names[i]);
-        if (ls_h5_has(file, path)) LS_TRY(ls_h5_read_text(file, path, &metrics->facts[i]));
+        LS_TRY(ls_h5_has(file, path, &there));
+        if (there) LS_TRY(ls_h5_read_text(file, path, &metrics->facts[i]));
     }
     return LS_OK;
 }

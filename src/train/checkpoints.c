@@ -128,6 +128,8 @@ static ls_status find_newest(const char *folder, ls_checkpoint **checkpoint) {
         status = path_of(folder, list.steps[i], &path);
         if (status != LS_OK) break;
         ls_status opened = ls_checkpoint_open(path, checkpoint);
+        if (opened == LS_OK) opened = ls_checkpoint_check(*checkpoint);
+        if (opened != LS_OK) ls_checkpoint_close(checkpoint);
         if (opened == LS_BAD_DATA)
             ls_log(LS_LOG_WARNING, "passed over: %s", ls_error_message());
         else
