@@ -4,13 +4,16 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <stdio.h>
+#include <signal.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/resource.h>
 #include <unistd.h>
 
 #include "bench/bench.h"
 #include "cli/verbs.h"
 #include "core/log.h"
+#include "core/team.h"
 #include "layers/layer.h"
 #include "train/eval.h"
 #include "train/facts.h"
@@ -173,6 +176,22 @@ static void open_standard_streams(void) {
             exit(LS_INTERNAL);
 }
 
+/* A file that reaches its limit is a failed write, which is told with its path, and not a signal that ends
+ * the process. The stack may grow as far as it is let: threads have their own (core/team.c). */
+static ls_status prepare_limits(void) {
+    struct rlimit stack;
+    signal(SIGXFSZ, SIG_IGN);
+    if (getrlimit(RLIMIT_STACK, &stack) != 0)
+        return ls_fail(LS_INTERNAL, "the limit of the stack: %s", strerror(errno));
+    if (stack.rlim_cur != RLIM_INFINITY && stack.rlim_cur < LS_LEAST_STACK) {
+        stack.rlim_cur = stack.rlim_max < LS_LEAST_STACK ? stack.rlim_max : LS_LEAST_STACK;
+        if (stack.rlim_cur < LS_LEAST_STACK || setrlimit(RLIMIT_STACK, &stack) != 0)
+            return ls_fail(LS_INTERNAL, "the stack may have %llu KiB at most here; %d are needed (ulimit -s)",
+                           (unsigned long long)stack.rlim_cur / 1024, LS_LEAST_STACK / 1024);
+    }
+    return ls_watch_start();
+}
+
 static int run_verb(ls_command_line *line) {
     char names[VERB_NAMES];
     for (const ls_verb *v = ls_verbs; v->name && line->count > 0; v++)
@@ -194,7 +213,9 @@ int main(int argc, char **argv) {
     char usage[1024];
     const struct argp parser = {options, parse_option, usage, about, NULL, help_of, NULL};
     ls_command_line line = {0};
+    ls_comm *none = NULL;
     open_standard_streams();
+    if (prepare_limits() != LS_OK) return ls_end(&none, LS_INTERNAL);
     list_usage(usage, sizeof usage);
     error_t error = argp_parse(&parser, argc, argv, ARGP_NO_ERRS | ARGP_NO_HELP | ARGP_NO_EXIT, NULL, &line);
     if (line.unknown)

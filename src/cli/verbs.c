@@ -56,14 +56,20 @@ int ls_refuse_count(const ls_command_line *line) {
 
 /* --- verbs ----------------------------------------------------------------------------------------- */
 
-/* The communicator that the configuration asks for; one that cannot be read is agreed on the default one. */
-static ls_status create_comm(const ls_config *config, ls_comm **comm) {
+/* The communicator that the options ask for. */
+static ls_status create_comm(const ls_options *o, ls_comm **comm) {
     static const char *const names[] = {"auto", "self", "mpi"}; /* ls_comm_kind */
+    LS_TRY(ls_comm_create(names[o->comm], comm));
+    (*comm)->timeout = o->timeout;
+    return LS_OK;
+}
+
+/* The same of a configuration; one that cannot be read is agreed on the default one. */
+static ls_status create_comm_for(const ls_config *config, ls_comm **comm) {
     ls_options o = {0};
     if (!config) return ls_comm_create("auto", comm);
     ls_status status = ls_config_settings(config, &o);
-    if (status == LS_OK) status = ls_comm_create(names[o.comm], comm);
-    if (status == LS_OK) (*comm)->timeout = o.timeout;
+    if (status == LS_OK) status = create_comm(&o, comm);
     ls_keys_free(&ls_option_keys, &o);
     return status;
 }
@@ -92,7 +98,7 @@ static ls_status compare_config(ls_comm *comm, const ls_config *config) {
 static ls_status start(const ls_config *config, ls_status status, ls_comm **comm) {
     char why[1024];
     snprintf(why, sizeof why, "%s", ls_error_message());
-    LS_TRY(create_comm(status == LS_OK ? config : NULL, comm));
+    LS_TRY(create_comm_for(status == LS_OK ? config : NULL, comm));
     LS_TRY(ls_comm_agree(*comm, status == LS_OK ? LS_OK : ls_fail(status, "%s", why)));
     return compare_config(*comm, config);
 }
@@ -124,11 +130,28 @@ static int train(const ls_command_line *line) {
     return ls_end(&comm, status);
 }
 
+/* The keys that the communicator depends on, which is there before any other is read. */
+static ls_status take_comm_keys(const char *const *words, int count, ls_options *o) {
+    const ls_key keys[] = {*ls_key_find(&ls_option_keys, "comm"), *ls_key_find(&ls_option_keys, "timeout")};
+    const ls_key_table table = {keys, sizeof keys / sizeof *keys};
+    const char *rest[LS_MOST_WORDS];
+    int rest_count;
+    LS_TRY(ls_keys_set_defaults(&table, o));
+    return ls_keys_take(&table, o, words, count, rest, &rest_count);
+}
+
 /* A verb that looks at a checkpoint's model. */
 static int look_at(const ls_command_line *line, ls_status (*look)(ls_comm *comm, const ls_look *what)) {
     ls_comm *comm = NULL;
+    ls_options o = {0};
     ls_look what = {line->word[1], line->word + 2, line->count - 2, line->json, line->output};
-    ls_status status = ls_comm_create("auto", &comm);
+    signal(SIGPIPE, SIG_IGN); /* who reads what is printed may go; what goes into a file is written */
+    if (take_comm_keys(what.overrides, what.override_count, &o) != LS_OK) {
+        char why[1024];
+        snprintf(why, sizeof why, "%s", ls_error_message());
+        return ls_refuse("%s", why);
+    }
+    ls_status status = create_comm(&o, &comm);
     if (status == LS_OK) status = look(comm, &what);
     if (status == LS_OK) status = ls_comm_agree(comm, ls_flush_output());
     return ls_end(&comm, status);

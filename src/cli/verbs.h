@@ -45,6 +45,8 @@ extern const ls_verb ls_verbs[];
 /* The end of every run: prints a failure once, by rank 0 where all ranks know, else by the rank itself, which
  * then takes the others down. Destroys the communicator (NULL: there is none) and returns the exit code. */
 int ls_end(ls_comm **comm, ls_status status);
+/* From here on the process ends with a line of its own and LS_INTERNAL where MPI cannot start. Once. */
+ls_status ls_watch_start(void);
 /* A mistake on the command line, which every rank sees: told once. Returns the exit code. */
 int ls_refuse(const char *format, ...) __attribute__((format(printf, 1, 2)));
 /* The same of too few words behind the verb, or too many. */

@@ -93,10 +93,23 @@ int ls_team_size(const ls_team *team) {
     return team->size;
 }
 
+/* Threads get the stack that the system gives by default, but not less than kernels need. */
+static int start_thread(pthread_t *thread, struct member *member) {
+    pthread_attr_t attributes;
+    size_t stack;
+    int error = pthread_attr_init(&attributes);
+    if (error) return error;
+    error = pthread_attr_getstacksize(&attributes, &stack);
+    if (!error && stack < LS_LEAST_STACK) error = pthread_attr_setstacksize(&attributes, LS_LEAST_STACK);
+    if (!error) error = pthread_create(thread, &attributes, member_main, member);
+    pthread_attr_destroy(&attributes);
+    return error;
+}
+
 static ls_status start_threads(ls_team *team) {
     for (int i = 1; i < team->size; i++) {
         team->members[i] = (struct member){team, i};
-        int error = pthread_create(&team->threads[i], NULL, member_main, &team->members[i]);
+        int error = start_thread(&team->threads[i], &team->members[i]);
         if (error) {
             int wanted = team->size;
             team->size = i; /* those that ls_team_destroy has to join */

@@ -9,6 +9,9 @@
 
 typedef struct ls_team ls_team;
 
+/* Bytes that a thread's stack has at least, the main one's too (cli/main.c): kernels keep tiles there. */
+enum { LS_LEAST_STACK = 1 << 20 };
+
 /* Starts size - 1 threads, which wait. LS_INTERNAL: a thread cannot be started. */
 ls_status ls_team_create(int size, ls_team **team);
 /* Ends the threads; safe twice. */

@@ -49,6 +49,10 @@ struct ls_comm {
     uint64_t step;       /* for messages: set by the trainer */
     const char *phase;
     bool agreed; /* the failure at hand is known to all ranks */
+    /* called again and again while this rank waits for others, who may never come; must be quick, and call
+     * nothing of the communicator. NULL: nothing */
+    void (*on_wait)(void *self);
+    void *on_wait_self;
     void *state;
 };
 
@@ -57,8 +61,11 @@ ls_status ls_comm_create_self(ls_comm **comm);
 /* MPI_COMM_WORLD; initialises MPI (funneled) unless somebody has. LS_USAGE: this process was launched as one
  * of several, but MPI sees one alone. */
 ls_status ls_comm_create_mpi(ls_comm **comm);
-/* By name: "self", "mpi", or "auto": mpi under a launcher, else self. */
+/* By name: "self", "mpi", or "auto": mpi where a launcher has started this process as one of several, or
+ * mpirun it alone; else self. */
 ls_status ls_comm_create(const char *name, ls_comm **comm);
+/* Is this process in the start of MPI, which may end it (cli/start.c)? For signal and exit handlers. */
+bool ls_comm_is_starting(void);
 /* Collective. Safe twice. */
 void ls_comm_destroy(ls_comm **comm);
 

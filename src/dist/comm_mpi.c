@@ -1,15 +1,24 @@
 /* MPI as a mover of bytes. Messages are non-blocking, and waited for in comm_mpi_wait.c. */
+#define _XOPEN_SOURCE 700 /* SA_RESTART, setitimer */
+#include <errno.h>
 #include <limits.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/time.h>
 #include <unistd.h>
 
 #include "core/log.h"
 #include "core/team.h"
 #include "dist/comm_mpi.h"
 #include "dist/launcher.h"
+
+static volatile sig_atomic_t starting; /* the process that is in MPI_Init, not one that MPI forks */
+
+bool ls_comm_is_starting(void) {
+    return starting != 0 && (pid_t)starting == getpid();
+}
 
 ls_status ls_mpi_failure(const char *call, int error) {
     char text[MPI_MAX_ERROR_STRING] = "unknown error";
@@ -18,33 +27,46 @@ ls_status ls_mpi_failure(const char *call, int error) {
     return ls_fail(LS_INTERNAL, "MPI: %s: %s", call, text);
 }
 
-/* MPI's own start and end wait for all ranks too, where nobody can look at a clock: an alarm does. What it is
- * to say is made before, since a handler must not print. */
+/* MPI's own start and end wait for all ranks too, where nobody can look at a clock: a timer does. It ticks
+ * eight times in the time-out, and the ninth tick ends the process: of those that a stopped process misses,
+ * it gets one. What it is to say is made before, since a handler must not print. */
+enum { TICKS = 8 };
 static char last_words[160];
 static size_t last_length;
+static volatile sig_atomic_t ticks;
 
-static void out_of_time(int number) {
+static void tick(int number) {
+    (void)number;
+    if (++ticks <= TICKS) return;
     ssize_t told = write(STDERR_FILENO, last_words, last_length);
     (void)told;
-    (void)number;
     _exit(LS_STUCK);
 }
 
-static void watch(double timeout, long rank, const char *call) {
-    static const double most = 1e6;
-    const unsigned seconds = (unsigned)(timeout < most ? timeout : most) + 1;
-    char speaker[32] = "";
-    if (rank >= 0) snprintf(speaker, sizeof speaker, "[rank %ld] ", rank);
-    snprintf(last_words, sizeof last_words, "lockstep: %serror: waited %u s in %s: a rank is stuck\n",
-             speaker, seconds, call);
-    last_length = strlen(last_words);
-    signal(SIGALRM, out_of_time);
-    alarm(seconds);
+static ls_status set_timer(double seconds) {
+    const struct timeval period = {(time_t)seconds, (suseconds_t)(1e6 * (seconds - (double)(time_t)seconds))};
+    if (setitimer(ITIMER_REAL, &(struct itimerval){period, period}, NULL) == 0) return LS_OK;
+    return ls_fail(LS_INTERNAL, "no timer of %g s: %s", seconds, strerror(errno));
 }
 
-static void watch_no_more(void) {
-    alarm(0);
+static ls_status watch(double timeout, long rank, const char *call) {
+    struct sigaction action = {.sa_handler = tick, .sa_flags = SA_RESTART};
+    char speaker[32] = "";
+    if (rank >= 0) snprintf(speaker, sizeof speaker, "[rank %ld] ", rank);
+    snprintf(last_words, sizeof last_words, "lockstep: %serror: waited %.1f s in %s: a rank is stuck\n",
+             speaker, timeout * (TICKS + 1) / TICKS, call);
+    last_length = strlen(last_words);
+    ticks = 0;
+    sigemptyset(&action.sa_mask);
+    if (sigaction(SIGALRM, &action, NULL) != 0)
+        return ls_fail(LS_INTERNAL, "SIGALRM: no handler can be set: %s", strerror(errno));
+    return set_timer(timeout / TICKS);
+}
+
+static ls_status watch_no_more(void) {
+    LS_TRY(set_timer(0));
     signal(SIGALRM, SIG_DFL);
+    return LS_OK;
 }
 
 /* --- collectives -------------------------------------------------------------------------------------- */
@@ -126,9 +148,10 @@ static void mpi_destroy(ls_comm *comm) {
     ls_mpi_state *state = comm->state;
     ls_mpi_beats_destroy(comm);
     if (state->initialised_here) {
-        watch(comm->timeout, comm->rank, "MPI_Finalize");
+        if (watch(comm->timeout, comm->rank, "MPI_Finalize") != LS_OK)
+            ls_log(LS_LOG_WARNING, "%s", ls_error_message());
         if (MPI_Finalize() != MPI_SUCCESS) ls_log(LS_LOG_WARNING, "MPI_Finalize failed");
-        watch_no_more();
+        if (watch_no_more() != LS_OK) ls_log(LS_LOG_WARNING, "%s", ls_error_message());
     }
     free(state->requests);
     free(state);
@@ -170,9 +193,12 @@ static ls_status initialise(ls_comm *comm, ls_mpi_state *state) {
     LS_MPI(MPI_Initialized(&initialised));
     if (!initialised) {
         /* MPI has no ranks before its start */
-        watch(comm->timeout, ls_launcher_rank(), "MPI_Init");
-        LS_MPI(MPI_Init_thread(NULL, NULL, MPI_THREAD_FUNNELED, &provided));
-        watch_no_more();
+        LS_TRY(watch(comm->timeout, ls_launcher_rank(), "MPI_Init"));
+        starting = (sig_atomic_t)getpid();
+        int error = MPI_Init_thread(NULL, NULL, MPI_THREAD_FUNNELED, &provided);
+        starting = 0;
+        if (error != MPI_SUCCESS) return ls_mpi_failure("MPI_Init_thread", error);
+        LS_TRY(watch_no_more());
         state->initialised_here = true;
         if (provided < MPI_THREAD_FUNNELED)
             return ls_fail(LS_INTERNAL,

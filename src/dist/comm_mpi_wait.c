@@ -79,10 +79,13 @@ static ls_status beat(ls_comm *comm) {
 
 typedef enum suspicion { SILENT, AHEAD, ELSEWHERE, BEHIND } suspicion;
 
+/* One that has not been heard for longer than so many beats is silent. */
+enum { SILENT_BEATS = 3 };
+
 static suspicion suspect(const ls_comm *comm, int r) {
     const ls_mpi_state *state = comm->state;
     const struct peer *peer = &state->beats->peers[r];
-    if (peer->heard == 0 || ls_clock() - peer->heard > 3 * state->beats->interval) return SILENT;
+    if (peer->heard == 0 || ls_clock() - peer->heard > SILENT_BEATS * state->beats->interval) return SILENT;
     if (peer->place.step != comm->step) return peer->place.step > comm->step ? AHEAD : BEHIND;
     if (peer->place.number != state->number) return peer->place.number > state->number ? AHEAD : BEHIND;
     return ELSEWHERE;
@@ -113,12 +116,12 @@ static ls_status stuck(const ls_comm *comm, double waited) {
     char ranks[256];
     for (int which = SILENT; which <= BEHIND; which++) {
         if (list_missing(comm, (suspicion)which, ranks, sizeof ranks) == 0) continue;
-        return ls_fail(LS_STUCK, "rank %d has waited %.0f s in step %llu, %s, for rank %s, %s (timeout=%g)",
+        return ls_fail(LS_STUCK, "rank %d has waited %.1f s in step %llu, %s, for rank %s, %s (timeout=%g)",
                        comm->rank, waited, (unsigned long long)comm->step, comm->phase, ranks, what[which],
                        comm->timeout);
     }
     return ls_fail(
-        LS_STUCK, "rank %d has waited %.0f s in step %llu, %s, for its own messages to be taken (timeout=%g)",
+        LS_STUCK, "rank %d has waited %.1f s in step %llu, %s, for its own messages to be taken (timeout=%g)",
         comm->rank, waited, (unsigned long long)comm->step, comm->phase, comm->timeout);
 }
 
@@ -165,12 +168,36 @@ static bool pause_between(const ls_mpi_state *state, unsigned looks) {
     return looks % LOOKS_BEFORE_YIELDING == 0;
 }
 
+/* How long this rank has waited, in time in which it ran itself. */
+typedef struct patience {
+    double looked;  /* last, by ls_clock() */
+    double waited;  /* seconds */
+    double listens; /* since when without a pause */
+} patience;
+
+/* Between two looks lies at most a beat, unless this rank has not run: stopped, or its container or machine
+ * was, and the others perhaps with it. What it has missed is no fault of theirs, and what it has heard of
+ * them is old: it does not count that time, and listens for a full round of beats before it names anybody. */
+static void look_at_clock(patience *p, double interval) {
+    double now = ls_clock(), passed = now - p->looked;
+    if (passed > 2 * interval) p->listens = now;
+    p->waited += passed < interval ? passed : interval;
+    p->looked = now;
+}
+
+static bool is_out_of_patience(const ls_comm *comm, const patience *p) {
+    const ls_mpi_state *state = comm->state;
+    return p->waited > comm->timeout &&
+           p->looked - p->listens > (SILENT_BEATS + 1) * state->beats->interval && p->waited > deadline(comm);
+}
+
 /* Waits for state->wait, or for all requests. */
 static ls_status wait_patiently(ls_comm *comm) {
     enum { COLLECTIVES_BETWEEN_LISTENING = 256 };
     ls_mpi_state *state = comm->state;
     struct ls_beats *b = state->beats;
-    double begin = ls_clock();
+    const double begin = ls_clock();
+    patience p = {.looked = begin, .listens = begin};
     b->interval = comm->timeout / 8 < 1 ? comm->timeout / 8 : 1;
     b->next = begin + b->interval;
     for (unsigned looks = 1;; looks++) {
@@ -178,11 +205,12 @@ static ls_status wait_patiently(ls_comm *comm) {
         LS_TRY(look(comm, &over));
         if (over) break;
         if (!pause_between(state, looks)) continue;
-        double now = ls_clock();
-        if (now < b->next) continue;
+        if (comm->on_wait) comm->on_wait(comm->on_wait_self);
+        look_at_clock(&p, b->interval);
+        if (p.looked < b->next) continue;
         LS_TRY(beat(comm));
-        b->next = now + b->interval;
-        if (now - begin > comm->timeout && now - begin > deadline(comm)) return stuck(comm, now - begin);
+        b->next = p.looked + b->interval;
+        if (is_out_of_patience(comm, &p)) return stuck(comm, p.waited);
     }
     comm->wait_seconds += ls_clock() - begin;
     /* a rank for which the others always wait never listens above */

@@ -45,6 +45,6 @@ long ls_launcher_rank(void) {
 }
 
 bool ls_launcher_is_there(void) {
-    const char *variable;
-    return ls_launcher_ranks(&variable) > 0 || getenv("PMIX_RANK") != NULL;
+    if (getenv("OMPI_COMM_WORLD_SIZE") || getenv("PMIX_RANK") || getenv("PMI_SIZE")) return true;
+    return getenv("SLURM_PROCID") && number("SLURM_STEP_NUM_TASKS") > 1;
 }

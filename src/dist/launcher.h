@@ -5,7 +5,8 @@
 
 #include <stdbool.h>
 
-/* Was this process started by one? */
+/* Was this process started by one, as one of several or by mpirun? The shell of an allocation of Slurm, its
+ * batch script and a step of one task are alone, whatever else their variables say. */
 bool ls_launcher_is_there(void);
 
 /* How many processes it says it started, by the first of its variables that is there, whose name goes to

@@ -8,6 +8,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/resource.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -16,6 +17,10 @@
 #define TEMPORARY ".tmp-"
 
 static ls_status fail(const char *path, const char *what) {
+    struct rlimit most;
+    if (errno == EFBIG && getrlimit(RLIMIT_FSIZE, &most) == 0 && most.rlim_cur != RLIM_INFINITY)
+        return ls_fail(LS_OUTPUT, "%s: cannot %s: a file may have %llu bytes at most here (ulimit -f)", path,
+                       what, (unsigned long long)most.rlim_cur);
     return ls_fail(LS_OUTPUT, "%s: cannot %s: %s", path, what, strerror(errno));
 }
 

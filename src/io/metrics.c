@@ -39,6 +39,7 @@ struct ls_metrics {
     int64_t has_test;             /* 0 or 1: the length of /history/test's arrays */
     ls_record records[RECORD_COUNT];
     double next_write; /* monotonic seconds; not before then unless asked */
+    bool unwritten;    /* something has been added since the last write */
 };
 
 /* ---- tables ---- */
@@ -191,10 +192,12 @@ void ls_metrics_destroy(ls_metrics **metrics) {
 }
 
 ls_status ls_metrics_add_step(ls_metrics *metrics, const ls_step_row *row) {
+    metrics->unwritten = true;
     return table_append_row(&metrics->tables[STEPS], row);
 }
 
 ls_status ls_metrics_add_epoch(ls_metrics *metrics, const ls_epoch_row *row) {
+    metrics->unwritten = true;
     return table_append_row(&metrics->tables[EPOCHS], row);
 }
 
@@ -203,12 +206,14 @@ int64_t ls_metrics_epochs(const ls_metrics *metrics) {
 }
 
 ls_status ls_metrics_add_test(ls_metrics *metrics, const ls_test_row *row) {
+    metrics->unwritten = true;
     return table_append_row(&metrics->tables[TESTS], row);
 }
 
 ls_status ls_metrics_add_trail(ls_metrics *metrics, uint64_t step, uint64_t fingerprint,
                                const uint64_t *tensors) {
     const void *cells[LS_TRAIL_COLUMNS] = {&step, &fingerprint, tensors};
+    metrics->unwritten = true;
     return table_append(&metrics->tables[TRAIL], cells);
 }
 
@@ -216,6 +221,7 @@ void ls_metrics_set_test(ls_metrics *metrics, double loss, double accuracy) {
     metrics->test[0] = loss;
     metrics->test[1] = accuracy;
     metrics->has_test = 1;
+    metrics->unwritten = true;
 }
 
 void ls_metrics_clear_test(ls_metrics *metrics) {
@@ -333,10 +339,15 @@ done:
     return status;
 }
 
+bool ls_metrics_unwritten(const ls_metrics *metrics) {
+    return metrics->unwritten;
+}
+
 ls_status ls_metrics_write(ls_metrics *metrics, int now) {
     double start = ls_clock();
     if (!now && start < metrics->next_write) return LS_OK;
     ls_status status = write_file(metrics);
+    if (status == LS_OK) metrics->unwritten = false;
     double end = ls_clock();
     /* A long history takes longer to write, on a slow disk most of all, and must not take over the run. */
     double pause = (end - start) / write_share;

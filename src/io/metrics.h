@@ -13,6 +13,7 @@
 #ifndef LOCKSTEP_IO_METRICS_H
 #define LOCKSTEP_IO_METRICS_H
 
+#include <stdbool.h>
 #include <stdint.h>
 
 #include "core/status.h"
@@ -63,6 +64,8 @@ void ls_metrics_clear_test(ls_metrics *metrics);
 /* Writes the file; unless `now`, at most once every 2 seconds (monotonic clock), and less often once writing
  * would take more than 2 % of the time. LS_OUTPUT with path and reason; the older file is then as it was. */
 ls_status ls_metrics_write(ls_metrics *metrics, int now);
+/* Has anything been added since it was last written? */
+bool ls_metrics_unwritten(const ls_metrics *metrics);
 
 /* Everything that restore needs, as records for a checkpoint: "history/epoch/train_loss", ..,
  * "history/trail/tensors", "history/test/loss" (length 0 or 1), and "provenance/seconds", .. . The array

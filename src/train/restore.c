@@ -60,7 +60,6 @@ static ls_status restore(ls_comm *comm, const char *verb, const ls_checkpoint *c
     LS_TRY(send_header(comm, checkpoint, r));
     LS_TRY(read_config(comm, verb, overrides, count, r));
     LS_TRY(ls_trainer_create(comm, r->config, &r->trainer));
-    comm->timeout = r->trainer->options.timeout;
     r->other_data = r->mark.data_digest != r->trainer->data.digest;
     return load_state(r->trainer, checkpoint, &r->mark);
 }

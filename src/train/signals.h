@@ -1,6 +1,7 @@
 /* Signals that ask a run to stop. A handler only sets a flag; the trainer makes it known to all ranks with
  * the sum of each batch, of training or of evaluation, and all stop after the same one. SIGUSR1, SIGTERM, the
- * first SIGINT: stop after this batch (exit code 75). Training writes a checkpoint first, and goes on from it
+ * first SIGINT, SIGHUP (the terminal is gone; not under nohup), SIGXCPU (the soft limit of processor time):
+ * stop after this batch (exit code 75). Training writes a checkpoint first, and goes on from it
  * with an evaluation that was given up. a second SIGINT: stop at once */
 #ifndef LOCKSTEP_TRAIN_SIGNALS_H
 #define LOCKSTEP_TRAIN_SIGNALS_H

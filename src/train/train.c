@@ -218,6 +218,38 @@ static ls_status open_run(run *r, ls_resumed *resumed) {
     return LS_OK;
 }
 
+/* A signal has come while rank 0 waits for others: whoever it waits for may never come, and what sent the
+ * signal will not wait for long. What was measured is written at once. */
+static void keep_on_signal(void *self) {
+    run *r = self;
+    if (ls_signals_stop_wanted() && ls_metrics_unwritten(r->recorder.metrics))
+        RECORD(r, ls_metrics_write(r->recorder.metrics, 1));
+}
+
+/* Whatever ended the run, what was measured until then is kept, and the failure stays the one that is told.
+ */
+static ls_status keep(run *r, ls_status status) {
+    char why[2048];
+    if (status == LS_OK || !is_root(r) || !ls_metrics_unwritten(r->recorder.metrics)) return status;
+    snprintf(why, sizeof why, "%s", ls_error_message());
+    /* where output cannot be written, one message says so */
+    if (ls_metrics_write(r->recorder.metrics, 1) != LS_OK && status != LS_OUTPUT)
+        ls_log(LS_LOG_WARNING, "%s", ls_error_message());
+    return ls_fail(status, "%s", why);
+}
+
+static ls_status record_training(run *r) {
+    ls_comm *comm = r->trainer->comm;
+    if (is_root(r)) {
+        comm->on_wait_self = r;
+        comm->on_wait = keep_on_signal;
+    }
+    ls_status status = train_and_test(r);
+    if (status == LS_STOPPED) status = stop(r);
+    comm->on_wait = NULL;
+    return keep(r, status);
+}
+
 static ls_status run_all(run *r) {
     ls_trainer *t = r->trainer;
     ls_resumed resumed = {0};
@@ -225,9 +257,7 @@ static ls_status run_all(run *r) {
     introduce(r, &resumed);
     if (!finished(t) || !resumed.mark.finished) {
         LS_TRY(ls_comm_agree(t->comm, is_root(r) ? ls_recorder_begin(&r->recorder) : LS_OK));
-        ls_status status = train_and_test(r);
-        if (status == LS_STOPPED) status = stop(r);
-        LS_TRY(status);
+        LS_TRY(record_training(r));
     }
     conclude(r);
     return LS_OK;

@@ -59,5 +59,5 @@ since=$SECONDS
 finish
 ((CODE == 76)) || fail "a rank stopped at the end: exit $CODE, expected 76" "$WORK/end"
 ((SECONDS - since <= TIMEOUT + 10)) || fail "a rank stopped at the end: took too long" "$WORK/end"
-grep -qE '\[rank [02]\] error: waited [0-9]+ s in MPI_Finalize' "$WORK/end.err" || fail "a rank stopped at the end: not said" "$WORK/end"
+grep -qE '\[rank [02]\] error: waited [0-9.]+ s in MPI_Finalize' "$WORK/end.err" || fail "a rank stopped at the end: not said" "$WORK/end"
 all_gone 5 || fail "a rank stopped at the end: processes are left" "$WORK/end"

@@ -1,0 +1,88 @@
+#!/usr/bin/env bash
+# Ranks that were all stopped and continued (Ctrl-Z and fg, a closed lid, a paused container) are not stuck, however long it
+# was; nor is one that a debugger stopped for less than the time-out. One that hangs alone is named within the deadline and
+# one beat, also where all had been asleep before.
+set -euo pipefail
+# shellcheck source-path=SCRIPTDIR source=common.sh
+source "$(dirname "${BASH_SOURCE[0]}")/common.sh"
+
+LAUNCHER=() # as users run it
+BEAT=125    # an eighth of the time-out of 1 s, in ms
+
+now() { date +%s%3N; }
+
+# Starts a run that lasts, and waits until it trains.
+begin() { # FOLDER RANKS SETTINGS..
+  local folder=$1 ranks=$2
+  shift 2
+  start "$folder" "$ranks" "$LOCKSTEP" -- epochs=100000 checkpoint_interval=5 trail_interval=0 timeout=1 "$@"
+  find_ranks "$ranks" || fail "no ranks" "$folder"
+  until has_checkpoint "$folder"; do
+    kill -0 "$MPIRUN" 2>/dev/null || fail "ended by itself" "$folder"
+    sleep 0.01
+  done
+  sleep "0.$(printf %03d $((RANDOM % 300)))"
+}
+
+# It takes steps now that it had not taken before, and goes on doing so for longer than the time-out.
+expect_going() { # FOLDER WHAT
+  local before deadline=$((SECONDS + 20))
+  before=$(newest "$1")
+  sleep 1.3
+  while [[ $(newest "$1") == "$before" ]]; do
+    kill -0 "$MPIRUN" 2>/dev/null || { finish && fail "$2: the run ended, exit $CODE" "$1"; }
+    ((SECONDS < deadline)) || fail "$2: no steps are taken" "$1"
+    sleep 0.05
+  done
+  kill -0 "$MPIRUN" 2>/dev/null || { finish && fail "$2: the run ended, exit $CODE" "$1"; }
+}
+
+cases=$((2 * SCALE))
+for ((i = 0; i < cases; i++)); do
+  # with and without the window, on 2 and 3 ranks: two of the four in turn
+  ranks=$((2 + (i + i / 2) % 2)) window=$([[ $((i % 2)) == 0 ]] && echo true || echo false) folder=$WORK/asleep
+  what="$ranks ranks, window=$window"
+  begin "$folder" "$ranks" "window=$window"
+  victim=${RANK_PIDS[RANDOM % ranks]}
+  kill -STOP "$victim"
+  sleep 0.6
+  kill -CONT "$victim"
+  expect_going "$folder" "$what, one stopped for 0.6 s"
+  kill -STOP "${RANK_PIDS[@]}"
+  sleep 1.5
+  kill -CONT "${RANK_PIDS[@]}"
+  expect_going "$folder" "$what, all stopped for 1.5 s"
+  kill -USR1 "${RANK_PIDS[0]}"
+  finish
+  ((CODE == 75)) || fail "$what: exit $CODE, expected 75" "$folder"
+  rm -rf "$folder"
+done
+
+# The rank that speaks does so when it has waited for the time-out, and a quarter of a second more for each rank below it.
+for ((i = 0; i < cases; i++)); do
+  ranks=$((2 + (i + i / 2) % 2)) victim=$((RANDOM % ranks)) folder=$WORK/hang
+  window=$([[ $((i % 2)) == 0 ]] && echo false || echo true)
+  what="rank $victim of $ranks hangs, window=$window"
+  begin "$folder" "$ranks" "window=$window"
+  kill -STOP "${RANK_PIDS[@]}"
+  if ((i % 2)); then sleep 1.5; fi # all asleep, and one of them never wakes
+  since=$(now)
+  for ((r = 0; r < ranks; r++)); do ((r == victim)) || kill -CONT "${RANK_PIDS[r]}"; done
+  until grep -q 'has waited' "$folder.err"; do
+    (($(now) - since < 30000)) || fail "$what: nobody says so" "$folder"
+    sleep 0.01
+  done
+  took=$(($(now) - since))
+  finish
+  ((CODE == 76)) || fail "$what: exit $CODE, expected 76" "$folder"
+  said=$(grep -m 1 -o "rank . has waited [0-9.]* s in step.* for rank $victim, which is silent" "$folder.err") ||
+    fail "$what: it is not named" "$folder"
+  speaker=${said:5:1} waited=$(grep -o 'waited [0-9.]*' <<<"$said" | tr -dc 0-9) # in tenths
+  deadline=$((1000 + 250 * speaker + BEAT))
+  ((100 * waited <= deadline + 50)) || fail "$what: named after $waited tenths, expected $deadline ms" "$folder"
+  # what the two processes need to be run by the system, and this script to look, is not the rank's waiting
+  ((took <= deadline + 1500)) || fail "$what: named after $took ms, expected $deadline ms and a little more" "$folder"
+  all_gone 5 || fail "$what: processes are left" "$folder"
+  rm -rf "$folder"
+done
+echo "$cases runs went on after all and one of their ranks had been stopped; $cases ranks that hang were named in time"
