@@ -6,6 +6,7 @@
 
 #include "check/kinks.h"
 #include "check/probe.h"
+#include "core/elementary.h"
 #include "core/rng.h"
 #include "layers/softmax_cross_entropy/softmax_cross_entropy.h"
 #include "model/network.h"
@@ -273,8 +274,8 @@ static bool has_case(const char *layer) {
 static void print_row(FILE *out, const char *layer, int64_t checked, double worst, bool good,
                       const char *text) {
     if (out)
-        fprintf(out, "%-22s %8lld %12.1e  %-4s  %s\n", layer, (long long)checked, worst, good ? "ok" : "FAIL",
-                text);
+        fprintf(out, "%-22s %8lld %12.1e  %-4s  %s\n", layer, (long long)checked, ls_one_nan(worst),
+                good ? "ok" : "FAIL", text);
 }
 
 ls_status ls_gradcheck_one(const ls_gradcheck_case *which, FILE *out, double *worst) {

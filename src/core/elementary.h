@@ -5,6 +5,7 @@
 #ifndef LOCKSTEP_CORE_ELEMENTARY_H
 #define LOCKSTEP_CORE_ELEMENTARY_H
 
+#include <math.h>
 #include <stdint.h>
 
 /* Errors below 2 units in the last place (tests/core/test_elementary.c). NaN and infinities as in the C
@@ -21,5 +22,11 @@ double ls_pow_int(double x, uint64_t n); /* by repeated squaring */
 float ls_expf(float x);
 float ls_logf(float x);
 float ls_tanhf(float x);
+
+/* For text and files: NaN without its sign, which depends on the operation that it came from and which printf
+ * shows. */
+static inline double ls_one_nan(double x) {
+    return isnan(x) ? (double)NAN : x;
+}
 
 #endif

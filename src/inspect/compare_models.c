@@ -3,6 +3,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "core/elementary.h"
 #include "inspect/compare.h"
 #include "inspect/ulp.h"
 #include "io/hdf5.h"
@@ -95,8 +96,8 @@ static void print_row(const ls_record *a, const ls_record *b, const difference *
     snprintf(of, sizeof of, "%" PRId64, ls_record_count(a));
     snprintf(ulp, sizeof ulp, "%" PRIu64, d->ulp);
     snprintf(absolute, sizeof absolute, "%.6g", d->absolute);
-    snprintf(value_a, sizeof value_a, "%.*g", digits, ls_record_value(a, d->at));
-    snprintf(value_b, sizeof value_b, "%.*g", digits, ls_record_value(b, d->at));
+    snprintf(value_a, sizeof value_a, "%.*g", digits, ls_one_nan(ls_record_value(a, d->at)));
+    snprintf(value_b, sizeof value_b, "%.*g", digits, ls_one_nan(ls_record_value(b, d->at)));
     bool none = d->not_comparable == d->elements;
     fprintf(out, table_format, width, a->path, differ, of, none ? "not comparable" : ulp,
             none ? "not comparable" : absolute, index_text(a, d->at, at, sizeof at), value_a, value_b);

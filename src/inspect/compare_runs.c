@@ -4,6 +4,7 @@
 #include <math.h>
 #include <string.h>
 
+#include "core/elementary.h"
 #include "inspect/compare.h"
 #include "io/metrics_layout.h"
 
@@ -119,8 +120,8 @@ static void print_row_difference(const table *t, const void *a, const void *b, i
         if (i == 0)
             fprintf(out, " the other is %" PRIu64, counter_at(t, b, row));
         else
-            fprintf(out, " %s %.17g | %.17g", ls_metrics_column_name(&t->columns[i]), real_at(t, a, row, i),
-                    real_at(t, b, row, i));
+            fprintf(out, " %s %.17g | %.17g", ls_metrics_column_name(&t->columns[i]),
+                    ls_one_nan(real_at(t, a, row, i)), ls_one_nan(real_at(t, b, row, i)));
     }
     fprintf(out, "\n");
 }
@@ -149,8 +150,8 @@ static bool compare_test_rows(const ls_metrics_file *a, const ls_metrics_file *b
 
 static bool compare_tests(const ls_metrics_file *a, const ls_metrics_file *b, FILE *out) {
     if (same_real(a->test_loss, b->test_loss) && same_real(a->test_accuracy, b->test_accuracy)) return true;
-    fprintf(out, "test: loss %.17g | %.17g accuracy %.17g | %.17g\n", a->test_loss, b->test_loss,
-            a->test_accuracy, b->test_accuracy);
+    fprintf(out, "test: loss %.17g | %.17g accuracy %.17g | %.17g\n", ls_one_nan(a->test_loss),
+            ls_one_nan(b->test_loss), ls_one_nan(a->test_accuracy), ls_one_nan(b->test_accuracy));
     return false;
 }
 

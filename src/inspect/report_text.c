@@ -2,6 +2,7 @@
 #include <inttypes.h>
 #include <string.h>
 
+#include "core/elementary.h"
 #include "core/instruction_set.h"
 #include "inspect/report.h"
 #include "inspect/summary.h"
@@ -28,7 +29,8 @@ static void print_tensors(const ls_state *state, FILE *out) {
         ls_h5_shape_text type = ls_h5_describe(ls_h5_type_name(record->type), record->dims, record->shape);
         ls_summary s = ls_summarise(record);
         fprintf(out, "    %-*s  %-20s %12.5g %12.5g %12.5g %12.5g %10" PRId64 " %6.1f%%\n", width,
-                record->path, type.text, s.min, s.max, s.mean, s.std, s.not_finite, 100 * s.zeros);
+                record->path, type.text, ls_one_nan(s.min), ls_one_nan(s.max), ls_one_nan(s.mean),
+                ls_one_nan(s.std), s.not_finite, 100 * s.zeros);
     }
 }
 
@@ -63,8 +65,9 @@ static void print_epochs(const ls_metrics_file *m, FILE *out) {
     for (int64_t i = 0; i < m->epoch_count; i++) {
         const ls_epoch_row *row = &m->epochs[i];
         fprintf(out, "    %6" PRIu64 " %12.6g %9.4f %12.6g %9.4f %12.6g %9.2f %9.0f %5.1f%%\n", row->epoch,
-                row->train_loss, row->train_accuracy, row->validation_loss, row->validation_accuracy,
-                row->learning_rate, row->seconds, row->images_per_second, 100 * row->communication_share);
+                ls_one_nan(row->train_loss), ls_one_nan(row->train_accuracy),
+                ls_one_nan(row->validation_loss), ls_one_nan(row->validation_accuracy), row->learning_rate,
+                row->seconds, row->images_per_second, 100 * row->communication_share);
     }
 }
 
@@ -73,8 +76,8 @@ static void print_tests(const ls_metrics_file *m, FILE *out) {
         fprintf(out, "  tests            %" PRId64 "\n    %6s %12s %9s\n", m->test_count, "epoch", "loss",
                 "accuracy");
     for (int64_t i = 0; i < m->test_count; i++)
-        fprintf(out, "    %6" PRIu64 " %12.6g %9.4f\n", m->tests[i].epoch, m->tests[i].loss,
-                m->tests[i].accuracy);
+        fprintf(out, "    %6" PRIu64 " %12.6g %9.4f\n", m->tests[i].epoch, ls_one_nan(m->tests[i].loss),
+                ls_one_nan(m->tests[i].accuracy));
 }
 
 static void print_trail(const ls_trail *trail, FILE *out) {
@@ -96,13 +99,14 @@ static void print_metrics(const ls_metrics_file *m, FILE *out) {
     fprintf(out, "  steps            %" PRId64 "\n", m->step_count);
     if (m->step_count > 0) {
         const ls_step_row *row = &m->steps[m->step_count - 1];
-        fprintf(out, "  last step        %" PRIu64 ": loss %.6g, accuracy %.4f\n", row->step, row->loss,
-                row->accuracy);
+        fprintf(out, "  last step        %" PRIu64 ": loss %.6g, accuracy %.4f\n", row->step,
+                ls_one_nan(row->loss), ls_one_nan(row->accuracy));
     }
     print_epochs(m, out);
     print_tests(m, out);
     if (m->has_test)
-        fprintf(out, "  test             loss %.6f, accuracy %.4f\n", m->test_loss, m->test_accuracy);
+        fprintf(out, "  test             loss %.6f, accuracy %.4f\n", ls_one_nan(m->test_loss),
+                ls_one_nan(m->test_accuracy));
     else
         fprintf(out, "  test             not yet\n");
     print_trail(&m->trail, out);

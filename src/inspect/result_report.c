@@ -1,6 +1,7 @@
 /* What eval and attack found out, from their files, told in two ways. */
 #include <inttypes.h>
 
+#include "core/elementary.h"
 #include "inspect/report.h"
 #include "io/json.h"
 #include "train/scores.h"
@@ -9,7 +10,7 @@
 
 static void print_part(const ls_saved_part *part, FILE *out) {
     fprintf(out, "  %-16s %" PRIu64 " samples: loss %.6f, accuracy %.4f +- %.4f\n", part->name, part->samples,
-            part->loss, part->accuracy, part->uncertainty);
+            ls_one_nan(part->loss), ls_one_nan(part->accuracy), ls_one_nan(part->uncertainty));
     fprintf(out, "    class  samples  accuracy      predicted as 0, 1, ..\n");
     for (int64_t c = 0; c < part->classes; c++) {
         int64_t n = ls_confusion_samples(part->confusion, part->classes, c);
@@ -34,8 +35,10 @@ static void print_attack(const ls_saved_result *r, FILE *out) {
     for (int64_t k = 0; k < r->examples; k++) fprintf(out, " %" PRId64, r->class[k]);
     fprintf(out, " are taken for\n");
     for (int64_t i = 0; i < r->epsilons; i++) {
-        fprintf(out, "  %9g  %9.6f  %.4f +- %.4f   ", r->epsilon[i], r->loss[i], r->accuracy[i],
-                ls_accuracy_uncertainty(r->accuracy[i] * (double)r->samples, (int64_t)r->samples));
+        fprintf(
+            out, "  %9g  %9.6f  %.4f +- %.4f   ", r->epsilon[i], ls_one_nan(r->loss[i]),
+            ls_one_nan(r->accuracy[i]),
+            ls_one_nan(ls_accuracy_uncertainty(r->accuracy[i] * (double)r->samples, (int64_t)r->samples)));
         for (int64_t k = 0; k < r->examples; k++)
             fprintf(out, " %" PRId64, r->predicted[i * r->examples + k]);
         fprintf(out, "\n");

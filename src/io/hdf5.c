@@ -23,7 +23,19 @@ ls_status ls_h5_fail(ls_status code, const char *path) {
     return ls_fail(code, "%s: HDF5: %s", path, found);
 }
 
+/* HDF5 1.10 crashes where the memory for its types or for a file's cache of metadata (some 2 MiB) cannot be
+ * had: so whether it is there is asked before. */
+static ls_status find_room(void) {
+    enum { ROOM = 4 << 20 };
+    char *room = malloc(ROOM);
+    if (!room) return ls_fail(LS_INTERNAL, "out of memory: HDF5 needs %d MiB for a file", ROOM >> 20);
+    *(volatile char *)room = 0; /* or a compiler may leave both calls out */
+    free(room);
+    return LS_OK;
+}
+
 ls_status ls_h5_start(void) {
+    LS_TRY(find_room());
     /* After a failed close HDF5 would close the file again at exit, over freed memory. All files are closed
      * by us and none is on disk, so that nothing is left to do then. Must come before H5open; fails,
      * harmlessly, if repeated. */

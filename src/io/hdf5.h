@@ -71,7 +71,8 @@ typedef struct ls_h5_file {
 /* `code` with "PATH: HDF5: <innermost message> (<function>)"; to be called before any other HDF5 function. */
 ls_status ls_h5_fail(ls_status code, const char *path);
 
-/* Starts HDF5, once or again: its own error print and its search for plug-ins off. */
+/* Starts HDF5, once or again: its own error print and its search for plug-ins off.
+ * LS_INTERNAL: too little memory for it to work with. Before each file. */
 ls_status ls_h5_start(void);
 
 /* Closes any HDF5 identifier but a file's; ids <= 0 are ignored. Negative: HDF5's close failed. */

@@ -1,5 +1,6 @@
 #include "model/state.h"
 
+#include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -125,6 +126,24 @@ void ls_state_import(ls_parameters *p, const ls_state *state) {
     record = import_arena(p, p->moment2, record);
     for (int i = 0; i < p->statistics_count; i++, record++)
         memcpy(p->statistics[i].values, record->data, ls_record_bytes(record));
+}
+
+static bool is_finite(const ls_record *record) {
+    int64_t count = 1;
+    for (int d = 0; d < record->dims; d++) count *= record->shape[d];
+    for (int64_t i = 0; i < count; i++)
+        if ((record->type == LS_RECORD_F32 && !isfinite(((const float *)record->data)[i])) ||
+            (record->type == LS_RECORD_F64 && !isfinite(((const double *)record->data)[i])))
+            return false;
+    return true;
+}
+
+const char *ls_state_not_finite(const ls_state *state) {
+    for (int i = 0; i < state->count; i++)
+        if (strncmp(state->records[i].path, "optimizer/", strlen("optimizer/")) != 0 &&
+            !is_finite(&state->records[i]))
+            return state->records[i].path;
+    return NULL;
 }
 
 static uint64_t hash_record(const ls_record *record) {

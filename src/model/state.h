@@ -31,6 +31,10 @@ void ls_state_export(const ls_parameters *parameters, ls_state *state);
 /* And back; the derived records (running_mean, ..) are not read. */
 void ls_state_import(ls_parameters *parameters, const ls_state *state);
 
+/* The path of the first exported tensor of the model itself (parameters and statistics, not moments) that holds
+ * a value which is not finite; NULL: none. */
+const char *ls_state_not_finite(const ls_state *state);
+
 /* The fingerprint of exported records, and of each into state->hashes. */
 uint64_t ls_state_fingerprint(ls_state *state, uint64_t step);
 

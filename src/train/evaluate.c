@@ -1,9 +1,20 @@
 /* Measuring a model on samples, each counted once, on all ranks. */
+#include <math.h>
 #include <stdlib.h>
 #include <string.h>
 
 #include "layers/batchnorm/statistics.h"
 #include "train/outcomes.h"
+
+/* All ranks have the same sum, and find the same of the model. */
+static ls_status not_finite(ls_trainer *t) {
+    ls_state_export(&t->network->parameters, &t->state);
+    const char *bad = ls_state_not_finite(&t->state);
+    return ls_comm_everywhere(t->comm,
+                              ls_fail(LS_NOT_FINITE, "after step %lld, %s: the loss is not a number: %s%s",
+                                      (long long)t->step, t->comm->phase, bad ? bad : "activations overflow",
+                                      bad ? " is not finite" : ""));
+}
 
 ls_status ls_run_batch(ls_trainer *t, ls_program *p, const ls_dataset *set, const uint32_t *samples,
                        int64_t begin, int64_t count, ls_score *score) {
@@ -18,6 +29,7 @@ ls_status ls_run_batch(ls_trainer *t, ls_program *p, const ls_dataset *set, cons
     ls_partial words = ls_trainer_words(t, p, sums);
     LS_TRY(reducer.sum(reducer.self, &words, 1));
     LS_TRY(ls_trainer_take_words(t, p, sums, &own));
+    if (isnan(own.loss)) return not_finite(t);
     score->loss += own.loss;
     score->correct += own.correct;
     score->count += own.count;

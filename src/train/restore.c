@@ -51,6 +51,10 @@ static ls_status load_state(ls_trainer *t, const ls_checkpoint *checkpoint, cons
     if (status == LS_OK && checkpoint && ls_state_fingerprint(&t->state, mark->step) != mark->fingerprint)
         status = ls_fail(LS_BAD_DATA, "%s: the state does not have the fingerprint that was stored with it",
                          ls_checkpoint_path(checkpoint));
+    const char *bad = status == LS_OK && checkpoint ? ls_state_not_finite(&t->state) : NULL;
+    if (bad)
+        status = ls_fail(LS_NOT_FINITE, "%s: %s holds values that are not finite: no accuracy means anything",
+                         ls_checkpoint_path(checkpoint), bad);
     LS_TRY(ls_comm_agree(t->comm, status));
     return ls_trainer_resume(t, mark, &(ls_score){0});
 }

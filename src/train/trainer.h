@@ -5,6 +5,7 @@
 
 #include <math.h>
 
+#include "core/elementary.h"
 #include "core/team.h"
 #include "dist/comm.h"
 #include "dist/tree_sum.h"
@@ -35,7 +36,7 @@ typedef struct ls_score {
 
 /* sum / count; NaN of nothing. */
 static inline double ls_mean(double sum, int64_t count) {
-    return count > 0 ? sum / (double)count : (double)NAN;
+    return count > 0 ? ls_one_nan(sum / (double)count) : (double)NAN;
 }
 
 /* Words that ride along with the sum of a batch over all ranks. */

@@ -1,0 +1,134 @@
+#!/usr/bin/env bash
+# What a run leaves for each exit code: on every way out that can still write, the rows of all steps that were measured, and
+# nothing that was there before is touched where nothing was begun.
+set -euo pipefail
+# shellcheck source-path=SCRIPTDIR source=common.sh
+source "$(dirname "${BASH_SOURCE[0]}")/common.sh"
+
+folder=$WORK/run
+
+rows() { # FOLDER: steps that metrics.h5 has rows of
+  h5dump -H -d /step/step "$1/metrics.h5" | sed -n 's/.*DATASPACE *SIMPLE { ( \([0-9]*\) ).*/\1/p'
+}
+
+expect_code() { # CODE WHAT
+  ((CODE == $1)) || fail "$2: exit $CODE, expected $1" "$folder"
+}
+
+expect_rows() { # COUNT WHAT
+  local found
+  found=$(rows "$folder")
+  [[ $found == "$1" ]] || fail "$2: rows of $found steps, expected $1" "$folder"
+  if has_temporary "$folder"; then fail "$2: a temporary file is left" "$folder"; fi
+}
+
+# The step in which the message says that something was found.
+step_said() { grep -o 'step [0-9]*' "$folder.err" | head -n 1 | tr -dc 0-9; }
+
+contents() { (cd "$1" && find . -type f -exec sha256sum {} + | sort -k 2); }
+
+# A run that is refused leaves what is there as it was.
+expect_refused() { # CODE WHAT SETTINGS..
+  local code=$1 what=$2 before
+  before=$(contents "$folder")
+  run_alone "$folder" "$LOCKSTEP" -- "${@:3}"
+  expect_code "$code" "$what"
+  [[ $(contents "$folder") == "$before" ]] || fail "$what: files have changed" "$folder"
+}
+
+# 0: everything is there
+run_alone "$folder" "$LOCKSTEP" -- steps=20
+expect_code 0 "a run to its end"
+expect_rows 20 "a run to its end"
+[[ -s $folder/config.yaml && $(newest "$folder") == */checkpoint-20.h5 ]] || fail "a run to its end: files are missing"
+
+# 1, 2, 73, 78: nothing is touched
+before=$(contents "$folder")
+run_alone "$WORK/other" "$LOCKSTEP" -- steps=20 seed=2
+CODE=0
+"$LOCKSTEP" diff "$folder" "$WORK/other" >"$WORK/diff.out" 2>&1 || CODE=$?
+expect_code 1 diff
+[[ $(contents "$folder") == "$before" ]] || fail "diff: files have changed"
+expect_refused 2 "a bad value" lr=abc overwrite=true
+expect_refused 73 "a run that is there"
+expect_refused 78 "no data" overwrite=true "data=$WORK"
+expect_refused 78 "no checkpoint" "resume=$folder/config.yaml"
+rm -rf "$folder" "$WORK/other"
+CODE=0
+run_alone "$folder" "$LOCKSTEP" -- lr=abc
+expect_code 2 "a bad value"
+[[ ! -e $folder ]] || fail "a bad value: a folder was made"
+
+# 71: rows of all steps before the one that is not finite, and the checkpoints before it
+for ranks in 1 3; do
+  run "$folder" "$ranks" "$LOCKSTEP" -- optimizer=sgd weight_decay=1e6 lr=1000 checkpoint_interval=2
+  expect_code 71 "divergence on $ranks ranks"
+  step=$(step_said)
+  ((step > 2)) || fail "divergence in step $step is too early for this test" "$folder"
+  expect_rows $((step - 1)) "divergence on $ranks ranks"
+  [[ $(newest "$folder") == */checkpoint-$(((step - 1) / 2 * 2)).h5 ]] || fail "divergence: no checkpoint before it" "$folder"
+  rm -rf "$folder"
+done
+
+# 71 where the last update has overflowed: the evaluation after it finds that, and the tensor is named
+for ranks in 1 3; do
+  run "$folder" "$ranks" "$LOCKSTEP" -- optimizer=sgd weight_decay=1e6 lr=1000 "steps=$((step - 1))"
+  if ((CODE == 0)); then fail "divergence in the last step: exit 0" "$folder"; fi
+  expect_code 71 "divergence in the last step"
+  grep -q 'model/[0-9a-z.]* is not finite\|activations overflow' "$folder.err" || fail "divergence in the last step: not said" "$folder"
+  expect_rows $((step - 1)) "divergence in the last step"
+  if has_checkpoint "$folder"; then fail "divergence in the last step: a checkpoint of it" "$folder"; fi
+  rm -rf "$folder"
+done
+
+# 74: older files stay, and the run goes on from them
+run_alone "$WORK/reference" "$LOCKSTEP" -- steps=40
+content "$WORK/reference" >"$WORK/reference.content"
+run_alone "$folder" "$LOCKSTEP" -- steps=20
+size=$(($(stat -c %s "$folder/checkpoint-20.h5") / 1024))
+(ulimit -f "$size" && run_alone "$folder" "$LOCKSTEP" -- steps=40 resume=auto && exit "$CODE") || CODE=$?
+expect_code 74 "a limit of file size"
+grep -q "checkpoint-40.h5: cannot .* a file may have $((size * 1024)) bytes at most" "$folder.err" ||
+  fail "a limit of file size: path and limit are not named" "$folder"
+if has_temporary "$folder"; then fail "a limit of file size: a temporary file is left"; fi
+h5dump -H "$(newest "$folder")" >/dev/null || fail "a limit of file size: the older checkpoint is damaged"
+run_alone "$folder" "$LOCKSTEP" -- steps=40 resume=auto
+expect_equal "$folder" "a limit of file size, and on without it"
+rm -rf "$folder"
+
+# 75: every signal that asks a run to stop; rows to the step of the checkpoint
+for signal in USR1 TERM INT HUP XCPU; do
+  start "$folder" 2 "$LOCKSTEP" -- epochs=100000
+  find_ranks 2 || fail "no ranks" "$folder"
+  until [[ -e $folder/config.yaml ]]; do sleep 0.01; done
+  sleep 0.1
+  kill -"$signal" "${RANK_PIDS[1]}"
+  finish
+  expect_code 75 "SIG$signal"
+  step=$(step_said)
+  expect_rows "$step" "SIG$signal"
+  [[ $(newest "$folder") == */checkpoint-$step.h5 ]] || fail "SIG$signal: no checkpoint of step $step" "$folder"
+  rm -rf "$folder"
+done
+
+# 76, told by rank 0, and by another while rank 0 waits for one that has gone on; and a rank that dies
+LAUNCHER=() # mpirun gives ranks a second after SIGTERM
+run "$folder" 3 env FAULTY=skip:1:5 "$LOCKSTEP_FAULTY" -- steps=1000 timeout=1
+expect_code 76 "a stuck rank, told by rank 0"
+expect_rows 4 "a stuck rank, told by rank 0"
+rm -rf "$folder"
+run "$folder" 3 env FAULTY=skip:0:5 "$LOCKSTEP_FAULTY" -- steps=1000 timeout=1
+expect_code 76 "a stuck rank, told by another"
+expect_rows 5 "a stuck rank, told by another"
+rm -rf "$folder"
+run "$folder" 3 env FAULTY=die:2:5 "$LOCKSTEP_FAULTY" -- steps=1000
+((CODE != 0)) || fail "a rank that dies: exit 0" "$folder"
+expect_rows 4 "a rank that dies"
+rm -rf "$folder"
+
+# 79
+run "$folder" 3 env FAULTY=flip:1:5:value:77 "$LOCKSTEP_FAULTY" -- steps=1000
+expect_code 79 "a flipped bit"
+expect_rows 4 "a flipped bit"
+if has_checkpoint "$folder"; then fail "a flipped bit: a checkpoint of it" "$folder"; fi
+echo "each exit code leaves what is documented"
