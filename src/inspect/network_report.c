@@ -4,9 +4,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "layers/batchnorm/statistics.h"
-#include "layers/input/input.h"
-#include "layers/softmax_cross_entropy/softmax_cross_entropy.h"
+#include "train/memory.h"
 #include "train/preview.h"
 
 enum { NAME_WIDTH = 34, TYPE_WIDTH = 20, SHAPE_WIDTH = 12 };
@@ -93,70 +91,16 @@ static cost report_layers(const ls_network *network, const ls_layer_list *list, 
 
 /* --- memory ---------------------------------------------------------------------------------------- */
 
-/* Bytes of the plan for one purpose on rank 0, which has the most shards. */
-static ls_status plan_bytes(const ls_preview *p, const ls_backend *backend, ls_purpose purpose, int ranks,
-                            int64_t batch, size_t *bytes) {
-    const ls_options *o = &p->options;
-    ls_shards shards;
-    ls_graph *graph;
-    ls_plan *plan = NULL;
-    size_t unshared;
-    LS_TRY(ls_shards_create(&shards, (int)o->shards, 0, ranks, batch));
-    LS_TRY(ls_graph_create(LS_RECORD, purpose, backend, &p->network->parameters, &shards, NULL,
-                           &ls_reducer_local, &graph));
-    ls_tensor *x = ls_input(graph, p->sizes.height, p->sizes.width, o->pixels == LS_PIXELS_UNIT, NULL);
-    ls_softmax_cross_entropy(graph, ls_network_apply(p->network, graph, x), o->loss_clip, false);
-    ls_status status = ls_plan_create(graph, o->fuse, (int)o->threads, &plan);
-    if (status == LS_OK) ls_plan_memory(plan, bytes, &unshared);
-    ls_plan_destroy(&plan);
-    ls_graph_destroy(&graph);
-    return status;
-}
-
-/* As the trainer, which has a plan of its own to collect the statistics of the whole set where some layer
- * wants them. */
-static ls_status plans_bytes(const ls_preview *p, const ls_backend *backend, int ranks, size_t *training,
-                             size_t *evaluating) {
-    const ls_parameters *q = &p->network->parameters;
-    size_t collecting;
-    LS_TRY(plan_bytes(p, backend, LS_TRAINING, ranks, p->options.batch, training));
-    LS_TRY(plan_bytes(p, backend, LS_EVALUATING, ranks, p->options.eval_batch, evaluating));
-    for (int i = 0; i < q->statistics_count; i++) {
-        if (q->statistics[i].kind != LS_STATISTICS_DATASET) continue;
-        LS_TRY(plan_bytes(p, backend, LS_COLLECTING, ranks, p->options.batch, &collecting));
-        *evaluating += collecting;
-        break;
-    }
-    return LS_OK;
-}
-
 static double mib(size_t bytes) {
     return (double)bytes / (1 << 20);
 }
 
-/* The network is made anew, since its arenas depend on the number of ranks. */
 static ls_status report_memory(const ls_config *config, int ranks, FILE *out) {
-    ls_preview p;
-    const ls_backend *backend;
-    ls_shards shards;
-    size_t training = 0, evaluating = 0;
-    LS_TRY(ls_preview_create(config, &p));
-    const ls_options *o = &p.options;
-    int moments = ls_optimizer_moments(o->optimizer);
-    ls_status status = ls_backend_find("cpu", ls_precision_dtype((ls_precision)o->precision), &backend);
-    if (status == LS_OK) status = ls_shards_create(&shards, (int)o->shards, 0, ranks, o->batch);
-    if (status == LS_OK)
-        status = ls_parameters_allocate(&p.network->parameters, backend, moments, shards.node_count);
-    if (status == LS_OK) status = plans_bytes(&p, backend, ranks, &training, &evaluating);
-    const ls_parameters *q = &p.network->parameters;
-    size_t scalar = status == LS_OK ? ls_dtype_size(backend->dtype) : 0;
-    size_t state = (size_t)q->total * (size_t)(1 + moments) * scalar;
-    size_t gradients = (size_t)(q->total - q->summed + q->nodes * q->summed) * scalar;
-    if (status == LS_OK)
-        fprintf(out, "%6d %12.1f %12.1f %12.1f %12.1f %12.1f\n", ranks, mib(state), mib(gradients),
-                mib(training), mib(evaluating), mib(state + gradients + training + evaluating));
-    ls_preview_destroy(&p);
-    return status;
+    ls_memory m;
+    LS_TRY(ls_memory_estimate(config, ranks, &m));
+    fprintf(out, "%6d %12.1f %12.1f %12.1f %12.1f %12.1f\n", ranks, mib(m.state), mib(m.gradients),
+            mib(m.training), mib(m.evaluating), mib(ls_memory_sum(&m)));
+    return LS_OK;
 }
 
 /* --- all ------------------------------------------------------------------------------------------- */

@@ -78,6 +78,7 @@ static const ls_key rows[] = {
     CHOICE(RUN, comm, "auto", "auto|self|mpi", "communication between ranks")
     BOOL(RUN, window, "true", "ranks of one node share parameters, moments and the update (same bits), instead of sending messages")
     BOOL(RUN, fuse, "true", "fuse layers into the kernels beside them (same bits)")
+    CHOICE(RUN, memory, "check", "check|ignore", "refuse a network that takes more memory than there is, or try it")
     CHOICE(RUN, progress, "auto", "auto|bar|line|none", "how progress is shown on the terminal")
 };
 /* clang-format on */

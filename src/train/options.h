@@ -15,6 +15,7 @@ typedef enum ls_progress_kind {
     LS_PROGRESS_LINE,
     LS_PROGRESS_NONE
 } ls_progress_kind;
+typedef enum ls_memory_kind { LS_MEMORY_CHECK, LS_MEMORY_IGNORE } ls_memory_kind;
 typedef enum ls_comm_kind { LS_COMM_AUTO, LS_COMM_SELF, LS_COMM_MPI } ls_comm_kind;
 
 typedef struct ls_options {
@@ -52,6 +53,7 @@ typedef struct ls_options {
     int comm;       /* ls_comm_kind */
     bool window;
     bool fuse;
+    int memory;   /* ls_memory_kind */
     int progress; /* ls_progress_kind */
 } ls_options;
 

@@ -5,6 +5,7 @@
 
 #include "core/log.h"
 #include "layers/batchnorm/statistics.h"
+#include "train/memory.h"
 #include "train/program.h"
 
 /* One warning for all ranks, about the one with the fewest cores. Collective. */
@@ -198,6 +199,7 @@ ls_status ls_trainer_create_on(ls_comm *comm, ls_config *config, ls_data *data, 
     t->config = config;
     if (data) t->data = *data;
     status = ls_comm_agree(comm, ls_config_settings(config, &t->options));
+    if (status == LS_OK && !data) status = ls_memory_check(comm, config);
     if (status == LS_OK && !data) status = load_data(t);
     if (status == LS_OK) status = create_backend(t);
     if (status == LS_OK) status = ls_comm_agree(comm, create_network(t));

@@ -14,7 +14,7 @@ limited() { # ULIMIT_ARGUMENTS.. -- ARGUMENTS..
   while [[ $1 != -- ]]; do limits+=("$1") && shift; done
   shift
   CODE=0
-  (ulimit "${limits[@]}" && exec timeout 60 "$LOCKSTEP" "$@") >"$WORK/said" 2>&1 </dev/null || CODE=$?
+  (exec 3>&- 4>&- 5>&- 6>&- 7>&- 8>&- 9>&- && ulimit "${limits[@]}" && exec timeout 60 "$LOCKSTEP" "$@") >"$WORK/said" 2>&1 </dev/null || CODE=$?
 }
 
 expect_told() { # WHAT: it ended well, or with one message and the code of a limit
@@ -74,6 +74,25 @@ if [[ -z ${LOCKSTEP_SANITIZED:-} ]]; then # sanitizers need terabytes of address
   each "addresses" -v $wide 400000 -- "${SHORT[@]}" comm=self network.2.dense.units=1000
   each "addresses, MPI" -v 60000 120000 1000000 -- "${SHORT[@]}" comm=mpi
   each "data" -d 4000 8000 11000 11500 12000 16000 400000 -- "${SHORT[@]}" comm=self
+fi
+
+# Memory of the machine: refused before data are read, with the number that inspect prints and the machine's.
+HUGE=("network=[flatten, {dense: {units: 30000}}, {dense: {units: 10}}]" precision=fp64 eval_batch=1048576 batch=1048576)
+needed=$("$LOCKSTEP" inspect "$CONFIG" "data=$LOCKSTEP_MADE_DATA" "${HUGE[@]}" | awk '/^ *ranks /{table = 1} table && $1 == 1 {printf "%.0f", $6}')
+for ranks in 0 2; do
+  launcher=()
+  if ((ranks)); then launcher=(mpirun -n "$ranks"); fi
+  CODE=0
+  "${launcher[@]}" "$LOCKSTEP" train "${SETTINGS[@]}" "${HUGE[@]}" "output=$WORK/huge" >"$WORK/said" 2>&1 || CODE=$?
+  ((CODE == 70)) || fail "a network that is too large, $ranks ranks: exit $CODE: $(tail -n 3 "$WORK/said")"
+  (($(grep -cE 'needs [0-9]+ MiB here .*(the machine|its control group) has [0-9]+ MiB: .*memory=ignore' "$WORK/said") == 1)) ||
+    fail "a network that is too large, $ranks ranks: not said: $(cat "$WORK/said")"
+  [[ ! -e $WORK/huge ]] || fail "a network that is too large, $ranks ranks: a run was begun"
+  if ((ranks == 0)); then grep -q "needs $needed MiB" "$WORK/said" || fail "inspect says $needed MiB: $(cat "$WORK/said")"; fi
+done
+if [[ -z ${LOCKSTEP_SANITIZED:-} ]]; then
+  limited -v 2000000 -- train "${SETTINGS[@]}" "${HUGE[@]}" "output=$WORK/huge" memory=ignore
+  ((CODE == 70)) && grep -q 'out of memory: ' "$WORK/said" || fail "memory=ignore: exit $CODE: $(tail -n 1 "$WORK/said")"
 fi
 
 # Processor time: the soft limit asks the run to stop.
