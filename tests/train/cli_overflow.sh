@@ -42,4 +42,26 @@ overflows conv first.weight first=16x1x3x3:0x1p-120 second=20x2704:0x1p90 third=
 
 network norm flatten "batchnorm: {name: first, affine: true}" "dense: {units: 20, name: second}" relu "dense: {units: 10, name: third}"
 overflows norm first.weight first=784 second=20x784:0x1p100 third=10x20:0x1p100
+
+# --- a model that is not finite: no accuracy, but the tensor's name
+
+not_a_number() { # TEXT STATE..
+  local text=$1 verb ranks
+  shift
+  "$PYTHON" -E -s "$TOP/tests/train/overflow_state.py" broken.state.h5 "$@"
+  rm -f broken.h5
+  run - import dense.yaml broken.state.h5 broken.h5 "data=$DATA" split=1700 batch=37
+  check "import: $CODE" test "$CODE" = 0
+  for verb in eval attack; do
+    for ranks in - 3; do
+      expect_failure 71 "$text" "$ranks" "$verb" broken.h5 "data=$DATA" --output "broken.$verb.h5"
+      check "$verb prints no accuracy" test ! -s out
+      check "$verb writes none" test ! -e "broken.$verb.h5"
+    done
+  done
+  run - inspect broken.h5
+  check "inspect shows it, and no sign of NaN" test "$CODE:$(grep -c -- '-nan' out)" = 0:0
+}
+not_a_number "the loss is not a number: activations overflow" \
+  first=40x784:0x1p100 second=20x40:0x1p100 third=10x20:0x1p100
 finish
