@@ -5,6 +5,8 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "io/hdf5.h"
+
 #define STRING_OF(x) #x
 #define STRING(x)    STRING_OF(x)
 
@@ -59,7 +61,8 @@ ls_version_text ls_mpi_version(void) {
 ls_version_text ls_hdf5_version(void) {
     ls_version_text v = {"HDF5 of unknown version"};
     unsigned major, minor, release;
-    if (H5get_libversion(&major, &minor, &release) >= 0)
+    /* starts HDF5, which crashes where it has too little memory */
+    if (ls_h5_start() == LS_OK && H5get_libversion(&major, &minor, &release) >= 0)
         snprintf(v.text, sizeof v.text, "HDF5 %u.%u.%u", major, minor, release);
     if (strcmp(v.text, HDF5_HEADERS) != 0) add_headers(&v, HDF5_HEADERS);
     return v;
