@@ -1,5 +1,6 @@
 /* The state of a model: PyTorch's names, shapes and layouts, the way out and back, and what a fingerprint
  * depends on. */
+#include <math.h>
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -277,6 +278,37 @@ static void test_not_the_gradients(void **unused) {
     ls_parameters_destroy(&p);
 }
 
+/* The first tensor of the model with a value that is not finite, wherever in it; a moment is none of the model. */
+static void test_not_finite(void **unused) {
+    static const ls_dtype dtypes[] = {LS_FP32, LS_FP64};
+    static const double bad[] = {(double)NAN, (double)INFINITY, -(double)INFINITY};
+    static const char *const paths[] = {"model/0.weight", "model/0.bias", "model/conv.weight",
+                                        "model/2.weight"};
+    (void)unused;
+    for (int d = 0; d < 2; d++)
+        for (int k = 0; k < PARAMETERS; k++) {
+            ls_parameters p;
+            ls_state state;
+            create(&p, dtypes[d], 2, NULL);
+            fill(&p);
+            assert_int_equal(ls_state_create(&p, &state), LS_OK);
+            put(&p, p.moment1, p.list[k].offset, bad[0]);
+            ls_state_export(&p, &state);
+            assert_null(ls_state_not_finite(&state));
+            for (int64_t at = 0; at < p.list[k].count; at++) {
+                double before = get(dtypes[d], p.value, p.list[k].offset + at);
+                put(&p, p.value, p.list[k].offset + at, bad[at % 3]);
+                ls_state_export(&p, &state);
+                const char *found = ls_state_not_finite(&state);
+                assert_non_null(found);
+                assert_string_equal(found, paths[k]);
+                put(&p, p.value, p.list[k].offset + at, before);
+            }
+            ls_state_destroy(&state);
+            ls_parameters_destroy(&p);
+        }
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_names),
@@ -286,6 +318,7 @@ int main(void) {
         cmocka_unit_test(test_fingerprint_of_variants),
         cmocka_unit_test(test_every_value),
         cmocka_unit_test(test_not_the_gradients),
+        cmocka_unit_test(test_not_finite),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
