@@ -12,7 +12,7 @@ set(public_headers
   core/shards.h core/status.h core/team.h
   graph/fusion.h graph/graph.h graph/observer.h graph/parameters.h
   io/config.h io/reader.h
-  model/builder.h model/network.h model/optimizer.h
+  model/builder.h model/network.h model/optimizer.h model/optimizer_rule.h model/schedule.h
   predict/predict.h
   tensor/tensor.h)
 # layers: all but the insides of kernels

@@ -39,7 +39,7 @@ read_arguments() {
 train() {
   # Only the default folder is ours to replace.
   local overwrite=()
-  if [[ $OUTPUT == runs/quickstart ]]; then overwrite=(overwrite=true); fi
+  if [[ $OUTPUT == runs/quickstart && ${SETTINGS[*]} != *overwrite=* ]]; then overwrite=(overwrite=true); fi
   mpirun -n "${LOCKSTEP_RANKS:-2}" build/release/lockstep train "$CONFIG" \
     "data=$DATA" "output=$OUTPUT" "${overwrite[@]}" "${SETTINGS[@]}" </dev/null
 }

@@ -44,9 +44,12 @@ find_folder() {
   resolved=$("$LOCKSTEP" train --dry-run "${WORDS[@]}" </dev/null) || status=$?
   if ((status != 0)); then exit "$status"; fi
   FOLDER=$(sed -n 's/^output: *//p' <<<"$resolved")
-  FOLDER=${FOLDER#[\"\']} FOLDER=${FOLDER%[\"\']}
+  if [[ $FOLDER == \"*\" ]]; then # the two escapes that the program writes
+    FOLDER=$(sed 's/^"\(.*\)"$/\1/; s/\\\(["\\]\)/\1/g' <<<"$FOLDER")
+  fi
   name=${WORDS[0]##*/} name=${name%.yaml}
   FOLDER=${FOLDER:-runs/${name%.yml}}
+  if [[ $FOLDER != /* ]]; then FOLDER=./$FOLDER; fi # a name may begin with "-"
 }
 
 newest_checkpoint() {
@@ -100,6 +103,7 @@ source "$TOP/launch/environment.sh"
 LOCKSTEP=${LOCKSTEP:-$TOP/build/release/lockstep}
 read_arguments "$@"
 [[ -x $LOCKSTEP ]] || stop 2 "$LOCKSTEP: not there; launch/quickstart.sh builds it, or: cmake --workflow --preset release"
+[[ -p ${WORDS[0]} ]] && stop 2 "${WORDS[0]}: a pipe, which can be read once; run.sh needs a file, to start again from"
 mpi_environment
 find_folder
 

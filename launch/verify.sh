@@ -106,8 +106,10 @@ LOCKSTEP=${LOCKSTEP:-$TOP/build/release/lockstep}
 FOLDER=${LOCKSTEP_VERIFY_FOLDER:-runs/verify}
 read_arguments "$@"
 [[ -x $LOCKSTEP ]] || stop 2 "$LOCKSTEP: not there; launch/quickstart.sh builds it, or: cmake --workflow --preset release"
+[[ -p ${WORDS[0]} ]] && stop 2 "${WORDS[0]}: a pipe, which can be read once; verify.sh trains several times"
 mpi_environment
-mkdir -p "$FOLDER"
+if [[ $FOLDER != /* ]]; then FOLDER=./$FOLDER; fi # a name may begin with "-"
+mkdir -p -- "$FOLDER"
 MPIRUN="" DIFFERENT=0
 trap end_run EXIT
 

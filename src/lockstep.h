@@ -8,7 +8,7 @@
  * predict/predict.h   a data set is read, a trained model loaded, images classified
  * io/reader.h         formats of data sets of your own: ls_reader_register()
  * tensor/tensor.h     tensors with a dynamic graph
- * model/builder.h     networks in C; model/optimizer.h their update
+ * model/builder.h     networks in C; model/optimizer.h and model/schedule.h their update
  * layers/layer.h      layers of your own: ls_layer_register()
  * graph/graph.h       operations, eager and planned runs
  * check/gradcheck.h   is a gradient right? */
@@ -30,6 +30,7 @@
 #include "layers/softmax_cross_entropy/softmax_cross_entropy.h"
 #include "model/builder.h"
 #include "model/optimizer.h"
+#include "model/schedule.h"
 #include "predict/predict.h"
 #include "tensor/tensor.h"
 

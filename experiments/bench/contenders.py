@@ -69,7 +69,8 @@ class Ours:
 
     def resolve(self, more=()):
         """The configuration as PyTorch's side reads it: resolved, YAML. Its precision is PyTorch's own affair."""
-        return self._run([self.args.lockstep, "train", self.config, *self.settings, "precision=fp32", *more, "--dry-run"])
+        settings = [word for word in self.settings if not word.startswith("precision=")]
+        return self._run([self.args.lockstep, "train", self.config, *settings, "precision=fp32", *more, "--dry-run"])
 
     def initial(self):
         """A checkpoint of the initial weights: after a step at a learning rate of 0."""

@@ -28,7 +28,9 @@ import sys
 def bench(options, ranks, kind, *keys):
     """One object of `lockstep bench KIND` on so many ranks."""
     launcher = ["mpirun", "-n", str(ranks)] if ranks > 1 else []
-    command = launcher + [options.lockstep, "bench", kind, options.config, *options.keys, *keys, "--json"]
+    # of a key that both have, the value of this measurement
+    words = {word.split("=")[0]: word for word in (*options.keys, *keys)}.values()
+    command = launcher + [options.lockstep, "bench", kind, options.config, *words, "--json"]
     # as launch/environment.sh: ranks may be more than cores, and threads are free to move
     environment = {"OMPI_MCA_rmaps_base_oversubscribe": "1", "OMPI_MCA_hwloc_base_binding_policy": "none", **os.environ}
     done = subprocess.run(command, stdout=subprocess.PIPE, env=environment, check=False)

@@ -15,12 +15,24 @@
 static const ls_key rows[] = {
     INT(bench_steps, "30", 1, 1e6, "steps that are timed, or repetitions of what is timed by itself"),
     INT(bench_warmup, "5", 0, 1e6, "steps before them"),
-    {"bench_data", LS_KEY_CHOICE, LS_KEY_RUN, offsetof(ls_bench_options, bench_data), "auto", 0, 0,
+    {.name = "bench_data",
+     LS_KEY_CHOICE,
+     LS_KEY_RUN,
+     offsetof(ls_bench_options, bench_data),
+     "auto",
+     0,
+     0,
      "auto|real|made",
      "train on what the configuration names, on images of MNIST's kind made here, or on these where there is "
      "no data"},
-    {"bench_sizes", LS_KEY_INT_LIST, LS_KEY_RUN, offsetof(ls_bench_options, bench_sizes),
-     "[4096, 16384, 65536, 262144, 700000, 1048576, 2100000, 4194304, 8388608]", 8, 1 << 28, NULL,
+    {.name = "bench_sizes",
+     LS_KEY_INT_LIST,
+     LS_KEY_RUN,
+     offsetof(ls_bench_options, bench_sizes),
+     "[4096, 16384, 65536, 262144, 700000, 1048576, 2100000, 4194304, 8388608]",
+     8,
+     1 << 28,
+     NULL,
      "comm: bytes of the gradients that are summed, beside that of the configuration"},
 };
 

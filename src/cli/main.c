@@ -23,9 +23,9 @@ enum { VERB_NAMES = 128 };
 
 /* --- options --------------------------------------------------------------------------------------- */
 
-static void exit_after_output(void) {
+static void exit_after_output(ls_status status) {
     ls_comm *none = NULL;
-    exit(ls_end(&none, ls_flush_output()));
+    exit(ls_end(&none, status == LS_OK ? ls_flush_output() : status));
 }
 
 static const struct argp_option options[] = {
@@ -102,23 +102,28 @@ static char *help_of(int key, const char *text, void *input) {
     return all;
 }
 
-static void print_keys(void) {
-    printf("Keys of a run:\n");
-    ls_keys_print_help(&ls_option_keys, stdout);
+static ls_status print_keys(void) {
+    const struct {
+        const char *of;
+        const ls_key_table *keys;
+    } others[] = {{"a repeat, which stands for its layers written out", &ls_config_repeat_keys},
+                  {"attack", &ls_attack_keys},
+                  {"bench", &ls_bench_keys}};
+    printf("Keys of a run; one with a condition is refused where that does not hold:\n");
+    LS_TRY(ls_keys_print_help(&ls_option_keys, stdout));
     for (int i = 0; i < ls_layer_class_count; i++) {
         printf("\nKeys of a %s layer:\n", ls_layer_classes[i]->name);
-        ls_keys_print_help(&ls_layer_classes[i]->keys, stdout);
+        LS_TRY(ls_keys_print_help(&ls_layer_classes[i]->keys, stdout));
     }
-    printf("\nKeys of a repeat, which stands for its layers written out:\n");
-    ls_keys_print_help(&ls_config_repeat_keys, stdout);
-    printf("\nKeys of attack:\n");
-    ls_keys_print_help(&ls_attack_keys, stdout);
-    printf("\nKeys of bench:\n");
-    ls_keys_print_help(&ls_bench_keys, stdout);
+    for (size_t i = 0; i < sizeof others / sizeof *others; i++) {
+        printf("\nKeys of %s:\n", others[i].of);
+        LS_TRY(ls_keys_print_help(others[i].keys, stdout));
+    }
     printf("\nExit codes:\n");
 #define X(name, code, text) printf("  %3d  %s\n", code, text);
     LS_STATUS_LIST(X)
 #undef X
+    return LS_OK;
 }
 
 /* An option that was given and that the verb does not take, or NULL. */
@@ -142,18 +147,15 @@ static error_t parse_option(int key, char *argument, struct argp_state *state) {
     case LS_OPTION_OUTPUT: line->output = argument; return 0;
     case LS_OPTION_FORMAT: line->format = argument; return 0;
     case LS_OPTION_TRACE: line->trace = argument; return 0;
-    case LS_OPTION_KEYS:
-        print_keys();
-        exit_after_output();
-        return 0;
+    case LS_OPTION_KEYS: exit_after_output(print_keys()); return 0;
     case 'v': line->verbose = true; return 0;
     case 'V':
         ls_version_print(stdout);
-        exit_after_output();
+        exit_after_output(LS_OK);
         return 0;
     case '?':
         print_help(state);
-        exit_after_output();
+        exit_after_output(LS_OK);
         return 0;
     case ARGP_KEY_ARG:
         if (line->count == LS_MOST_WORDS) return EINVAL;

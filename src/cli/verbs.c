@@ -56,53 +56,6 @@ int ls_refuse_count(const ls_command_line *line) {
 
 /* --- verbs ----------------------------------------------------------------------------------------- */
 
-/* The communicator that the options ask for. */
-static ls_status create_comm(const ls_options *o, ls_comm **comm) {
-    static const char *const names[] = {"auto", "self", "mpi"}; /* ls_comm_kind */
-    LS_TRY(ls_comm_create(names[o->comm], comm));
-    (*comm)->timeout = o->timeout;
-    return LS_OK;
-}
-
-/* The same of a configuration; one that cannot be read is agreed on the default one. */
-static ls_status create_comm_for(const ls_config *config, ls_comm **comm) {
-    ls_options o = {0};
-    if (!config) return ls_comm_create("auto", comm);
-    ls_status status = ls_config_settings(config, &o);
-    if (status == LS_OK) status = create_comm(&o, comm);
-    ls_keys_free(&ls_option_keys, &o);
-    return status;
-}
-
-/* Every rank reads the configuration for itself; they must have read the same. */
-static ls_status compare_config(ls_comm *comm, const ls_config *config) {
-    char *own = NULL, *root = NULL;
-    uint64_t size = 0;
-    LS_TRY(ls_comm_agree(comm, ls_config_resolve(config, &own)));
-    size = strlen(own) + 1;
-    ls_status status = ls_comm_broadcast(comm, &size, sizeof size, 0);
-    if (status == LS_OK) status = ls_comm_agree(comm, ls_calloc(&root, size, 1, "the configuration"));
-    if (status == LS_OK) {
-        if (comm->rank == 0) memcpy(root, own, size);
-        status = ls_comm_broadcast(comm, root, size, 0);
-    }
-    if (status == LS_OK && strcmp(own, root) != 0)
-        status = ls_fail(LS_USAGE, "this rank reads another configuration than rank 0");
-    if (status == LS_OK || status == LS_USAGE) status = ls_comm_agree(comm, status);
-    free(own);
-    free(root);
-    return status;
-}
-
-/* Sets up communication around a configuration that was read (or not: `status`), and agrees on it. */
-static ls_status start(const ls_config *config, ls_status status, ls_comm **comm) {
-    char why[1024];
-    snprintf(why, sizeof why, "%s", ls_error_message());
-    LS_TRY(create_comm_for(status == LS_OK ? config : NULL, comm));
-    LS_TRY(ls_comm_agree(*comm, status == LS_OK ? LS_OK : ls_fail(status, "%s", why)));
-    return compare_config(*comm, config);
-}
-
 static ls_status print_resolved(const ls_config *config) {
     char *yaml;
     LS_TRY(ls_config_resolve(config, &yaml));
@@ -117,9 +70,8 @@ static int train(const ls_command_line *line) {
     ls_comm *comm = NULL;
     signal(SIGPIPE, SIG_IGN); /* who reads the progress may go; the run goes on */
     ls_network_layer_keys(layers);
-    ls_status status = ls_config_load(line->word[1], line->word + 2, line->count - 2, &ls_option_keys, layers,
-                                      ls_layer_class_count, &config);
-    status = start(config, status, &comm);
+    const ls_start from = {line->word[1], line->word + 2, line->count - 2, layers};
+    ls_status status = ls_start_verb(LS_OK, &from, &comm, &config);
     if (status == LS_OK)
         status = ls_comm_agree(comm, comm->rank == 0 ? ls_preview_check(config, line->dry_run) : LS_OK);
     if (status == LS_OK && line->dry_run)
@@ -151,7 +103,7 @@ static int look_at(const ls_command_line *line, ls_status (*look)(ls_comm *comm,
         snprintf(why, sizeof why, "%s", ls_error_message());
         return ls_refuse("%s", why);
     }
-    ls_status status = create_comm(&o, &comm);
+    ls_status status = ls_create_comm(&o, &comm);
     if (status == LS_OK) status = look(comm, &what);
     if (status == LS_OK) status = ls_comm_agree(comm, ls_flush_output());
     return ls_end(&comm, status);
@@ -186,10 +138,8 @@ static int bench(const ls_command_line *line) {
     ls_status status = ls_keys_set_defaults(&ls_bench_keys, &b.options);
     if (status == LS_OK)
         status = ls_keys_take(&ls_bench_keys, &b.options, line->word + 3, line->count - 3, rest, &rest_count);
-    if (status == LS_OK)
-        status = ls_config_load(b.config_path, rest, rest_count, &ls_option_keys, layers,
-                                ls_layer_class_count, &b.config);
-    status = start(b.config, status, &b.comm);
+    const ls_start from = {b.config_path, rest, rest_count, layers};
+    status = ls_start_verb(status, &from, &b.comm, &b.config);
     if (status == LS_OK) status = ls_bench_run(&b, line->word[1]);
     if (status == LS_OK) status = ls_comm_agree(b.comm, ls_flush_output());
     ls_config_destroy(&b.config);

@@ -5,6 +5,9 @@
 #include <stdbool.h>
 
 #include "dist/comm.h"
+#include "io/config.h"
+#include "layers/layer.h"
+#include "train/options.h"
 
 enum { LS_MOST_WORDS = 256 };
 
@@ -54,5 +57,21 @@ int ls_refuse_count(const ls_command_line *line);
 /* LS_OUTPUT: what was printed has not arrived. A full disk behind `lockstep --keys > FILE` is a failure.
  * Local. */
 ls_status ls_flush_output(void);
+
+/* The communicator that the options ask for. Collective. */
+ls_status ls_create_comm(const ls_options *options, ls_comm **comm);
+
+/* A configuration as the command line names it. */
+typedef struct ls_start {
+    const char *path;
+    const char *const *overrides;
+    int count;
+    const ls_layer_keys *layers; /* [ls_layer_class_count] */
+} ls_start;
+
+/* Reads the configuration, creates the communicator that it asks for, and agrees. Each rank reads files for
+ * itself; what can be read only once (a pipe, `<(..)` of a shell) rank 0 reads for all. `before`: a failure of this
+ * rank that is to be agreed. *comm and *config are the caller's, also after a failure. Collective. */
+ls_status ls_start_verb(ls_status before, const ls_start *from, ls_comm **comm, ls_config **config);
 
 #endif

@@ -8,13 +8,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-enum {
-    FOUND_SIZE = 72,
-    NUMBER_SIZE = 40,
-    EXPECTED_SIZE = 400,
-    HELP_RANGE_WIDTH = 30,
-    NAME_MAX_COMPARED = 63
-};
+enum { FOUND_SIZE = 72, NUMBER_SIZE = 40, EXPECTED_SIZE = 400, NAME_MAX_COMPARED = 63 };
 
 const ls_key *ls_key_find(const ls_key_table *table, const char *name) {
     for (int i = 0; i < table->count; i++)
@@ -43,11 +37,15 @@ int ls_edit_distance(const char *a, const char *b) {
     return rolling[rows % 3][columns];
 }
 
+static int distance_of(const char *typed, const char *name) {
+    return ls_is_synonym(typed, name) ? 0 : ls_edit_distance(typed, name);
+}
+
 const char *ls_name_nearer(const char *typed, const char *best, const char *candidate) {
     /* A distance as long as the word itself says nothing: "xy" is not a misspelt "lr". */
     int limit = minimum(2, (int)strnlen(typed, 3) - 1);
-    int distance = ls_edit_distance(typed, candidate);
-    if (distance > limit || (best && ls_edit_distance(typed, best) <= distance)) return best;
+    int distance = distance_of(typed, candidate);
+    if (distance > limit || (best && distance_of(typed, best) <= distance)) return best;
     return candidate;
 }
 
@@ -89,16 +87,41 @@ static bool format_bound(ls_key_type type, double bound, char text[NUMBER_SIZE])
     return open;
 }
 
+/* The i-th choice and its length, or NULL. */
+static const char *choice_of(const ls_key *key, int i, size_t *length) {
+    if (key->classes) {
+        if (i >= key->classes->count) return NULL;
+        *length = strlen(key->classes->list[i]->name);
+        return key->classes->list[i]->name;
+    }
+    const char *choice = key->choices;
+    for (; choice && i > 0; i--) choice = strchr(choice, '|') ? strchr(choice, '|') + 1 : NULL;
+    if (choice) *length = strcspn(choice, "|");
+    return choice;
+}
+
+/* "sgd|momentum|adam" */
+static const char *format_choices(const ls_key *key, char *text, size_t size) {
+    const char *choice;
+    size_t length, at = 0;
+    *text = '\0';
+    for (int i = 0; (choice = choice_of(key, i, &length)) && at < size; i++)
+        at += (size_t)snprintf(text + at, size - at, "%s%.*s", i ? "|" : "", (int)length, choice);
+    return text;
+}
+
 /* "an integer from 1 to 256", "a number above 0 and below 1": what a message says was expected. */
 static void format_expected(const ls_key *key, char *text, size_t size) {
-    char min[NUMBER_SIZE], max[NUMBER_SIZE];
+    char min[NUMBER_SIZE], max[NUMBER_SIZE], choices[EXPECTED_SIZE - 16];
     bool above = format_bound(key->type, key->min, min), below = format_bound(key->type, key->max, max);
     switch (key->type) {
     case LS_KEY_BOOL: snprintf(text, size, "true or false"); return;
     case LS_KEY_STRING:
         snprintf(text, size, "text of at most %d bytes without control characters", LS_STRING_MAX);
         return;
-    case LS_KEY_CHOICE: snprintf(text, size, "one of %s", key->choices); return;
+    case LS_KEY_CHOICE:
+        snprintf(text, size, "one of %s", format_choices(key, choices, sizeof choices));
+        return;
     case LS_KEY_LAYERS: snprintf(text, size, "a list of layers"); return;
     case LS_KEY_INT:
     case LS_KEY_REAL:
@@ -112,14 +135,13 @@ static void format_expected(const ls_key *key, char *text, size_t size) {
     snprintf(text, size, "%s%s%s", key->type == LS_KEY_INT_LIST ? list : what, from, to);
 }
 
-/* The same for the column of --help: "1 .. 256", "0 .. <1". */
-static void format_range(const ls_key *key, char *text, size_t size) {
+void ls_key_format_range(const ls_key *key, char *text, size_t size) {
     char min[NUMBER_SIZE], max[NUMBER_SIZE];
     bool above = format_bound(key->type, key->min, min), below = format_bound(key->type, key->max, max);
     switch (key->type) {
     case LS_KEY_BOOL: snprintf(text, size, "true|false"); break;
     case LS_KEY_STRING: snprintf(text, size, "text"); break;
-    case LS_KEY_CHOICE: snprintf(text, size, "%s", key->choices); break;
+    case LS_KEY_CHOICE: format_choices(key, text, size); break;
     case LS_KEY_INT:
     case LS_KEY_REAL:
         snprintf(text, size, "%s%s .. %s%s", above ? ">" : "", min, below ? "<" : "", max);
@@ -208,15 +230,12 @@ static ls_status parse_real(const ls_key *key, const char *text, double *value) 
 }
 
 static ls_status parse_choice(const ls_key *key, const char *text, int *value) {
-    size_t length = strlen(text);
-    int position = 0;
-    for (const char *choice = key->choices; choice; position++) {
-        size_t size = strcspn(choice, "|");
-        if (size == length && memcmp(choice, text, size) == 0) {
-            *value = position;
-            return LS_OK;
-        }
-        choice = choice[size] == '|' ? choice + size + 1 : NULL;
+    const char *choice;
+    size_t length;
+    for (int i = 0; (choice = choice_of(key, i, &length)); i++) {
+        if (length != strlen(text) || memcmp(choice, text, length) != 0) continue;
+        *value = i;
+        return LS_OK;
     }
     return refuse(key, "unknown choice", text);
 }
@@ -303,25 +322,38 @@ ls_status ls_keys_set_defaults(const ls_key_table *table, void *settings) {
     return LS_OK;
 }
 
+static ls_status take_word(const ls_key *key, void *settings, const char *value) {
+    char why[1024], *quoted = NULL;
+    if (key->type == LS_KEY_STRING) LS_TRY(ls_key_quote(value, &quoted));
+    ls_status status = ls_key_set(key, settings, quoted ? quoted : value);
+    free(quoted);
+    if (status != LS_USAGE) return status;
+    snprintf(why, sizeof why, "%s", ls_error_message());
+    return ls_fail(LS_USAGE, "command line: %s", why);
+}
+
+/* Has one of the words before it the same key, `length` bytes of the word? */
+static bool is_repeated(const char *const *words, int index, size_t length) {
+    for (int i = 0; i < index; i++)
+        if (strncmp(words[i], words[index], length + 1) == 0) return true;
+    return false;
+}
+
 ls_status ls_keys_take(const ls_key_table *table, void *settings, const char *const *words, int count,
                        const char **rest, int *rest_count) {
     *rest_count = 0;
     for (int i = 0; i < count; i++) {
         const char *equals = strchr(words[i], '=');
-        char name[64], why[1024];
+        char name[64];
         snprintf(name, sizeof name, "%.*s", (int)(equals ? equals - words[i] : 0), words[i]);
         const ls_key *key = ls_key_find(table, name);
         if (!key) {
             rest[(*rest_count)++] = words[i];
             continue;
         }
-        ls_status status = ls_key_set(key, settings, equals + 1);
-        if (status != LS_USAGE) {
-            LS_TRY(status);
-            continue;
-        }
-        snprintf(why, sizeof why, "%s", ls_error_message());
-        return ls_fail(LS_USAGE, "command line: %s", why);
+        if (is_repeated(words, i, (size_t)(equals - words[i])))
+            return ls_fail(LS_USAGE, "command line: %s: given twice", name);
+        LS_TRY(take_word(key, settings, equals + 1));
     }
     return LS_OK;
 }
@@ -369,6 +401,13 @@ static void format_string(const char *value, char *text, size_t size) {
     text[at] = '\0';
 }
 
+ls_status ls_key_quote(const char *bytes, char **text) {
+    size_t size = 2 * strlen(bytes) + 3;
+    LS_TRY(ls_calloc(text, size, 1, "a string of the configuration"));
+    format_string(bytes, *text, size);
+    return LS_OK;
+}
+
 static void format_list(const ls_int_list *list, char *text, size_t size) {
     size_t at = 0;
     snprintf(text, size, "[");
@@ -396,36 +435,7 @@ void ls_key_format(const ls_key *key, const void *settings, char *text, size_t s
     case LS_KEY_LAYERS: snprintf(text, size, "[..]"); return;
     case LS_KEY_CHOICE: break;
     }
-    const char *choice = key->choices;
-    for (int i = *(const int *)value; i > 0 && *choice; i--) {
-        choice += strcspn(choice, "|");
-        choice += *choice == '|';
-    }
-    snprintf(text, size, "%.*s", (int)strcspn(choice, "|"), choice);
-}
-
-static const char *shown_default(const ls_key *key) {
-    if (!key->initial) return "required";
-    return key->initial[0] ? key->initial : "\"\"";
-}
-
-void ls_keys_print_help(const ls_key_table *table, FILE *file) {
-    int name_width = 0, default_width = 0;
-    for (int i = 0; i < table->count; i++) {
-        int name = (int)strlen(table->keys[i].name), initial = (int)strlen(shown_default(&table->keys[i]));
-        if (name > name_width) name_width = name;
-        if (initial > default_width) default_width = initial;
-    }
-    for (int i = 0; i < table->count; i++) {
-        const ls_key *key = &table->keys[i];
-        char range[EXPECTED_SIZE];
-        format_range(key, range, sizeof range);
-        fprintf(file, "  %-*s  %-*s  ", name_width, key->name, default_width, shown_default(key));
-        /* A longer list of choices pushes the help to a line of its own, in the help's column. */
-        if (strlen(range) > HELP_RANGE_WIDTH)
-            fprintf(file, "%s\n  %*s", range, name_width + default_width + 4 + HELP_RANGE_WIDTH, "");
-        else
-            fprintf(file, "%-*s", HELP_RANGE_WIDTH, range);
-        fprintf(file, "  %s\n", key->help);
-    }
+    size_t length = 0;
+    const char *choice = choice_of(key, *(const int *)value, &length);
+    snprintf(text, size, "%.*s", (int)length, choice ? choice : "");
 }

@@ -7,7 +7,6 @@
 typedef struct side {
     ls_layer_keys layers[LS_LAYER_CLASSES_MAX];
     ls_config *config;
-    ls_options options;
     char *text; /* [LS_KEY_TEXT_MAX] of the value at hand */
 } side;
 
@@ -17,12 +16,10 @@ static ls_status read_side(const ls_config_text *from, side *s) {
     LS_TRY(ls_calloc(&s->text, LS_KEY_TEXT_MAX, 1, "a value"));
     ls_status status = ls_config_parse(from->path, from->yaml, strlen(from->yaml), &ls_option_keys, s->layers,
                                        ls_layer_class_count, &s->config);
-    if (status == LS_OK) status = ls_config_settings(s->config, &s->options);
     return status == LS_USAGE ? LS_BAD_DATA : status; /* the message names the file already */
 }
 
 static void release(side *s) {
-    ls_keys_free(&ls_option_keys, &s->options);
     ls_config_destroy(&s->config);
     free(s->text);
 }
@@ -41,6 +38,21 @@ static int compare_settings(const ls_key_table *table, const char *prefix, const
         count++;
     }
     return count;
+}
+
+/* The same for the keys of the run, also those of optimizers and schedules; "-" where one is not read. */
+static ls_status compare_run(const side *a, const side *b, int *count, FILE *out) {
+    const ls_key_table *table = ls_config_run_keys(a->config);
+    for (int i = 0; i < table->count; i++) {
+        const ls_key *key = &table->keys[i];
+        if (key->effect != LS_KEY_RESULT) continue;
+        LS_TRY(ls_config_run_value(a->config, key, a->text, LS_KEY_TEXT_MAX));
+        LS_TRY(ls_config_run_value(b->config, key, b->text, LS_KEY_TEXT_MAX));
+        if (strcmp(a->text, b->text) == 0) continue;
+        fprintf(out, "  %s: %s | %s\n", key->name, a->text, b->text);
+        ++*count;
+    }
+    return LS_OK;
 }
 
 /* Two layers of one type. */
@@ -70,7 +82,8 @@ static const char *layer_name(const side *s, int index) {
 }
 
 static ls_status compare_all(const side *a, const side *b, FILE *out) {
-    int count = compare_settings(&ls_option_keys, "", &a->options, &b->options, a->text, b->text, out);
+    int count = 0;
+    LS_TRY(compare_run(a, b, &count, out));
     for (int i = 0; i < ls_config_layer_count(a->config) || i < ls_config_layer_count(b->config); i++) {
         const char *name_a = layer_name(a, i), *name_b = layer_name(b, i);
         if (strcmp(name_a, name_b) == 0) {

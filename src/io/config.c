@@ -2,7 +2,6 @@
  */
 #include "io/config.h"
 
-#include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -23,6 +22,7 @@ void ls_config_destroy(ls_config **config) {
     *config = NULL;
     if (!old) return;
     ls_section_destroy(&old->run);
+    free((void *)old->unfolded.keys);
     for (int i = 0; old->defaults && i < old->type_count; i++) ls_section_destroy(&old->defaults[i]);
     free(old->defaults);
     ls_config_list_destroy(&old->network);
@@ -35,7 +35,9 @@ static ls_status config_create(const ls_key_table *run_keys, const ls_layer_keys
     ls_config *made;
     LS_TRY(ls_calloc(&made, 1, sizeof *made, "a configuration"));
     ls_status status;
-    LS_TRY_GOTO(status, fail, ls_section_create(&made->run, run_keys));
+    made->run_keys = run_keys;
+    LS_TRY_GOTO(status, fail, ls_keys_unfold(run_keys, &made->unfolded));
+    LS_TRY_GOTO(status, fail, ls_section_create(&made->run, &made->unfolded));
     LS_TRY_GOTO(status, fail,
                 ls_calloc(&made->defaults, (size_t)type_count, sizeof *made->defaults, "layer defaults"));
     made->types = types;
@@ -62,32 +64,19 @@ static ls_status base_path(const char *path, const char *base, char **joined) {
 }
 
 /* Is this file already among those that name it? */
-static ls_status check_chain(const chain *link, const ls_yaml *by, const yaml_node_t *at, const char *path) {
+static ls_status check_chain(const ls_config_place *place, const struct stat *info) {
+    chain *link = place->link;
+    link->device = info->st_dev;
+    link->inode = info->st_ino;
+    if (!place->by) return LS_OK;
     for (const chain *above = link->above; above; above = above->above)
         if (above->device == link->device && above->inode == link->inode)
-            return ls_yaml_fail(by, at, "base: cycle: %.500s is reached from itself", path);
+            return ls_yaml_fail(place->by, place->at, "base: cycle: %.500s is reached from itself",
+                                place->path);
     if (link->length > LS_CONFIG_MAX_BASES + 1)
-        return ls_yaml_fail(by, at, "base: more than %d files deep at %.500s", LS_CONFIG_MAX_BASES, path);
+        return ls_yaml_fail(place->by, place->at, "base: more than %d files deep at %.500s",
+                            LS_CONFIG_MAX_BASES, place->path);
     return LS_OK;
-}
-
-/* Opens and reads a file. `by` and `at`: the `base` that names it, NULL for the file of the command line. */
-static ls_status read_file(const char *path, chain *link, const ls_yaml *by, const yaml_node_t *at,
-                           char **text, size_t *length) {
-    struct stat info;
-    FILE *file = fopen(path, "rb");
-    if (!file || fstat(fileno(file), &info) != 0) {
-        const char *reason = strerror(errno);
-        if (file) fclose(file);
-        return by ? ls_yaml_fail(by, at, "base: %.500s: %s", path, reason)
-                  : ls_fail(LS_USAGE, "%.500s: cannot be opened: %s", path, reason);
-    }
-    link->device = info.st_dev;
-    link->inode = info.st_ino;
-    ls_status status = by ? check_chain(link, by, at, path) : LS_OK;
-    if (status == LS_OK) status = ls_yaml_read(file, path, text, length);
-    fclose(file);
-    return status;
 }
 
 static ls_status load_file(ls_config *config, const char *path, const chain *above, const ls_yaml *by,
@@ -96,10 +85,13 @@ static ls_status load_file(ls_config *config, const char *path, const chain *abo
 static ls_status load_base(ls_config *config, const char *path, const chain *link, ls_yaml *yaml,
                            const yaml_node_t *base) {
     const char *name;
-    char *joined;
+    char *joined, *expanded;
     LS_TRY(ls_yaml_name(yaml, base, "base", &name));
-    LS_TRY(base_path(path, name, &joined));
-    ls_status status = load_file(config, joined, link, yaml, base);
+    LS_TRY(ls_yaml_path(yaml, base, "base", name, &expanded));
+    ls_status status = base_path(path, expanded, &joined);
+    free(expanded);
+    LS_TRY(status);
+    status = load_file(config, joined, link, yaml, base);
     free(joined);
     return status;
 }
@@ -107,12 +99,13 @@ static ls_status load_base(ls_config *config, const char *path, const chain *lin
 static ls_status load_file(ls_config *config, const char *path, const chain *above, const ls_yaml *by,
                            const yaml_node_t *at) {
     chain link = {.above = above, .length = above ? above->length + 1 : 1};
-    ls_yaml yaml = {.name = path, .number = ++config->documents};
+    ls_yaml yaml = {.name = path, .own = !by, .number = ++config->documents};
     const yaml_node_t *base;
     char *text = NULL;
     size_t length = 0;
     ls_status status;
-    LS_TRY_GOTO(status, done, read_file(path, &link, by, at, &text, &length));
+    const ls_config_place place = {by, at, path, &link};
+    LS_TRY_GOTO(status, done, ls_config_read_file(config, path, &place, check_chain, &text, &length));
     LS_TRY_GOTO(status, done, ls_yaml_load(&yaml, text, length));
     LS_TRY_GOTO(status, done, ls_config_check_top(&yaml, &base));
     if (base) LS_TRY_GOTO(status, done, load_base(config, path, &link, &yaml, base));
@@ -126,13 +119,20 @@ done:
 ls_status ls_config_load(const char *path, const char *const *overrides, int override_count,
                          const ls_key_table *run_keys, const ls_layer_keys *layers, int layer_count,
                          ls_config **config) {
+    return ls_config_load_from(NULL, path, overrides, override_count, run_keys, layers, layer_count, config);
+}
+
+ls_status ls_config_load_from(ls_config_files *files, const char *path, const char *const *overrides,
+                              int override_count, const ls_key_table *run_keys, const ls_layer_keys *layers,
+                              int layer_count, ls_config **config) {
     ls_config *made = NULL;
     ls_status status;
     LS_TRY_GOTO(status, fail, config_create(run_keys, layers, layer_count, &made));
+    made->files = files;
     if (path) LS_TRY_GOTO(status, fail, load_file(made, path, NULL, NULL, NULL));
-    for (int i = 0; i < override_count; i++)
-        LS_TRY_GOTO(status, fail, ls_config_apply_override(made, overrides[i]));
+    LS_TRY_GOTO(status, fail, ls_config_apply_overrides(made, overrides, override_count));
     LS_TRY_GOTO(status, fail, ls_config_complete(made, path ? path : "command line"));
+    made->files = NULL;
     *config = made;
     return LS_OK;
 fail:
@@ -162,29 +162,52 @@ done:
 }
 
 ls_status ls_config_override(ls_config *config, const char *const *overrides, int override_count) {
-    for (int i = 0; i < override_count; i++) LS_TRY(ls_config_apply_override(config, overrides[i]));
+    LS_TRY(ls_config_apply_overrides(config, overrides, override_count));
     return ls_config_complete(config, "command line");
 }
 
-/* The text of key i: the layer's own, else that of `defaults` (may be NULL), else the key's default. */
-static const char *effective_text(const ls_section *own, const ls_section *defaults, int i) {
-    if (own->settings[i].text) return own->settings[i].text;
-    if (defaults && defaults->settings[i].text) return defaults->settings[i].text;
-    return own->table->keys[i].initial;
-}
-
-static ls_status fill_settings(const ls_section *own, const ls_section *defaults, void *settings) {
-    for (int i = 0; i < own->table->count; i++) {
-        ls_status status = ls_key_set(&own->table->keys[i], settings, effective_text(own, defaults, i));
+/* Sets the keys of `table`, by their names in the sections. */
+static ls_status fill_settings(const ls_section *own, const ls_section *defaults, const ls_key_table *table,
+                               void *settings) {
+    for (int i = 0; i < table->count; i++) {
+        const ls_key *key = ls_key_find(own->table, table->keys[i].name);
+        const char *text = ls_section_text(own, defaults, (int)(key - own->table->keys));
+        ls_status status = ls_key_set(&table->keys[i], settings, text);
         if (status == LS_OK) continue;
-        ls_keys_free(own->table, settings);
+        ls_keys_free(table, settings);
         return status;
     }
     return LS_OK;
 }
 
 ls_status ls_config_settings(const ls_config *config, void *settings) {
-    return fill_settings(&config->run, NULL, settings);
+    return fill_settings(&config->run, NULL, config->run_keys, settings);
+}
+
+ls_status ls_config_class(const ls_config *config, const char *key, const ls_key_class **class,
+                          void **settings) {
+    const ls_key *found = ls_key_find(config->run.table, key);
+    *settings = NULL;
+    *class = ls_key_class_find(found->classes,
+                               ls_section_text(&config->run, NULL, (int)(found - config->run.table->keys)));
+    LS_TRY(ls_calloc(settings, 1, (*class)->settings_size + 1, "settings")); /* not 0 bytes */
+    ls_status status = fill_settings(&config->run, NULL, &(*class)->keys, *settings);
+    if (status == LS_OK) return LS_OK;
+    free(*settings);
+    *settings = NULL;
+    return status;
+}
+
+const ls_key_table *ls_config_run_keys(const ls_config *config) {
+    return config->run.table;
+}
+
+ls_status ls_config_run_value(const ls_config *config, const ls_key *key, char *text, size_t size) {
+    const int i = (int)(ls_key_find(config->run.table, key->name) - config->run.table->keys);
+    if (ls_section_reads(&config->run, NULL, i))
+        return ls_key_canonical(key, ls_section_text(&config->run, NULL, i), text, size);
+    snprintf(text, size, "-");
+    return LS_OK;
 }
 
 const char *ls_config_key_position(const ls_config *config, const char *key) {
@@ -223,14 +246,14 @@ const char *ls_config_layer_path(const ls_config *config, int i, char *text, siz
 
 ls_status ls_config_layer_settings(const ls_config *config, int i, void *settings) {
     const ls_config_layer *layer = config->flat[i];
-    return fill_settings(&layer->own, &config->defaults[layer->type], settings);
+    return fill_settings(&layer->own, &config->defaults[layer->type], layer->own.table, settings);
 }
 
 const char *ls_config_layer_position(const ls_config *config, int i) {
     return config->flat[i]->position;
 }
 
-/* "key: value" for each key (of the result only, if so) but lists of layers, with `separator` between two and
+/* "key: value" for each key that is read (of the result only, if so) but lists of layers, with `separator` between two and
  * `end` after the last. */
 static ls_status write_section(FILE *file, const ls_section *own, const ls_section *defaults,
                                bool result_only, const char *separator, const char *end) {
@@ -241,7 +264,8 @@ static ls_status write_section(FILE *file, const ls_section *own, const ls_secti
     for (int i = 0; i < own->table->count && status == LS_OK; i++) {
         const ls_key *key = &own->table->keys[i];
         if ((result_only && key->effect != LS_KEY_RESULT) || key->type == LS_KEY_LAYERS) continue;
-        status = ls_key_canonical(key, effective_text(own, defaults, i), text, LS_KEY_TEXT_MAX);
+        if (!ls_section_reads(own, defaults, i)) continue;
+        status = ls_key_canonical(key, ls_section_text(own, defaults, i), text, LS_KEY_TEXT_MAX);
         if (status == LS_OK) fprintf(file, "%s%s: %s", first ? "" : separator, key->name, text);
         first = false;
     }

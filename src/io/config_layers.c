@@ -289,15 +289,15 @@ static void flatten(ls_config *config, ls_config_list *list, int parent, int bra
 static ls_status check_required(const ls_config *config, const char *name) {
     const ls_key_table *table = config->run.table;
     for (int i = 0; i < table->count; i++)
-        if (!table->keys[i].initial && !config->run.settings[i].text)
+        if (!ls_section_text(&config->run, NULL, i) && ls_section_reads(&config->run, NULL, i))
             return ls_fail(LS_USAGE, "%.500s: %s: not given, and there is no default (%s)", name,
                            table->keys[i].name, table->keys[i].help);
     for (int n = 0; n < config->layer_count; n++) {
         const ls_config_layer *layer = config->flat[n];
         table = layer->own.table;
         for (int i = 0; i < table->count; i++)
-            if (!table->keys[i].initial && !layer->own.settings[i].text &&
-                !config->defaults[layer->type].settings[i].text)
+            if (!ls_section_text(&layer->own, &config->defaults[layer->type], i) &&
+                ls_section_reads(&layer->own, &config->defaults[layer->type], i))
                 return ls_fail(LS_USAGE, "%s: %s.%s: not given, and there is no default (%s)",
                                layer->position, config->types[layer->type].name, table->keys[i].name,
                                table->keys[i].help);
@@ -315,5 +315,6 @@ ls_status ls_config_complete(ls_config *config, const char *name) {
     config->layer_count = 0;
     LS_TRY(ls_calloc(&config->flat, (size_t)count, sizeof *config->flat, "the layers of a configuration"));
     flatten(config, &config->network, -1, 0);
-    return check_required(config, name);
+    LS_TRY(check_required(config, name));
+    return ls_config_check_read(config);
 }

@@ -53,9 +53,11 @@ ls_status ls_section_set(ls_config *config, ls_section *to, ls_yaml *yaml, const
     const ls_key *key = ls_key_find(to->table, name);
     if (!key) return unknown_key(yaml, key_node, prefix, name, ls_key_nearest(to->table, name));
     ls_setting *kept = &to->settings[key - to->table->keys];
-    if (kept->document == yaml->number)
+    if (kept->document == yaml->number ||
+        (yaml->command_line && kept->command == config->commands && kept->text))
         return ls_yaml_fail(yaml, key_node, "%s%s: given twice; first at %s", prefix, name, kept->position);
-    ls_setting made = {.document = yaml->number};
+    ls_setting made = {
+        .document = yaml->number, .command = yaml->command_line ? config->commands : 0, .own = yaml->own};
     char position[LS_POSITION_MAX];
     ls_status status = read_value(config, to, yaml, prefix, key, value_node, &made);
     ls_yaml_position(yaml, value_node, position);
@@ -214,23 +216,64 @@ static ls_status apply_path(ls_config *config, ls_yaml *yaml, char *path) {
     return override_defaults(config, yaml, rest, key);
 }
 
-ls_status ls_config_apply_override(ls_config *config, const char *override) {
-    ls_yaml yaml = {.name = override, .command_line = true, .number = ++config->documents};
+/* Is it text that the path sets, so that the value is what stands there, and not YAML? */
+static bool sets_text(const ls_config *config, const char *path) {
+    char type[64];
+    const char *key = strrchr(path, '.'), *from = key;
+    const ls_key *found = NULL;
+    if (!key) {
+        found = ls_key_find(config->run.table, path);
+    } else {
+        while (from > path && from[-1] != '.') from--;
+        snprintf(type, sizeof type, "%.*s", (int)(key - from), from);
+        for (int i = 0; i < config->type_count && !found; i++)
+            if (strcmp(config->types[i].name, type) == 0)
+                found = ls_key_find(&config->types[i].keys, key + 1);
+    }
+    return found && found->type == LS_KEY_STRING;
+}
+
+static ls_status apply_value(ls_config *config, ls_yaml *yaml, char *path, const char *value) {
+    char *quoted = NULL;
+    /* "lr=" is the empty text too, which YAML would read as a null */
+    if (sets_text(config, path) || !*value) LS_TRY(ls_yaml_quote(value, &quoted));
+    const char *text = quoted ? quoted : value;
+    config->layers_read = config->depth = 0;
+    ls_status status = ls_yaml_load(yaml, text, strlen(text));
+    if (status == LS_OK) status = apply_path(config, yaml, path);
+    ls_yaml_destroy(yaml);
+    free(quoted);
+    return status;
+}
+
+static ls_status apply_override(ls_config *config, const char *override) {
+    ls_yaml yaml = {.name = override, .command_line = true, .own = true, .number = ++config->documents};
     const char *equals = strchr(override, '=');
     if (!equals || equals == override) {
         char excerpt[80];
         ls_key_excerpt(override, excerpt, sizeof excerpt);
         return ls_fail(LS_USAGE, "command line: %s: expected KEY=VALUE", excerpt);
     }
-    /* "data=" means the empty text, which YAML would read as a null. */
-    const char *value = equals[1] ? equals + 1 : "\"\"";
     char *path;
     LS_TRY(ls_strdup(&path, override));
     path[equals - override] = '\0';
-    config->layers_read = config->depth = 0;
-    ls_status status = ls_yaml_load(&yaml, value, strlen(value));
-    if (status == LS_OK) status = apply_path(config, &yaml, path);
-    ls_yaml_destroy(&yaml);
+    ls_status status = apply_value(config, &yaml, path, equals + 1);
     free(path);
     return status;
+}
+
+ls_status ls_config_apply_overrides(ls_config *config, const char *const *overrides, int count) {
+    config->commands++;
+    for (int i = 0; i < count; i++) {
+        const size_t length = strcspn(overrides[i], "=");
+        for (int j = 0; j < i; j++) {
+            if (strncmp(overrides[i], overrides[j], length + 1) != 0) continue;
+            char first[80], again[80];
+            ls_key_excerpt(overrides[j], first, sizeof first);
+            ls_key_excerpt(overrides[i], again, sizeof again);
+            return ls_fail(LS_USAGE, "command line: %s: given twice; first as %s", again, first);
+        }
+        LS_TRY(apply_override(config, overrides[i]));
+    }
+    return LS_OK;
 }

@@ -3,38 +3,11 @@
  * a document. */
 #include "io/config_yaml.h"
 
-#include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
 enum { FOUND_SIZE = 64 };
-
-static ls_status read_all(FILE *file, const char *name, char **text, size_t *length) {
-    for (size_t room = 16384;; room *= 2) {
-        char *larger = realloc(*text, room);
-        if (!larger) return ls_fail(LS_INTERNAL, "out of memory: %zu bytes for a configuration file", room);
-        *text = larger;
-        errno = 0;
-        *length += fread(*text + *length, 1, room - *length, file);
-        if (ferror(file))
-            return ls_fail(LS_USAGE, "%.*s: cannot be read: %s", LS_POSITION_MAX, name, strerror(errno));
-        if (*length > LS_CONFIG_MAX_BYTES)
-            return ls_fail(LS_USAGE, "%.*s: larger than %d bytes", LS_POSITION_MAX, name,
-                           LS_CONFIG_MAX_BYTES);
-        if (*length < room) return LS_OK;
-    }
-}
-
-ls_status ls_yaml_read(FILE *file, const char *name, char **text, size_t *length) {
-    *text = NULL;
-    *length = 0;
-    ls_status status = read_all(file, name, text, length);
-    if (status == LS_OK) return LS_OK;
-    free(*text);
-    *text = NULL;
-    return status;
-}
 
 static void format_position(const ls_yaml *yaml, size_t line, size_t column, char position[LS_POSITION_MAX]) {
     char name[LS_POSITION_MAX - 64];
@@ -154,8 +127,21 @@ static ls_status check_events(const ls_yaml *yaml, const char *text, size_t leng
     return status;
 }
 
+/* Editors put a mark in front that says how the file is encoded. */
+static ls_status pass_over_mark(const ls_yaml *yaml, const char **text, size_t *length) {
+    static const char utf8[] = {'\xEF', '\xBB', '\xBF'}, little[] = {'\xFF', '\xFE'},
+                      big[] = {'\xFE', '\xFF'};
+    if (*length >= 2 && (memcmp(*text, little, 2) == 0 || memcmp(*text, big, 2) == 0))
+        return fail_at(yaml, 1, 1, "encoded in UTF-16 or UTF-32: expected UTF-8");
+    if (*length < sizeof utf8 || memcmp(*text, utf8, sizeof utf8) != 0) return LS_OK;
+    *text += sizeof utf8;
+    *length -= sizeof utf8;
+    return LS_OK;
+}
+
 ls_status ls_yaml_load(ls_yaml *yaml, const char *text, size_t length) {
     if (length > LS_CONFIG_MAX_BYTES) return fail_at(yaml, 1, 1, "larger than 1 MiB");
+    if (!yaml->command_line) LS_TRY(pass_over_mark(yaml, &text, &length));
     LS_TRY(check_events(yaml, text, length));
     yaml_parser_t parser;
     LS_TRY(start_parser(&parser, text, length));
@@ -274,15 +260,49 @@ static ls_status list_value(ls_yaml *yaml, const yaml_node_t *node, const ls_key
     return ls_strdup(text, list);
 }
 
-/* The text of a string, quoted where ls_key_set would otherwise take it for something else. */
-static ls_status quoted_text(const ls_key *key, const yaml_node_t *node, char **text) {
-    char *raw = (char *)node->data.scalar.value;
-    ls_key alone = *key;
-    alone.offset = 0;
-    size_t size = 2 * node->data.scalar.length + 3;
-    LS_TRY(ls_calloc(text, size, 1, "a value of the configuration"));
-    ls_key_format(&alone, &raw, *text, size);
+ls_status ls_yaml_quote(const char *bytes, char **text) {
+    size_t at = 0;
+    LS_TRY(ls_calloc(text, 4 * strlen(bytes) + 3, 1, "a value of the configuration"));
+    (*text)[at++] = '"';
+    for (const unsigned char *c = (const unsigned char *)bytes; *c; c++) {
+        if (*c < 0x20 || *c == 0x7F) {
+            at += (size_t)snprintf(*text + at, 5, "\\x%02X", *c);
+            continue;
+        }
+        if (*c == '"' || *c == '\\') (*text)[at++] = '\\';
+        (*text)[at++] = (char)*c;
+    }
+    (*text)[at] = '"';
     return LS_OK;
+}
+
+ls_status ls_yaml_path(const ls_yaml *yaml, const yaml_node_t *node, const char *what, const char *path,
+                       char **expanded) {
+    const char *home = getenv("HOME");
+    char found[FOUND_SIZE];
+    if (path[0] != '~') return ls_strdup(expanded, path);
+    if (path[1] != '/' && path[1] != '\0')
+        return ls_yaml_fail(yaml, node,
+                            "%s: found %s; of homes only one's own can be written as ~/: write the "
+                            "folder out, or ./ in front of a name that begins with ~",
+                            what, ls_yaml_found(node, found, sizeof found));
+    if (!home || !*home)
+        return ls_yaml_fail(yaml, node, "%s: found %s, but HOME is not set: write the home folder out", what,
+                            ls_yaml_found(node, found, sizeof found));
+    size_t size = strlen(home) + strlen(path);
+    LS_TRY(ls_calloc(expanded, size, 1, "a path"));
+    snprintf(*expanded, size, "%s%s", home, path + 1);
+    return LS_OK;
+}
+
+/* The text of a string, quoted where ls_key_set would otherwise take it for something else. */
+static ls_status quoted_text(const ls_yaml *yaml, const ls_key *key, const yaml_node_t *node, char **text) {
+    char *path;
+    if (!key->path) return ls_key_quote(scalar_text(node), text);
+    LS_TRY(ls_yaml_path(yaml, node, key->name, scalar_text(node), &path));
+    ls_status status = ls_key_quote(path, text);
+    free(path);
+    return status;
 }
 
 ls_status ls_yaml_value(ls_yaml *yaml, const yaml_node_t *node, const ls_key *key, const char *prefix,
@@ -301,7 +321,7 @@ ls_status ls_yaml_value(ls_yaml *yaml, const yaml_node_t *node, const ls_key *ke
         return ls_yaml_fail(yaml, node, "%s%s: zero byte in text", prefix, key->name);
     char *value = NULL;
     if (key->type == LS_KEY_STRING)
-        LS_TRY(quoted_text(key, node, &value));
+        LS_TRY(quoted_text(yaml, key, node, &value));
     else
         LS_TRY(ls_strdup(&value, scalar_text(node)));
     ls_status status = check_text(yaml, node, key, prefix, value);

@@ -21,17 +21,14 @@ enum {
 typedef struct ls_yaml {
     const char *name;  /* the file, or "key=value"; not owned */
     bool command_line; /* positions are then "command line: key=value", without line and column */
+    bool own;          /* the user's own words: what they set has to be read by something */
     unsigned number;   /* of this document among those of a configuration, from 1 */
     bool loaded;
     yaml_document_t document;
 } ls_yaml;
 
-/* Reads a whole stream of at most LS_CONFIG_MAX_BYTES. LS_USAGE with `name` in front; *text is owned by the
- * caller. */
-ls_status ls_yaml_read(FILE *file, const char *name, char **text, size_t *length);
-
-/* Parses exactly one document, strictly: no anchors, aliases or tags, and the limits above. yaml->name,
- * command_line and number are set by the caller, the rest is zero; after a failure too, ls_yaml_destroy. */
+/* Parses exactly one document, strictly: no anchors, aliases or tags, and the limits above; a byte order mark
+ * of UTF-8 in front is passed over. yaml->name, command_line, own and number are set by the caller, the rest is zero; after a failure too, ls_yaml_destroy. */
 ls_status ls_yaml_load(ls_yaml *yaml, const char *text, size_t length);
 void ls_yaml_destroy(ls_yaml *yaml);
 
@@ -54,6 +51,13 @@ ls_status ls_yaml_name(const ls_yaml *yaml, const yaml_node_t *node, const char 
  * `prefix` stands in front of the key's name in messages ("dense."). */
 ls_status ls_yaml_value(ls_yaml *yaml, const yaml_node_t *node, const ls_key *key, const char *prefix,
                         char **text);
+
+/* A value as a YAML scalar of exactly these bytes; owned by the caller. */
+ls_status ls_yaml_quote(const char *bytes, char **text);
+/* A path with "~" or "~/" in front replaced by the home folder; owned by the caller. LS_USAGE at the node: there
+ * is no home, or it is another user's. */
+ls_status ls_yaml_path(const ls_yaml *yaml, const yaml_node_t *node, const char *what, const char *path,
+                       char **expanded);
 
 /* Checks a text against a key, and writes the value again in canonical form (NULL: only checks). */
 ls_status ls_key_canonical(const ls_key *key, const char *text, char *canonical, size_t size);

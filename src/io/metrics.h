@@ -31,7 +31,8 @@ typedef struct ls_epoch_row {
     double train_loss, train_accuracy;
     double validation_loss, validation_accuracy; /* NaN without a validation set */
     double learning_rate;
-    double seconds, images_per_second, communication_share; /* provenance */
+    /* provenance: of the epoch with its evaluations; of its training steps alone; part of the former */
+    double seconds, images_per_second, communication_share;
 } ls_epoch_row;
 
 typedef struct ls_test_row {

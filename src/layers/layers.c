@@ -94,6 +94,13 @@ ls_status ls_layer_declare_same_shape(ls_layer *layer, ls_parameters *parameters
 }
 
 const ls_key ls_layer_name_keys[1] = {
-    {"name", LS_KEY_STRING, LS_KEY_RESULT, offsetof(ls_layer_name_settings, name), "", 0, 0, NULL,
+    {.name = "name",
+     LS_KEY_STRING,
+     LS_KEY_RESULT,
+     offsetof(ls_layer_name_settings, name),
+     "",
+     0,
+     0,
+     NULL,
      "name of the layer"},
 };

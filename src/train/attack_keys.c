@@ -12,13 +12,33 @@ typedef struct attack_keys {
 } attack_keys;
 
 static const ls_key rows[] = {
-    {"epsilon", LS_KEY_STRING, LS_KEY_RESULT, offsetof(attack_keys, epsilon), "0,0.05,0.1,0.15,0.2,0.25,0.3",
-     0, 0, NULL,
+    {.name = "epsilon",
+     LS_KEY_STRING,
+     LS_KEY_RESULT,
+     offsetof(attack_keys, epsilon),
+     "0,0.05,0.1,0.15,0.2,0.25,0.3",
+     0,
+     0,
+     NULL,
      "steps along the sign of the gradient, as parts of the range of a pixel: increasing numbers from 0 to "
      "1"},
-    {"samples", LS_KEY_INT, LS_KEY_RESULT, offsetof(attack_keys, samples), "0", 0, 1e9, NULL,
+    {.name = "samples",
+     LS_KEY_INT,
+     LS_KEY_RESULT,
+     offsetof(attack_keys, samples),
+     "0",
+     0,
+     1e9,
+     NULL,
      "attack so many samples of the test set, from the first on; 0: all"},
-    {"examples", LS_KEY_INT, LS_KEY_RESULT, offsetof(attack_keys, examples), "10", 0, 256, NULL,
+    {.name = "examples",
+     LS_KEY_INT,
+     LS_KEY_RESULT,
+     offsetof(attack_keys, examples),
+     "10",
+     0,
+     256,
+     NULL,
      "classes of which --output holds an image"},
 };
 
@@ -50,6 +70,15 @@ static ls_status parse_epsilons(const char *text, ls_attack_options *options) {
     return LS_OK;
 }
 
+/* Without a file there is nothing that examples would go to. */
+static ls_status check_examples(const ls_look *look) {
+    for (int i = 0; i < look->override_count && !look->output; i++)
+        if (strncmp(look->overrides[i], "examples=", strlen("examples=")) == 0)
+            return ls_fail(LS_USAGE, "command line: %s: would not be read: that needs --output",
+                           look->overrides[i]);
+    return LS_OK;
+}
+
 ls_status ls_attack_options_read(const ls_look *look, ls_attack_options *options, const char **rest,
                                  int *rest_count) {
     attack_keys keys = {0};
@@ -57,6 +86,7 @@ ls_status ls_attack_options_read(const ls_look *look, ls_attack_options *options
     if (status == LS_OK)
         status =
             ls_keys_take(&ls_attack_keys, &keys, look->overrides, look->override_count, rest, rest_count);
+    if (status == LS_OK) status = check_examples(look);
     if (status == LS_OK) status = parse_epsilons(keys.epsilon, options);
     options->samples = keys.samples;
     options->examples = keys.examples;

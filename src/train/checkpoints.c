@@ -10,6 +10,7 @@
 #include <unistd.h>
 
 #include "core/log.h"
+#include "train/recorded_config.h"
 
 /* --- the files of a folder ------------------------------------------------------------------------- */
 
@@ -151,8 +152,7 @@ ls_status ls_checkpoints_find(const char *folder, const char *resume, ls_checkpo
 }
 
 /* Both texts are canonical, a key a line; the first line that differs names the key and both values. */
-static ls_status compare_config(const ls_checkpoint *checkpoint, const char *own) {
-    const char *theirs = ls_checkpoint_config(checkpoint);
+static ls_status compare_lines(const ls_checkpoint *checkpoint, const char *theirs, const char *own) {
     while (*own && *theirs) {
         size_t a = strcspn(own, "\n"), b = strcspn(theirs, "\n");
         if (a != b || strncmp(own, theirs, a) != 0)
@@ -166,6 +166,14 @@ static ls_status compare_config(const ls_checkpoint *checkpoint, const char *own
         return ls_fail(LS_USAGE, "%s was trained with another number of layers",
                        ls_checkpoint_path(checkpoint));
     return LS_OK;
+}
+
+static ls_status compare_config(const ls_checkpoint *checkpoint, const char *own) {
+    char *theirs;
+    LS_TRY(ls_recorded_config(ls_checkpoint_config(checkpoint), &theirs));
+    ls_status status = compare_lines(checkpoint, theirs, own);
+    free(theirs);
+    return status;
 }
 
 static ls_status check_mark(const ls_checkpoint *checkpoint, const ls_trainer *t) {

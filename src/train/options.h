@@ -5,9 +5,9 @@
 #include "core/backend.h"
 #include "core/keys.h"
 #include "model/optimizer.h"
+#include "model/schedule.h"
 
 typedef enum ls_pixels { LS_PIXELS_UNIT, LS_PIXELS_BYTES } ls_pixels;
-typedef enum ls_schedule_kind { LS_CONSTANT, LS_MULTISTEP, LS_EXPONENTIAL } ls_schedule_kind;
 typedef enum ls_clip_gradient { LS_CLIP_IGNORED, LS_CLIP_DAMPED } ls_clip_gradient;
 typedef enum ls_progress_kind {
     LS_PROGRESS_AUTO,
@@ -34,15 +34,12 @@ typedef struct ls_options {
     int precision;     /* ls_precision */
     double loss_clip;  /* probabilities below count as this in the loss */
     int clip_gradient; /* ls_clip_gradient */
-    int optimizer;     /* ls_optimizer_kind */
-    double lr, momentum, beta1, beta2, epsilon;
-    bool epsilon_inside;    /* sqrt(v + eps) instead of sqrt(v) + eps */
-    double decay_power;     /* lr / t^p */
-    double l2_mean;         /* lambda x mean of the squares of all parameters, added to the loss */
-    double weight_decay;    /* as in PyTorch: added to the gradient */
-    int schedule;           /* ls_schedule_kind */
-    ls_int_list milestones; /* in steps */
-    double gamma;
+    int optimizer;     /* place in ls_optimizers; its own keys: ls_optimizer_read() */
+    double lr;
+    double decay_power;  /* lr / t^p */
+    double l2_mean;      /* lambda x mean of the squares of all parameters, added to the loss */
+    double weight_decay; /* as in PyTorch: added to the gradient */
+    int schedule;        /* place in ls_schedules; its own keys: ls_schedule_read() */
     /* the run */
     char *output; /* run folder; "": runs/NAME */
     bool overwrite;
@@ -57,6 +54,7 @@ typedef struct ls_options {
     int progress; /* ls_progress_kind */
 } ls_options;
 
+/* Without the keys of optimizers and schedules: ls_keys_unfold() adds them. */
 extern const ls_key_table ls_option_keys;
 
 #endif

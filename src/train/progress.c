@@ -65,11 +65,16 @@ void ls_progress_step(ls_progress *p, const ls_trainer *t) {
     p->bar_shown = true;
 }
 
+void ls_progress_trained(ls_progress *p) {
+    p->trained = ls_clock();
+}
+
 void ls_progress_epoch(ls_progress *p, const ls_trainer *t, ls_epoch_row *row, const ls_test_row *test) {
     double now = ls_clock(), waited = t->comm->wait_seconds;
     char eta[ETA_TEXT], validation[64] = "", tested[64] = "";
     row->seconds = now - p->epoch_begin;
-    row->images_per_second = (double)(t->epoch_score.count - p->resumed) / row->seconds;
+    const double training = p->trained - p->epoch_begin;
+    row->images_per_second = training > 0 ? (double)(t->epoch_score.count - p->resumed) / training : 0;
     p->resumed = 0;
     row->communication_share = (waited - p->waited) / row->seconds;
     p->epoch_begin = now;

@@ -8,6 +8,7 @@
 
 #include "io/metrics_file.h"
 #include "train/facts.h"
+#include "train/recorded_config.h"
 #include "train/run_folder.h"
 
 static ls_status create_metrics(ls_recorder *r, const char *config_path) {
@@ -39,7 +40,10 @@ static bool holds_this_run(const ls_recorder *r) {
     int length = snprintf(path, sizeof path, "%s/metrics.h5", r->folder);
     if (length < 0 || length >= (int)sizeof path || ls_metrics_file_read(path, &metrics) != LS_OK)
         return false;
-    bool same = strcmp(metrics->config, r->config_yaml) == 0;
+    char *recorded = NULL;
+    bool same =
+        ls_recorded_config(metrics->config, &recorded) == LS_OK && strcmp(recorded, r->config_yaml) == 0;
+    free(recorded);
     ls_metrics_file_destroy(&metrics);
     return same;
 }

@@ -17,12 +17,13 @@ static ls_status send_header(ls_comm *comm, const ls_checkpoint *checkpoint, ls_
 
 /* What the checkpoint's model and its split of the samples depend on stays as it is, else the scores would be
  * of something else. Keys that nobody knows are left to the configuration, which finds the nearest name. */
-static ls_status check_overrides(const char *verb, const char *const *overrides, int count) {
+static ls_status check_overrides(const ls_config *config, const char *verb, const char *const *overrides,
+                                 int count) {
     for (int i = 0; i < count; i++) {
         char name[LS_NAME_MAX];
         int length = (int)strcspn(overrides[i], "=.");
         snprintf(name, sizeof name, "%.*s", length, overrides[i]);
-        const ls_key *key = ls_key_find(&ls_option_keys, name);
+        const ls_key *key = ls_key_find(ls_config_run_keys(config), name);
         bool layers = strcmp(name, "network") == 0 || strcmp(name, "defaults") == 0;
         if (layers || (key && key->effect == LS_KEY_RESULT && strcmp(name, "eval_batch") != 0))
             return ls_fail(LS_USAGE,
@@ -39,7 +40,7 @@ static ls_status read_config(ls_comm *comm, const char *verb, const char *const 
     LS_TRY(
         ls_comm_agree(comm, ls_config_parse(r->path, r->config_yaml, strlen(r->config_yaml), &ls_option_keys,
                                             r->layers, ls_layer_class_count, &r->config)));
-    LS_TRY(ls_comm_agree(comm, check_overrides(verb, overrides, count)));
+    LS_TRY(ls_comm_agree(comm, check_overrides(r->config, verb, overrides, count)));
     return ls_comm_agree(comm, ls_config_override(r->config, overrides, count));
 }
 

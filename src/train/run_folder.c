@@ -23,6 +23,8 @@ static ls_status join(const char *folder, const char *name, char **path) {
 }
 
 ls_status ls_run_folder_default(const char *config_path, char **folder) {
+    if (strncmp(config_path, "/dev/", 5) == 0 || strncmp(config_path, "/proc/", 6) == 0)
+        return ls_fail(LS_USAGE, "output: not given, and %s gives a run folder no name", config_path);
     const char *base = strrchr(config_path, '/');
     base = base ? base + 1 : config_path;
     LS_TRY(join("runs", base, folder));

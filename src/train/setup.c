@@ -150,15 +150,12 @@ static ls_status create_model(ls_trainer *t) {
     LS_TRY(allocate_parameters(t, shards.node_count));
     LS_TRY(ls_network_initialise(t->network, (uint64_t)o->seed));
     LS_TRY(ls_state_create(&t->network->parameters, &t->state));
-    t->optimizer = (ls_optimizer){.kind = o->optimizer,
-                                  .momentum = o->momentum,
-                                  .beta1 = o->beta1,
-                                  .beta2 = o->beta2,
-                                  .epsilon = o->epsilon,
-                                  .epsilon_inside = o->epsilon_inside,
-                                  .decay_power = o->decay_power,
-                                  .l2_mean = o->l2_mean,
-                                  .weight_decay = o->weight_decay};
+    LS_TRY(ls_optimizer_read(t->config, &t->optimizer));
+    t->optimizer.l2_mean = o->l2_mean;
+    t->optimizer.weight_decay = o->weight_decay;
+    LS_TRY(ls_schedule_read(t->config, &t->schedule));
+    t->schedule.lr = o->lr;
+    t->schedule.decay_power = o->decay_power;
     return LS_OK;
 }
 
@@ -233,6 +230,9 @@ ls_status ls_trainer_resume(ls_trainer *t, const ls_progress_mark *mark, const l
     t->epoch = (int64_t)mark->epoch;
     t->batch_in_epoch = (int64_t)mark->batch_in_epoch;
     t->epoch_score = *epoch_score;
+    if (t->step > 0) /* that of the step before, whose epoch may have ended with it */
+        t->batch_rate =
+            ls_schedule_rate(&t->schedule, t->step - 1, t->batch_in_epoch > 0 ? t->epoch : t->epoch - 1);
     return LS_OK;
 }
 
@@ -250,6 +250,8 @@ void ls_trainer_destroy(ls_trainer **out) {
     ls_state_destroy(&t->state);
     ls_team_destroy(&t->team);
     ls_network_destroy(&t->network);
+    ls_optimizer_destroy(&t->optimizer);
+    ls_schedule_destroy(&t->schedule);
     ls_window_destroy(&t->window);
     ls_data_destroy(&t->data);
     ls_keys_free(&ls_option_keys, &t->options);

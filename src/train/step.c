@@ -4,7 +4,6 @@
 #include <stdint.h>
 #include <string.h>
 
-#include "core/elementary.h"
 #include "dist/replica.h"
 #include "train/trainer.h"
 
@@ -18,19 +17,6 @@ int64_t ls_trainer_epoch_samples(const ls_trainer *t) {
 
 int64_t ls_trainer_batches_per_epoch(const ls_trainer *t) {
     return (ls_trainer_epoch_samples(t) + t->options.batch - 1) / t->options.batch;
-}
-
-double ls_trainer_learning_rate(const ls_trainer *t, int64_t step, int64_t epoch) {
-    const ls_options *o = &t->options;
-    uint64_t falls = 0;
-    switch ((ls_schedule_kind)o->schedule) {
-    case LS_CONSTANT: break;
-    case LS_MULTISTEP:
-        for (int i = 0; i < o->milestones.count; i++) falls += step >= o->milestones.value[i];
-        break;
-    case LS_EXPONENTIAL: falls = (uint64_t)epoch; break;
-    }
-    return o->lr * ls_pow_int(o->gamma, falls);
 }
 
 static void permute(ls_trainer *t, int64_t index) {
@@ -186,7 +172,7 @@ static ls_status check_gradient(ls_trainer *t, update_job *job) {
 /* Each rank updates its slice of the parameters, which is all of them where ranks share no memory. */
 static ls_status update(ls_trainer *t, bool finite) {
     update_job job = {.trainer = t, .not_finite = !finite};
-    t->batch_rate = ls_trainer_learning_rate(t, t->step, t->epoch);
+    t->batch_rate = ls_schedule_rate(&t->schedule, t->step, t->epoch);
     if (!isfinite(t->batch_score.loss))
         return ls_comm_everywhere(t->comm, ls_fail(LS_NOT_FINITE, "step %lld: the loss is not finite (lr=%g)",
                                                    (long long)t->step + 1, t->batch_rate));

@@ -72,7 +72,8 @@ static ls_status end_epoch(run *r) {
     ls_epoch_row row = {.epoch = (uint64_t)t->epoch,
                         .train_loss = ls_mean(t->epoch_score.loss, t->epoch_score.count),
                         .train_accuracy = ls_mean(t->epoch_score.correct, t->epoch_score.count),
-                        .learning_rate = ls_trainer_learning_rate(t, t->step - 1, t->epoch - 1)};
+                        .learning_rate = t->batch_rate};
+    ls_progress_trained(&r->progress);
     LS_TRY(ls_collect_statistics(t));
     LS_TRY(ls_evaluate(t, &t->data.train, t->data.split + t->data.training, t->data.validation, &validation));
     row.validation_loss = ls_mean(validation.loss, validation.count);

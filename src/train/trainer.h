@@ -13,6 +13,7 @@
 #include "io/config.h"
 #include "model/network.h"
 #include "model/optimizer.h"
+#include "model/schedule.h"
 #include "model/state.h"
 #include "train/data.h"
 #include "train/guard.h"
@@ -51,6 +52,7 @@ typedef struct ls_trainer {
     ls_team *team;
     ls_network *network;
     ls_optimizer optimizer;
+    ls_schedule schedule;
     ls_program training, evaluating, collecting; /* collecting only with `statistics: dataset` */
     ls_window *window;                           /* NULL: the ranks send messages */
     ls_sharing sharing;                          /* of the training graph, in the window */
@@ -81,9 +83,6 @@ void ls_trainer_destroy(ls_trainer **trainer);
 
 int64_t ls_trainer_epoch_samples(const ls_trainer *trainer);
 int64_t ls_trainer_batches_per_epoch(const ls_trainer *trainer);
-
-/* Learning rate of the step that is taken after `step` steps and `epoch` epochs. */
-double ls_trainer_learning_rate(const ls_trainer *trainer, int64_t step, int64_t epoch);
 
 /* What rides along with the sum of the batch that the program has run: its loss and correct answers, and what
  * this rank knows alone, a signal (signals.h) or a trouble. sums [LS_STEP_WORDS] is where their sum is to go.

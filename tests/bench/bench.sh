@@ -71,8 +71,8 @@ expect_python() { # SCRIPT ARGUMENTS..
   CASES=$((CASES + 1))
   timeout 300 "$PYTHON" -E -s -B "$@" >out 2>err </dev/null || failed "$*"
 }
-expect_python "$TOP/experiments/bench/scaling.py" "$BINARY" "$ROW6" --ranks 2 --rounds 1 --json runs.json \
-  "${MADE[@]}" bench_steps=3 split=2000 "bench_sizes=[4096, 65536]"
+latest_words "${MADE[@]}" bench_steps=3 split=2000 "bench_sizes=[4096, 65536]"
+expect_python "$TOP/experiments/bench/scaling.py" "$BINARY" "$ROW6" --ranks 2 --rounds 1 --json runs.json "${WORDS[@]}"
 check "its prediction" grep -Eq "^strong +2 +256 " out
 check "its extrapolation" grep -q "^EXTRAPOLATED, not measured, beyond 2 ranks" out
 

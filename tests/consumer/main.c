@@ -76,7 +76,7 @@ static ls_network *make_network(const ls_backend *backend, const ls_shards *shar
 /* Trains by gradient descent; planned: one plan for all steps, otherwise a graph of its own for each. Returns
  * the last loss. */
 static double train(bool planned) {
-    static const ls_optimizer sgd = {.kind = LS_SGD};
+    ls_optimizer sgd;
     const ls_backend *backend;
     ls_shards shards;
     ls_dataset data;
@@ -89,6 +89,7 @@ static double train(bool planned) {
     EXPECT(ls_backend_find("cpu", LS_FP32, &backend) == LS_OK);
     EXPECT(ls_shards_create(&shards, SHARDS, 0, 1, SAMPLES) == LS_OK);
     EXPECT(ls_team_create(2, &team) == LS_OK);
+    EXPECT(ls_optimizer_create("sgd", NULL, 0, &sgd) == LS_OK);
     make_data(&data, sample);
     ls_network *network = make_network(backend, &shards);
     for (uint32_t step = 0; step < STEPS; step++) {
@@ -110,6 +111,7 @@ static double train(bool planned) {
     }
     printf("%s: loss %.6f to %.6f\n", planned ? "planned" : "eager", first, last);
     EXPECT(last < 0.1 && last < first);
+    ls_optimizer_destroy(&sgd);
     ls_plan_destroy(&plan);
     ls_graph_destroy(&graph);
     ls_network_destroy(&network);

@@ -71,8 +71,23 @@ typedef struct silu_settings {
 } silu_settings;
 
 static const ls_key keys[] = {
-    {"beta", LS_KEY_REAL, LS_KEY_RESULT, offsetof(silu_settings, beta), "1", 0, 100, NULL, "steepness"},
-    {"name", LS_KEY_STRING, LS_KEY_RESULT, offsetof(silu_settings, name), "", 0, 0, NULL,
+    {.name = "beta",
+     LS_KEY_REAL,
+     LS_KEY_RESULT,
+     offsetof(silu_settings, beta),
+     "1",
+     0,
+     100,
+     NULL,
+     "steepness"},
+    {.name = "name",
+     LS_KEY_STRING,
+     LS_KEY_RESULT,
+     offsetof(silu_settings, name),
+     "",
+     0,
+     0,
+     NULL,
      "name of the layer"},
 };
 

@@ -282,6 +282,74 @@ static void format_others(void **state) {
         }
 }
 
+/* Conditions name keys of their own table, and classes that share a key mean the same by it. */
+static void conditions(void **state) {
+    (void)state;
+    ls_key_table all;
+    assert_int_equal(ls_keys_unfold(&ls_option_keys, &all), LS_OK);
+    for (int i = 0; i < all.count; i++) {
+        if (all.keys[i].when.key) assert_non_null(ls_key_find(&all, all.keys[i].when.key));
+        for (int j = 0; j < i; j++) assert_string_not_equal(all.keys[i].name, all.keys[j].name);
+    }
+    for (int i = 0; i < ls_option_keys.count; i++) {
+        const ls_key_classes *classes = ls_option_keys.keys[i].classes;
+        for (int c = 0; classes && c < classes->count; c++)
+            for (int k = 0; k < classes->list[c]->keys.count; k++) {
+                const ls_key *key = &classes->list[c]->keys.keys[k], *first = ls_key_find(&all, key->name);
+                assert_non_null(first);
+                assert_int_equal(key->type, first->type);
+                assert_int_equal(key->effect, first->effect);
+                assert_true(key->min == first->min && key->max == first->max);
+                assert_int_equal(!key->initial, !first->initial);
+                if (key->initial) assert_string_equal(key->initial, first->initial);
+                assert_null(ls_key_find(&ls_option_keys, key->name));
+            }
+    }
+    free((void *)all.keys);
+}
+
+/* Words of other frameworks, as their users type them. */
+static void synonyms(void **state) {
+    (void)state;
+    static const struct {
+        const char *typed, *expected;
+    } cases[] = {{"learning_rate", "lr"},    {"batch_size", "batch"},      {"weight-decay", "weight_decay"},
+                 {"BatchSize", "batch"},     {"num_epochs", "epochs"},     {"beta_1", "beta1"},
+                 {"eps", "epsilon"},         {"lr_scheduler", "schedule"}, {"random_state", "seed"},
+                 {"num_workers", "threads"}, {"Momentum", "momentum"},     {"output_dir", "output"},
+                 {"unheard_of", NULL}};
+    ls_key_table all;
+    assert_int_equal(ls_keys_unfold(&ls_option_keys, &all), LS_OK);
+    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+        const char *found = ls_key_nearest(&all, cases[i].typed);
+        if (!cases[i].expected)
+            assert_null(found);
+        else if (!found || strcmp(found, cases[i].expected) != 0)
+            fail_msg("%s: %s, expected %s", cases[i].typed, found ? found : "nothing", cases[i].expected);
+    }
+    free((void *)all.keys);
+}
+
+/* Words of a command line: a string is what stands there; a key comes once; others are handed back. */
+static void words(void **state) {
+    (void)state;
+    static const char *const given[] = {"count=5", "other=1", "name= \"a\" #b ", "steps=[1, 2]", "loose"};
+    static const char *const twice[] = {"count=5", "name=x", "count=5"};
+    const char *rest[5];
+    int count;
+    sample settings = {0};
+    assert_int_equal(ls_keys_take(&table, &settings, given, 5, rest, &count), LS_OK);
+    assert_int_equal(settings.count, 5);
+    assert_string_equal(settings.name, " \"a\" #b ");
+    assert_int_equal(settings.steps.count, 2);
+    assert_int_equal(count, 2);
+    assert_string_equal(rest[0], "other=1");
+    assert_string_equal(rest[1], "loose");
+    assert_int_equal(ls_keys_take(&table, &settings, twice, 3, rest, &count), LS_USAGE);
+    assert_string_equal(ls_error_message(), "command line: count: given twice");
+    ls_keys_free(&table, &settings);
+}
+
 /* Every option has a default, in its range, and help; the struct's defaults are those of the table. */
 static void options(void **state) {
     (void)state;
@@ -296,11 +364,10 @@ static void options(void **state) {
     }
     assert_int_equal(settings.batch, 256);
     assert_int_equal(settings.shards, 16);
-    assert_int_equal(settings.optimizer, LS_ADAM);
+    assert_string_equal(ls_optimizers.list[settings.optimizer]->name, "adam");
     assert_int_equal(settings.pixels, LS_PIXELS_UNIT);
     assert_int_equal(settings.clip_gradient, LS_CLIP_IGNORED);
     assert_true(settings.fuse);
-    assert_true(settings.beta2 == 0.999);
     static const char *const run[] = {"data",           "epochs",
                                       "steps",          "output",
                                       "overwrite",      "threads",
@@ -309,7 +376,7 @@ static void options(void **state) {
                                       "comm",           "fuse",
                                       "progress",       "checkpoint_interval",
                                       "resume",         "test_interval",
-                                      "window"};
+                                      "window",         "memory"};
     int run_count = 0;
     for (int i = 0; i < ls_option_keys.count; i++) run_count += ls_option_keys.keys[i].effect == LS_KEY_RUN;
     assert_int_equal(run_count, sizeof run / sizeof *run);
@@ -324,11 +391,14 @@ static void help(void **state) {
     size_t size = 0;
     FILE *file = open_memstream(&text, &size);
     assert_non_null(file);
-    ls_keys_print_help(&ls_option_keys, file);
+    assert_int_equal(ls_keys_print_help(&ls_option_keys, file), LS_OK);
     fclose(file);
     assert_non_null(strstr(text, "  batch                 256       1 .. 1048576   "));
     assert_non_null(strstr(text, "sgd|momentum|adam"));
     assert_non_null(strstr(text, "0 .. <1"));
+    assert_non_null(strstr(text, "  optimizer=momentum: share of the last update"));
+    assert_non_null(strstr(text, "  schedule=multistep|exponential: factor"));
+    assert_non_null(strstr(text, "  augment above 0: largest rotation"));
     free(text);
 }
 
@@ -339,6 +409,8 @@ int main(void) {
         cmocka_unit_test(nearest),        cmocka_unit_test(format_reals),
         cmocka_unit_test(format_strings), cmocka_unit_test(format_others),
         cmocka_unit_test(options),        cmocka_unit_test(help),
+        cmocka_unit_test(conditions),     cmocka_unit_test(synonyms),
+        cmocka_unit_test(words),
     };
     return cmocka_run_group_tests_name("keys", tests, NULL, NULL);
 }

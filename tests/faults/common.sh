@@ -16,6 +16,8 @@ mkdir -p "$WORK"
 SOURCES=$(dirname "${BASH_SOURCE[0]}")/../..
 # shellcheck source-path=SCRIPTDIR source=../../launch/environment.sh
 source "$SOURCES/launch/environment.sh"
+# shellcheck source-path=SCRIPTDIR source=../words.bash
+source "$SOURCES/tests/words.bash"
 
 # Row 6 as published, with a network so small that a run is over in a moment. 17 steps an epoch.
 CONFIG=$WORK/small.yaml
@@ -60,7 +62,8 @@ start() { # FOLDER RANKS PROGRAM.. -- SETTINGS..
   shift 2
   while [[ $1 != -- ]]; do program+=("$1") && shift; done
   shift
-  mpirun "${LAUNCHER[@]}" -n "$ranks" "${program[@]}" train "${SETTINGS[@]}" "output=$folder" "$@" \
+  latest_words "${SETTINGS[@]}" "output=$folder" "$@"
+  mpirun "${LAUNCHER[@]}" -n "$ranks" "${program[@]}" train "${WORDS[@]}" \
     >"$folder.out" 2>"$folder.err" </dev/null &
   MPIRUN=$! LAUNCHED=yes
   STARTED=("$MPIRUN")
@@ -128,7 +131,8 @@ run_alone() { # FOLDER PROGRAM.. -- SETTINGS..
   shift
   while [[ $1 != -- ]]; do program+=("$1") && shift; done
   shift
-  "${program[@]}" train "${SETTINGS[@]}" comm=self "output=$folder" "$@" >"$folder.out" 2>"$folder.err" </dev/null &
+  latest_words "${SETTINGS[@]}" comm=self "output=$folder" "$@"
+  "${program[@]}" train "${WORDS[@]}" >"$folder.out" 2>"$folder.err" </dev/null &
   MPIRUN=$! LAUNCHED=""
   STARTED=("$MPIRUN")
   finish

@@ -31,7 +31,8 @@ first=$MPIRUN
 for setting in resume=auto overwrite=true; do
   # the first one's words go to $folder.err; these elsewhere
   CODE=0
-  mpirun -n 2 "$LOCKSTEP" train "${SETTINGS[@]}" "${RUN[@]}" "output=$folder" "$setting" \
+  latest_words "${SETTINGS[@]}" "${RUN[@]}" "output=$folder" "$setting"
+  mpirun -n 2 "$LOCKSTEP" train "${WORDS[@]}" \
     >"$WORK/second.out" 2>"$WORK/second.err" </dev/null || CODE=$?
   expect_code 73 "another run is writing here" "a second run, $setting" "$WORK/second"
   kill -0 "$first" 2>/dev/null || fail "the first run was over too early" "$folder"

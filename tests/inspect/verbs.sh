@@ -10,6 +10,9 @@ BINARY=$1 WORK=$2 DATA=$3 PYTHON=$4
 HERE=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
 FAILURES=0
 
+# shellcheck source-path=SCRIPTDIR source=../words.bash
+source "$HERE/../words.bash"
+
 fail() {
   echo "FAILED: $*"
   FAILURES=$((FAILURES + 1))
@@ -19,7 +22,8 @@ fail() {
 train() { # NAME OVERRIDES..
   local name=$1
   shift
-  "$BINARY" train tiny.yaml data="$DATA" output="$name" "$@" >"$name.out" 2>"$name.err" ||
+  latest_words data="$DATA" output="$name" "$@"
+  "$BINARY" train tiny.yaml "${WORDS[@]}" >"$name.out" 2>"$name.err" ||
     { cat "$name.out" "$name.err"; exit 1; }
 }
 

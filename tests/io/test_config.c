@@ -85,6 +85,15 @@ static void check_round_trip(const ls_config *config) {
     free(second);
 }
 
+/* The value of a run key, also of those of an optimizer or a schedule. */
+static void assert_value(const ls_config *config, const char *key, const char *expected) {
+    char text[LS_KEY_TEXT_MAX];
+    const ls_key *found = ls_key_find(ls_config_run_keys(config), key);
+    assert_non_null(found);
+    assert_int_equal(ls_config_run_value(config, found, text, sizeof text), LS_OK);
+    assert_string_equal(text, expected);
+}
+
 /* A folder for the files of one test. */
 static int make_folder(void **state) {
     char *folder = strdup("/tmp/lockstep-config-XXXXXX");
@@ -137,13 +146,14 @@ static void values_and_positions(void **state) {
     ls_config *config = parse("# a comment\n"
                               "lr: 5.0e-2\n"
                               "\"seed\": 9007199254740992\n"
-                              "optimizer: 'sgd'\n"
+                              "optimizer: 'adam'\n"
                               "milestones:\n"
                               "- 2000\n"
                               "- 4000\n"
                               "output: 'it''s #1: \"x\" \\ y'\n"
                               "data: 123\n"
                               "epsilon_inside: true\n"
+                              "schedule: multistep\n"
                               "network:\n"
                               "  - relu\n"
                               "  - {dense: {units: 3, init: normal, name: \"a, b\"}}\n"
@@ -152,18 +162,17 @@ static void values_and_positions(void **state) {
     ls_options options = options_of(config);
     assert_true(options.lr == 0.05);
     assert_true(options.seed == INT64_C(9007199254740992));
-    assert_int_equal(options.optimizer, LS_SGD);
-    assert_int_equal(options.milestones.count, 2);
-    assert_int_equal(options.milestones.value[1], 4000);
+    assert_string_equal(ls_optimizers.list[options.optimizer]->name, "adam");
+    assert_value(config, "milestones", "[2000, 4000]");
     assert_string_equal(options.output, "it's #1: \"x\" \\ y");
     assert_string_equal(options.data, "123");
-    assert_true(options.epsilon_inside);
+    assert_value(config, "epsilon_inside", "true");
     assert_string_equal(ls_config_key_position(config, "optimizer"), "text:4:12");
     assert_string_equal(ls_config_key_position(config, "no such key"), "default");
     assert_int_equal(ls_config_layer_count(config), 4);
     assert_int_equal(ls_config_layer_type(config, 0), RELU);
     assert_int_equal(ls_config_layer_type(config, 3), TANH);
-    assert_string_equal(ls_config_layer_position(config, 1), "text:13:5");
+    assert_string_equal(ls_config_layer_position(config, 1), "text:14:5");
     dense_settings dense = dense_of(config, 1);
     assert_int_equal(dense.units, 3);
     assert_true(dense.bias);
@@ -178,8 +187,11 @@ static void values_and_positions(void **state) {
 /* A byte order mark, Windows line ends and %YAML are all valid. */
 static void other_forms(void **state) {
     (void)state;
-    static const char *const forms[] = {"\xEF\xBB\xBFlr: 0.5\n", "lr: 0.5\r\nepochs: 3\r\n",
-                                        "%YAML 1.1\n---\nlr: 0.5\n...\n", "{lr: 0.5}",
+    static const char *const forms[] = {"\xEF\xBB\xBFlr: 0.5\n",
+                                        "\xEF\xBB\xBFlr: 0.5\nepochs: 3\n",
+                                        "lr: 0.5\r\nepochs: 3\r\n",
+                                        "%YAML 1.1\n---\nlr: 0.5\n...\n",
+                                        "{lr: 0.5}",
                                         "{\"lr\": 0.5, 'epochs': 3}"};
     for (size_t i = 0; i < sizeof forms / sizeof *forms; i++) {
         ls_config *config = parse(forms[i]);
@@ -272,15 +284,16 @@ static void files_that_cannot_be_read(void **state) {
 
 static void overrides(void **state) {
     (void)state;
-    static const char *const given[] = {"lr=0.25",
-                                        "lr=0.5",
+    static const char *const given[] = {"lr=0.5",
+                                        "schedule=multistep",
                                         "milestones=[7, 9]",
                                         "output=",
-                                        "data=a=b",
+                                        "data= a=b: &c #\"d'",
                                         "network.2.dense.units=300",
                                         "network.2.dense={init: torch}",
                                         "defaults.dropout.rate=0.5",
                                         "defaults={batchnorm: {eps: 1e-3}}",
+                                        "network.10.dense.name=x y",
                                         "defaults.dense={bias: false}",
                                         "network.4=tanh",
                                         "network.5={dropout: {rate: 0.25}}"};
@@ -288,8 +301,8 @@ static void overrides(void **state) {
     ls_options options = options_of(config);
     assert_true(options.lr == 0.5);
     assert_string_equal(ls_config_key_position(config, "lr"), "command line: lr=0.5");
-    assert_int_equal(options.milestones.count, 2);
-    assert_string_equal(options.data, "a=b");
+    assert_value(config, "milestones", "[7, 9]");
+    assert_string_equal(options.data, " a=b: &c #\"d'");
     assert_string_equal(options.output, "");
     dense_settings dense = dense_of(config, 2);
     assert_int_equal(dense.units, 300);
@@ -300,6 +313,9 @@ static void overrides(void **state) {
     dropout_settings first = dropout_of(config, 5), second = dropout_of(config, 9);
     assert_true(first.rate == 0.25);
     assert_true(second.rate == 0.5);
+    dense_settings named = dense_of(config, 10);
+    assert_string_equal(named.name, "x y");
+    free_dense(&named);
     batchnorm_settings norm = {0};
     assert_int_equal(ls_config_layer_settings(config, 1, &norm), LS_OK);
     assert_true(norm.eps == 1e-3);
@@ -334,9 +350,13 @@ static void bad_overrides(void **state) {
         {"milestones=3", "milestones: not a list: found '3', expected [..]"},
         {"milestones=[3", "not valid YAML"},
         {"milestones=- 3", "write a list as [a, b]"},
-        {"output=a: b", "text with ': ' in quotes"},
-        {"output=&x y", "anchors"},
-        {"output=a\n---\nb", "more than one document"},
+        {"precision=a: b", "text with ': ' in quotes"},
+        {"precision=&x y", "anchors"},
+        {"lr=1\n---\nb", "more than one document"},
+        {"output=a\nb", "output: control character in text"},
+        {"learning_rate=1", "unknown key 'learning_rate'; did you mean 'lr'?"},
+        {"network.2.Linear.units=3", "unknown layer 'Linear'; did you mean 'dense'?"},
+        {"network.2.dense.out_features=3", "unknown key 'dense.out_features'; did you mean 'units'?"},
         {"output=\xff", "not valid YAML"},
         {"network.99=relu", "network: no layer '99': there are 11, counted from 0"},
         {"network.-1=relu", "no layer '-1'"},
@@ -385,7 +405,9 @@ static void experiments(void **state) {
         assert_int_equal(options.clip_gradient, cases[c].clip_gradient);
         assert_true(options.augment == cases[c].augment);
         assert_true(options.lr == 0.05 && options.l2_mean == 0.5 && options.decay_power == 0.2);
-        assert_true(options.epsilon == 1e-8 && options.epsilon_inside && options.loss_clip == 1e-8);
+        assert_true(options.loss_clip == 1e-8);
+        assert_value(config, "epsilon", "1.0e-08");
+        assert_value(config, "epsilon_inside", "true");
         assert_int_equal(options.batch, 256);
         assert_int_equal(options.epochs, 30);
         assert_int_equal(ls_config_layer_count(config), 11);

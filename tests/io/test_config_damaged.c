@@ -150,7 +150,7 @@ static const damaged cases[] = {
     {"no colon", "lr: 1\nbatch 3\nseed: 1\n", "FILE:3:1: not valid YAML: could not find expected ':'"},
     {"invalid UTF-8", "lr: 1\noutput: a\xff\n", "FILE:2:10: not valid YAML: invalid leading UTF-8 octet"},
     {"cut UTF-8", "output: \xc3\n", "FILE:1:10: not valid YAML: invalid trailing UTF-8 octet"},
-    {"UTF-16", "\xff\xfel\1", "FILE:1:1: not valid YAML: invalid leading UTF-8 octet"},
+    {"UTF-16", "\xff\xfel\1", "FILE:1:1: encoded in UTF-16 or UTF-32: expected UTF-8"},
     {"control character", "lr: 1\n\aseed: 1\n",
      "FILE:2:1: not valid YAML: control characters are not allowed"},
 };
@@ -350,8 +350,14 @@ static void mutations(void **state) {
 /* Every allocation of loading, settings and resolving fails in turn: LS_INTERNAL, and nothing leaks. */
 static void out_of_memory(void **state) {
     (void)state;
-    static const char *const overrides[] = {"lr=0.5", "network.2.dense.units=3", "network.4=tanh",
-                                            "defaults.dropout.rate=0.5", "milestones=[1, 2]"};
+    static const char *const overrides[] = {"lr=0.5",
+                                            "network.2.dense.units=3",
+                                            "network.4=tanh",
+                                            "defaults.dropout.rate=0.5",
+                                            "milestones=[1, 2]",
+                                            "schedule=multistep",
+                                            "output=~/run",
+                                            "network.6.dense.name=x"};
     ls_status status = LS_INTERNAL;
     long n = 0;
     for (; status != LS_OK && n < 100000; n++) {
@@ -360,7 +366,7 @@ static void out_of_memory(void **state) {
         dense_settings dense = {0};
         char *resolved = NULL;
         allocations_left = n;
-        status = ls_config_load(EXPERIMENTS "table1/row6-published.yaml", overrides, 5, &ls_option_keys,
+        status = ls_config_load(EXPERIMENTS "table1/row6-published.yaml", overrides, 8, &ls_option_keys,
                                 layer_types, LAYER_TYPES, &config);
         if (status == LS_OK) status = ls_config_settings(config, &options);
         if (status == LS_OK) status = ls_config_layer_settings(config, 2, &dense);

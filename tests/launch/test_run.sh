@@ -13,7 +13,8 @@ RUN=(steps=40 checkpoint_interval=4)
 launch() { # FOLDER PROGRAM ARGUMENTS..
   local folder=$1
   CODE=0
-  LOCKSTEP=$2 "$SOURCES/launch/run.sh" "${@:3}" "output=$folder" >"$folder.out" 2>"$folder.err" </dev/null || CODE=$?
+  latest_words "${@:3}" "output=$folder"
+  LOCKSTEP=$2 "$SOURCES/launch/run.sh" "${WORDS[@]}" >"$folder.out" 2>"$folder.err" </dev/null || CODE=$?
 }
 
 expect_restarts() { # COUNT FOLDER WHAT
@@ -24,10 +25,12 @@ expect_restarts() { # COUNT FOLDER WHAT
 
 make_reference "${RUN[@]}"
 
-# Every process dies in its tenth step, which brings two checkpoints further: five deaths, and never two in vain.
-FAULTY=die:1:10 launch "$WORK/dying" "$LOCKSTEP_FAULTY" -n 2 --restarts 1 "${SETTINGS[@]}" "${RUN[@]}"
-expect_equal "$WORK/dying" "a run that dies in every tenth step"
-expect_restarts 4 "$WORK/dying" "a run that dies in every tenth step"
+# Every process dies in its tenth step, which brings two checkpoints further: five deaths, and never two in vain. In a
+# folder whose name is anything but a word.
+DYING="$WORK/dy ing #1 \"q\" 'r' \\s ~ a: b"
+FAULTY=die:1:10 launch "$DYING" "$LOCKSTEP_FAULTY" -n 2 --restarts 1 "${SETTINGS[@]}" "${RUN[@]}"
+expect_equal "$DYING" "a run that dies in every tenth step"
+expect_restarts 4 "$DYING" "a run that dies in every tenth step"
 
 # No new checkpoint: given up, with the code of the last run.
 FAULTY=die:0:2 launch "$WORK/vain" "$LOCKSTEP_FAULTY" -n 2 --restarts 2 "${SETTINGS[@]}" "${RUN[@]}"
@@ -35,24 +38,35 @@ FAULTY=die:0:2 launch "$WORK/vain" "$LOCKSTEP_FAULTY" -n 2 --restarts 2 "${SETTI
 expect_restarts 2 "$WORK/vain" "a run that always dies"
 grep -q 'given up after 2 restarts' "$WORK/vain.err" || fail "giving up is not said" "$WORK/vain"
 
+# What cannot be the name of a folder here, and a configuration that cannot be read again.
+launch $'dying\nagain' "$LOCKSTEP" "${SETTINGS[@]}" "${RUN[@]}"
+((CODE == 2)) || fail "a folder with a newline: exit $CODE" $'dying\nagain'
+grep -q 'control character' $'dying\nagain.err' || fail "a folder with a newline: not said" $'dying\nagain'
+rm $'dying\nagain.out' $'dying\nagain.err'
+CODE=0
+"$SOURCES/launch/run.sh" <(cat "$CONFIG") 2>"$WORK/pipe.err" || CODE=$?
+((CODE == 2)) || fail "a pipe as CONFIG: exit $CODE" "$WORK/pipe"
+grep -q 'a pipe, which can be read once' "$WORK/pipe.err" || fail "a pipe as CONFIG: not said" "$WORK/pipe"
+
 # What starting again does not help is not started again.
-launch "$WORK/dying" "$LOCKSTEP" "${SETTINGS[@]}" "${RUN[@]}" lr=0.25
-((CODE == 2)) || fail "another configuration: exit $CODE" "$WORK/dying"
+launch "$DYING" "$LOCKSTEP" "${SETTINGS[@]}" "${RUN[@]}" lr=0.25
+((CODE == 2)) || fail "another configuration: exit $CODE" "$DYING"
 launch "$WORK/other" "$LOCKSTEP" "${SETTINGS[@]}" lr=much
 ((CODE == 2)) || fail "a bad value: exit $CODE" "$WORK/other"
 launch "$WORK/other" "$LOCKSTEP" "${SETTINGS[@]}" "data=$WORK/nowhere"
 ((CODE == 78)) || fail "no data: exit $CODE" "$WORK/other"
 launch "$WORK/other" "$LOCKSTEP" "${SETTINGS[@]}" optimizer=sgd lr=1000 l2_mean=1000000 steps=100
 ((CODE == 71)) || fail "a loss that is not finite: exit $CODE" "$WORK/other"
-for folder in "$WORK/dying" "$WORK/other"; do expect_restarts 0 "$folder" "no fault"; done
+for folder in "$DYING" "$WORK/other"; do expect_restarts 0 "$folder" "no fault"; done
 
 # Signals at run.sh. A second SIGINT ends the run at once; the first is like the others.
 for signal in USR1 TERM INT; do
   folder=$WORK/signal-$signal
+  latest_words "${SETTINGS[@]}" "${RUN[@]}" steps=3000 "output=$folder"
   # a background process of a script ignores SIGINT unless it is told not to
   python3 -c 'import os, signal, sys
 signal.signal(signal.SIGINT, signal.SIG_DFL)
-os.execv(sys.argv[1], sys.argv[1:])' "$SOURCES/launch/run.sh" "${SETTINGS[@]}" "${RUN[@]}" steps=3000 "output=$folder" \
+os.execv(sys.argv[1], sys.argv[1:])' "$SOURCES/launch/run.sh" "${WORDS[@]}" \
     >"$folder.out" 2>"$folder.err" </dev/null &
   MPIRUN=$!
   STARTED=("$MPIRUN")
@@ -68,7 +82,7 @@ done
 
 verify() { # PROGRAM
   CODE=0
-  LOCKSTEP=$1 LOCKSTEP_VERIFY_FOLDER=$WORK/verify "$SOURCES/launch/verify.sh" --steps 60 "$CONFIG" \
+  LOCKSTEP=$1 LOCKSTEP_VERIFY_FOLDER="$WORK/ver ify #2 \"q\" 'r'" "$SOURCES/launch/verify.sh" --steps 60 "$CONFIG" \
     "data=$LOCKSTEP_MADE_DATA" >"$WORK/verify.out" 2>"$WORK/verify.err" </dev/null || CODE=$?
 }
 verify "$LOCKSTEP"

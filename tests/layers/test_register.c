@@ -16,12 +16,20 @@ typedef struct settings {
 } settings;
 
 static const ls_key keys[] = {
-    {"name", LS_KEY_STRING, LS_KEY_RESULT, offsetof(settings, name), "", 0, 0, NULL, "name of the layer"},
+    {.name = "name",
+     LS_KEY_STRING,
+     LS_KEY_RESULT,
+     offsetof(settings, name),
+     "",
+     0,
+     0,
+     NULL,
+     "name of the layer"},
 };
 static const ls_key many_lists[] = {
-    {"a", LS_KEY_LAYERS, LS_KEY_RESULT, 0, "[]", 0, 0, NULL, "layers"},
-    {"b", LS_KEY_LAYERS, LS_KEY_RESULT, 0, "[]", 0, 0, NULL, "layers"},
-    {"c", LS_KEY_LAYERS, LS_KEY_RESULT, 0, "[]", 0, 0, NULL, "layers"},
+    {.name = "a", LS_KEY_LAYERS, LS_KEY_RESULT, 0, "[]", 0, 0, NULL, "layers"},
+    {.name = "b", LS_KEY_LAYERS, LS_KEY_RESULT, 0, "[]", 0, 0, NULL, "layers"},
+    {.name = "c", LS_KEY_LAYERS, LS_KEY_RESULT, 0, "[]", 0, 0, NULL, "layers"},
 };
 
 static ls_status declare(ls_layer *layer, ls_parameters *parameters) {

@@ -16,22 +16,52 @@ enum { STEPS = 30, PARAMETERS = 4, NODES = 3 };
 
 static const double lr = 0.02;
 
-static const ls_optimizer optimizers[] = {
-    {.kind = LS_SGD},
-    {.kind = LS_SGD, .l2_mean = 0.5, .weight_decay = 0.01},
-    {.kind = LS_MOMENTUM, .momentum = 0.9},
-    {.kind = LS_MOMENTUM, .momentum = 0.5, .weight_decay = 0.1},
-    {.kind = LS_ADAM, .beta1 = 0.9, .beta2 = 0.999, .epsilon = 1e-8},
-    {.kind = LS_ADAM,
-     .beta1 = 0.9,
-     .beta2 = 0.999,
-     .epsilon = 1e-8,
-     .epsilon_inside = true,
-     .decay_power = 0.3,
-     .l2_mean = 0.5},
-    {.kind = LS_ADAM, .beta1 = 0.5, .beta2 = 0.9, .epsilon = 1e-3, .decay_power = 0.5, .weight_decay = 0.01},
+typedef struct one_settings {
+    double momentum, beta1, beta2, epsilon;
+    bool inside;
+} one_settings;
+
+static const struct {
+    const char *name, *words[4];
+    double l2_mean, weight_decay;
+    one_settings is; /* what the words say, and the defaults of what they do not */
+} cases[] = {
+    {"sgd", {NULL}, 0, 0, {.momentum = 0}},
+    {"sgd", {NULL}, 0.5, 0.01, {.momentum = 0}},
+    {"momentum", {NULL}, 0, 0, {.momentum = 0.9}},
+    {"momentum", {"momentum=0.5"}, 0, 0.1, {.momentum = 0.5}},
+    {"adam", {NULL}, 0, 0, {.beta1 = 0.9, .beta2 = 0.999, .epsilon = 1e-8}},
+    {"adam",
+     {"epsilon_inside=true"},
+     0.5,
+     0,
+     {.beta1 = 0.9, .beta2 = 0.999, .epsilon = 1e-8, .inside = true}},
+    {"adam",
+     {"beta1=0.5", "beta2=0.9", "epsilon=1e-3"},
+     0,
+     0.01,
+     {.beta1 = 0.5, .beta2 = 0.9, .epsilon = 1e-3}},
 };
-enum { OPTIMIZERS = sizeof optimizers / sizeof *optimizers };
+enum { OPTIMIZERS = sizeof cases / sizeof *cases };
+static ls_optimizer optimizers[OPTIMIZERS];
+
+static int create_optimizers(void **state) {
+    (void)state;
+    for (int i = 0; i < OPTIMIZERS; i++) {
+        int count = 0;
+        while (count < 4 && cases[i].words[count]) count++;
+        if (ls_optimizer_create(cases[i].name, cases[i].words, count, &optimizers[i]) != LS_OK) return -1;
+        optimizers[i].l2_mean = cases[i].l2_mean;
+        optimizers[i].weight_decay = cases[i].weight_decay;
+    }
+    return 0;
+}
+
+static int destroy_optimizers(void **state) {
+    (void)state;
+    for (int i = 0; i < OPTIMIZERS; i++) ls_optimizer_destroy(&optimizers[i]);
+    return 0;
+}
 
 /* Gradients of both regions, summed over nodes and not, and sizes that leave padding. */
 static void create(ls_parameters *p, ls_dtype dtype, int moments) {
@@ -94,21 +124,22 @@ typedef struct one {
     double w, m, v;
 } one;
 
-static void formula(const ls_optimizer *o, uint32_t t, double parameters, double g, one *x) {
-    g += 2 * o->l2_mean / parameters * x->w + o->weight_decay * x->w;
-    switch (o->kind) {
-    case LS_SGD: x->w = x->w - lr * g; return;
-    case LS_MOMENTUM:
+static void formula(int i, uint32_t t, double parameters, double g, one *x) {
+    const one_settings *o = &cases[i].is;
+    g += 2 * cases[i].l2_mean / parameters * x->w + cases[i].weight_decay * x->w;
+    if (strcmp(cases[i].name, "sgd") == 0) {
+        x->w = x->w - lr * g;
+        return;
+    }
+    if (strcmp(cases[i].name, "momentum") == 0) {
         x->m = o->momentum * x->m + g;
         x->w = x->w - lr * x->m;
         return;
-    default: break;
     }
     x->m = o->beta1 * x->m + (1 - o->beta1) * g;
     x->v = o->beta2 * x->v + (1 - o->beta2) * g * g;
     double m = x->m / (1 - pow(o->beta1, t)), v = x->v / (1 - pow(o->beta2, t));
-    double rate = lr / pow(t, o->decay_power);
-    x->w -= rate * m / (o->epsilon_inside ? sqrt(v + o->epsilon) : sqrt(v) + o->epsilon);
+    x->w -= lr * m / (o->inside ? sqrt(v + o->epsilon) : sqrt(v) + o->epsilon);
 }
 
 static void step_all(const ls_optimizer *o, ls_parameters *p, uint32_t t) {
@@ -117,12 +148,13 @@ static void step_all(const ls_optimizer *o, ls_parameters *p, uint32_t t) {
     ls_optimizer_apply(&update, p, 0, p->total);
 }
 
-static void check_formula(const ls_optimizer *o, ls_dtype dtype) {
+static void check_formula(int index, ls_dtype dtype) {
+    const ls_optimizer *o = &optimizers[index];
     /* a step rounds w and its moments a few times each; fp32's steps move w by at most about lr */
     const double tolerance = dtype == LS_FP64 ? 1e-13 : STEPS * 8 * 0x1p-24;
     ls_parameters p;
     one expected[PARAMETERS][40] = {0};
-    create(&p, dtype, ls_optimizer_moments(o->kind));
+    create(&p, dtype, o->class->moments);
     set_values(&p);
     for (int k = 0; k < p.count; k++)
         for (int64_t i = 0; i < p.list[k].count; i++) expected[k][i].w = number(0, 1000 * k + i);
@@ -131,11 +163,11 @@ static void check_formula(const ls_optimizer *o, ls_dtype dtype) {
         for (int k = 0; k < p.count; k++)
             for (int64_t i = 0; i < p.list[k].count; i++) {
                 one *x = &expected[k][i];
-                formula(o, t, 60, number(t, 1000 * k + i), x);
+                formula(index, t, 60, number(t, 1000 * k + i), x);
                 double w = get(&p, p.value, p.list[k].offset + i);
                 if (!(fabs(w - x->w) <= tolerance * fmax(1, fabs(x->w))))
-                    fail_msg("optimizer %d, step %u, %s[%lld]: %.17g, expected %.17g", (int)(o - optimizers),
-                             (unsigned)t, p.list[k].name, (long long)i, w, x->w);
+                    fail_msg("optimizer %d, step %u, %s[%lld]: %.17g, expected %.17g", index, (unsigned)t,
+                             p.list[k].name, (long long)i, w, x->w);
             }
     }
     ls_parameters_destroy(&p);
@@ -144,8 +176,8 @@ static void check_formula(const ls_optimizer *o, ls_dtype dtype) {
 static void test_formulas(void **state) {
     (void)state;
     for (int i = 0; i < OPTIMIZERS; i++) {
-        check_formula(&optimizers[i], LS_FP64);
-        check_formula(&optimizers[i], LS_FP32);
+        check_formula(i, LS_FP64);
+        check_formula(i, LS_FP32);
     }
 }
 
@@ -155,7 +187,7 @@ static void test_padding(void **state) {
     for (int i = 0; i < OPTIMIZERS; i++) {
         ls_parameters p;
         int64_t used = 0;
-        create(&p, LS_FP32, ls_optimizer_moments(optimizers[i].kind));
+        create(&p, LS_FP32, optimizers[i].class->moments);
         set_values(&p);
         for (uint32_t t = 1; t <= 3; t++) step_all(&optimizers[i], &p, t);
         for (int64_t at = 0; at < p.total; at++) {
@@ -175,7 +207,7 @@ static void test_splits(void **state) {
     (void)state;
     for (int i = 0; i < OPTIMIZERS; i++)
         for (int parts = 2; parts <= 9; parts++) {
-            int moments = ls_optimizer_moments(optimizers[i].kind);
+            int moments = optimizers[i].class->moments;
             ls_parameters whole, split;
             create(&whole, LS_FP32, moments);
             create(&split, LS_FP32, moments);
@@ -220,11 +252,14 @@ static void test_one_node(void **state) {
 static void test_tiers(void **state) {
     enum { MOST = 70 };
     (void)state;
-    for (size_t o = 0; o < sizeof optimizers / sizeof *optimizers; o++)
+    for (int o = 0; o < OPTIMIZERS; o++)
         for (int set = LS_PORTABLE; set <= (int)ls_instruction_set_supported(); set++) {
-            const ls_backend *backend;
+            const ls_backend *backend, *plain;
             assert_int_equal(ls_backend_find_for("cpu", LS_PRECISION_FP32, (ls_instruction_set)set, &backend),
                              LS_OK);
+            assert_int_equal(ls_backend_find_for("cpu", LS_PRECISION_FP32, LS_PORTABLE, &plain), LS_OK);
+            const ls_update_kernels *portable = optimizers[o].class->kernels(plain);
+            if (set >= LS_AVX2) assert_ptr_not_equal(portable, optimizers[o].class->kernels(backend));
             const ls_update update = ls_optimizer_step(&optimizers[o], 0.05, 3, 1000);
             for (int count = 0; count <= MOST; count++) {
                 float want[4][MOST + 1], got[4][MOST + 1]; /* w, g, m, v and one element that is nobody's */
@@ -233,17 +268,32 @@ static void test_tiers(void **state) {
                         const float x = (float)number(5 + (uint32_t)k, i);
                         want[k][i] = got[k][i] = k < 3 ? x : x * x; /* v is not negative */
                     }
-                ls_update_ref_f32.apply(&update, count, want[0], want[1], want[2], want[3]);
-                LS_KERNELS_OF(backend, ls_update_ref)->apply(&update, count, got[0], got[1], got[2], got[3]);
+                portable->apply(&update, count, want[0], want[1], want[2], want[3]);
+                update.class->kernels(backend)->apply(&update, count, got[0], got[1], got[2], got[3]);
                 assert_memory_equal(got, want, sizeof want);
             }
         }
 }
 
+/* What a program in C may get wrong. */
+static void test_creation(void **state) {
+    static const char *const unknown[] = {"beta1=0.5"}, *const wrong[] = {"momentum=1"};
+    ls_optimizer made;
+    (void)state;
+    assert_int_equal(ls_optimizer_create("adagrad", NULL, 0, &made), LS_USAGE);
+    assert_string_equal(ls_error_message(), "unknown optimizer 'adagrad'");
+    ls_optimizer_destroy(&made);
+    assert_int_equal(ls_optimizer_create("momentum", unknown, 1, &made), LS_USAGE);
+    assert_string_equal(ls_error_message(), "optimizer momentum: unknown setting beta1=0.5");
+    assert_int_equal(ls_optimizer_create("momentum", wrong, 1, &made), LS_USAGE);
+    assert_non_null(strstr(ls_error_message(), "momentum: out of range"));
+    ls_optimizer_destroy(&made);
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_tiers),  cmocka_unit_test(test_formulas), cmocka_unit_test(test_padding),
-        cmocka_unit_test(test_splits), cmocka_unit_test(test_one_node),
+        cmocka_unit_test(test_splits), cmocka_unit_test(test_one_node), cmocka_unit_test(test_creation),
     };
-    return cmocka_run_group_tests(tests, NULL, NULL);
+    return cmocka_run_group_tests(tests, create_optimizers, destroy_optimizers);
 }

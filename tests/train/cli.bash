@@ -15,6 +15,8 @@ CASES=0 FAILED=0
 for tool in mpirun h5dump h5diff; do
   command -v "$tool" >/dev/null || { echo "skipped: no $tool"; exit 77; }
 done
+# shellcheck source-path=SCRIPTDIR source=../words.bash
+source "$TOP/tests/words.bash"
 rm -rf "$WORK"
 mkdir -p "$WORK"
 cd "$WORK"
@@ -28,14 +30,15 @@ failed() { # WHAT..
   sed 's/^/  stderr: /' err | tail -n 12
 }
 
-# Runs; leaves CODE, out, err. WRAP, an array, stands between mpirun and the binary.
+# Runs; leaves CODE, out, err. WRAP, an array, stands between mpirun and the binary. A later KEY=VALUE replaces an earlier one.
 WRAP=()
 run() { # RANKS ARGUMENTS..
   local launcher=()
   [[ $1 == - ]] || launcher=(mpirun -n "$1")
   shift
   CODE=0
-  CLI_MARK=$MARK timeout 120 "${launcher[@]}" "${WRAP[@]}" "$BINARY" "$@" >out 2>err </dev/null || CODE=$?
+  latest_words "$@"
+  CLI_MARK=$MARK timeout 120 "${launcher[@]}" "${WRAP[@]}" "$BINARY" "${WORDS[@]}" >out 2>err </dev/null || CODE=$?
   CASES=$((CASES + 1))
 }
 

@@ -116,4 +116,19 @@ check "9 x 13 pixels and 3 classes are learnt: $ACCURACY" test "${ACCURACY/./}" 
 NARROW_FINGERPRINT=$(fingerprint)
 expect_success "" 3 train "${NARROW[@]}" output=narrow-run3 threads=2 shards=16
 check "the same on 3 ranks of 2 threads" test "$(fingerprint)" = "$NARROW_FINGERPRINT"
+# --- what is recorded of an epoch is what was used: the last step's learning rate, and the time of the steps alone
+
+expect_success "" - train "${SMALL[@]}" epochs=2 decay_power=0.5 lr=0.125 output=recorded progress=line
+value() { # DATA_SET ROW
+  h5dump -m %.17g -y -w 1 -d "$1" recorded/metrics.h5 | sed -nE 's/^ +([0-9.e+-]+),?$/\1/p' | sed -n "$2p"
+}
+check "14 steps" test "$(value /step/step 14)" = 14
+for row in 1 2; do
+  check "epoch $row: its rate is lr / sqrt(steps)" awk -v a="$(value /epoch/learning_rate $row)" -v b="$(value /step/learning_rate $((7 * row)))" \
+    -v n=$((7 * row)) 'BEGIN {e = a - 0.125 / sqrt(n); exit !(a == b && e * e < 1e-30)}'
+  check "epoch $row: images a second are of the steps, not of the evaluation" awk -v rate="$(value /provenance/images_per_second $row)" \
+    -v seconds="$(value /provenance/seconds $row)" 'BEGIN {exit !(rate > 0 && 1700 / rate < seconds)}'
+done
+check "the rate is printed" grep -q ' | lr 3.34e-02 | ' out
+
 finish

@@ -35,6 +35,43 @@ printf 'seed: 1\nbatch: many\n' >many.yaml
 expect_failure 2 "many.yaml:2:8: batch: not an integer: found 'many'" - train many.yaml
 check "no run was begun" test ! -e runs
 
+# --- settings that nothing would read, keys given twice, words of other frameworks
+
+printf 'optimizer: sgd\nmomentum: 0.5\nnetwork: [flatten, {dense: {units: 10}}]\n' >unread.yaml
+for ranks in - 3; do
+  expect_failure 2 "unread.yaml:2:11: momentum: would not be read: that needs optimizer=momentum, and here optimizer is sgd (unread.yaml:1:12)" \
+    $ranks train unread.yaml
+  expect_failure 2 "rotation=10: rotation: would not be read: that needs augment above 0, and here augment is 0" $ranks \
+    train "${SMALL[@]}" augment=0 rotation=10
+done
+expect_failure 2 "learning_rate=1: unknown key 'learning_rate'; did you mean 'lr'?" - train "$ROW6" learning_rate=1
+for words in "train $ROW6 epochs=1 epochs=2" "bench step $ROW6 bench_steps=1 bench_steps=1" "attack none.h5 samples=1 samples=2"; do
+  # shellcheck disable=SC2086
+  "$BINARY" $words >out 2>err && CODE=0 || CODE=$?
+  check "$words: code $CODE" test "$CODE" = 2
+  check "$words: $(cat err)" grep -q "given twice" err
+done
+
+expect_failure 2 "examples=3: would not be read: that needs --output" - attack none.h5 examples=3
+
+# A configuration from a pipe, on one rank and, read by one of them, on three; and one to which nobody writes.
+sed 's/^optimizer: .*/optimizer: momentum/' unread.yaml >file.yaml
+words=("data=$DATA" split=1700 epochs=1)
+expect_success "" - train file.yaml "${words[@]}" output=from-file
+REFERENCE=$(fingerprint)
+check "a fingerprint" test -n "$REFERENCE"
+expect_success "" - train <(cat file.yaml) "${words[@]}" output=from-pipe
+check "the same from a pipe" test "$(fingerprint)" = "$REFERENCE"
+expect_success "" 3 train <(cat file.yaml) "${words[@]}" output=from-pipe3
+check "the same from a pipe on three ranks" test "$(fingerprint)" = "$REFERENCE"
+mkfifo base.fifo
+printf 'base: base.fifo\nlr: 0.001\n' >on-pipe.yaml
+cat file.yaml >base.fifo &
+expect_success "" 3 train on-pipe.yaml "${words[@]}" output=from-base
+check "the same from a base that is a pipe" test "$(fingerprint)" = "$REFERENCE"
+expect_failure 2 "base.fifo: a pipe to which nobody has written for 10 s" 3 train base.fifo
+expect_failure 2 "output: not given, and /dev/fd/" - train <(cat file.yaml) "${words[@]}"
+
 # --- one process that a launcher started as one of several
 
 WRAP=(env OMPI_COMM_WORLD_SIZE=4)
@@ -75,7 +112,7 @@ check "--version: instruction set of bf16, and why" grep -qE '^instructions of b
 # --- the resolved configuration reads back to itself, and is printed once by three ranks
 
 for config in "$TOP"/experiments/{table1/row6,table2/row3,cnn/network4}-*.yaml; do
-  expect_success "" - train "$config" lr=0.125 'milestones=[3, 5]' network.2=tanh "output=a 'b' \"c\"" --dry-run
+  expect_success "" - train "$config" lr=0.125 schedule=multistep 'milestones=[3, 5]' network.2=tanh "output=a 'b' \"c\"" --dry-run
   mv out first.yaml
   check "it says what the command line said" grep -qx 'lr: 0.125' first.yaml
   expect_success "" - train first.yaml --dry-run

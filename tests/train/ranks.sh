@@ -16,6 +16,8 @@ fi
 BINARY=$1 WORK=$2 RANKS=$3 THREADS=$4
 shift 4
 
+# shellcheck source-path=SCRIPTDIR source=../words.bash
+source "$(dirname "$0")/../words.bash"
 for tool in mpirun h5dump; do
   command -v "$tool" >/dev/null || { echo "skipped: no $tool"; exit 77; }
 done
@@ -24,7 +26,8 @@ done
 run() { # NAME RANKS THREADS TRAIN_ARGUMENTS..
   local name=$1 ranks=$2 threads=$3
   shift 3
-  mpirun -n "$ranks" "$BINARY" train "$@" threads="$threads" output="$WORK/$name" overwrite=true trail_interval=1 \
+  latest_words "$@"
+  mpirun -n "$ranks" "$BINARY" train "${WORDS[@]}" threads="$threads" output="$WORK/$name" overwrite=true trail_interval=1 \
     progress=none >"$WORK/$name.out" 2>"$WORK/$name.err" || {
     echo "$name failed with exit code $?:"
     cat "$WORK/$name.out" "$WORK/$name.err"

@@ -8,9 +8,23 @@ typedef struct ls_dropout_settings {
 } ls_dropout_settings;
 
 static const ls_key keys[] = {
-    {"rate", LS_KEY_REAL, LS_KEY_RESULT, offsetof(ls_dropout_settings, rate), NULL, 0, 0.999, NULL,
+    {.name = "rate",
+     LS_KEY_REAL,
+     LS_KEY_RESULT,
+     offsetof(ls_dropout_settings, rate),
+     NULL,
+     0,
+     0.999,
+     NULL,
      "probability that an element is set to 0"},
-    {"name", LS_KEY_STRING, LS_KEY_RESULT, offsetof(ls_dropout_settings, name), "", 0, 0, NULL,
+    {.name = "name",
+     LS_KEY_STRING,
+     LS_KEY_RESULT,
+     offsetof(ls_dropout_settings, name),
+     "",
+     0,
+     0,
+     NULL,
      "name of the layer"},
 };
 

@@ -9,10 +9,24 @@ typedef struct ls_residual_settings {
 } ls_residual_settings;
 
 static const ls_key keys[] = {
-    {"body", LS_KEY_LAYERS, LS_KEY_RESULT, 0, NULL, 1, 0, NULL, "the layers that are added to"},
-    {"shortcut", LS_KEY_LAYERS, LS_KEY_RESULT, 0, "[]", 0, 0, NULL,
+    {.name = "body", LS_KEY_LAYERS, LS_KEY_RESULT, 0, NULL, 1, 0, NULL, "the layers that are added to"},
+    {.name = "shortcut",
+     LS_KEY_LAYERS,
+     LS_KEY_RESULT,
+     0,
+     "[]",
+     0,
+     0,
+     NULL,
      "the layers beside them; none: the input itself"},
-    {"name", LS_KEY_STRING, LS_KEY_RESULT, offsetof(ls_residual_settings, name), "", 0, 0, NULL,
+    {.name = "name",
+     LS_KEY_STRING,
+     LS_KEY_RESULT,
+     offsetof(ls_residual_settings, name),
+     "",
+     0,
+     0,
+     NULL,
      "name of the layer"},
 };
 

@@ -7,8 +7,15 @@ typedef struct ls_sequential_settings {
 } ls_sequential_settings;
 
 static const ls_key keys[] = {
-    {"layers", LS_KEY_LAYERS, LS_KEY_RESULT, 0, NULL, 1, 0, NULL, "the layers"},
-    {"name", LS_KEY_STRING, LS_KEY_RESULT, offsetof(ls_sequential_settings, name), "", 0, 0, NULL,
+    {.name = "layers", LS_KEY_LAYERS, LS_KEY_RESULT, 0, NULL, 1, 0, NULL, "the layers"},
+    {.name = "name",
+     LS_KEY_STRING,
+     LS_KEY_RESULT,
+     offsetof(ls_sequential_settings, name),
+     "",
+     0,
+     0,
+     NULL,
      "name of the layer"},
 };
 

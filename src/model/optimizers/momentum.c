@@ -1,0 +1,46 @@
+/* Gradient descent with momentum (Polyak, 1964; PyTorch's SGD with momentum):
+ *
+ *     m = momentum m + g,  d = m
+ */
+#include "model/optimizer_rule.h"
+
+static inline real direction(const real *scalars, real w, real g, real *m, real *v) {
+    (void)w, (void)v;
+    *m = scalars[0] * *m + g;
+    return *m;
+}
+
+LS_OPTIMIZER_KERNELS(momentum, 1, direction);
+
+#if LS_DEFINES_CLASS
+typedef struct settings {
+    double momentum;
+} settings;
+
+static const ls_key keys[] = {
+    {.name = "momentum",
+     .type = LS_KEY_REAL,
+     .effect = LS_KEY_RESULT,
+     .offset = offsetof(settings, momentum),
+     .initial = "0.9",
+     .max = LS_KEY_BELOW_ONE,
+     .help = "share of the last update that is kept"},
+};
+
+static void scalars(const void *chosen, uint64_t step, double scalars[LS_UPDATE_SCALARS]) {
+    const settings *s = chosen;
+    (void)step;
+    scalars[0] = s->momentum;
+}
+
+LS_OPTIMIZER_PICK(momentum)
+
+const ls_optimizer_class ls_momentum_optimizer = {
+    .choice = {.name = "momentum",
+               .keys = {keys, sizeof keys / sizeof *keys},
+               .settings_size = sizeof(settings)},
+    .moments = 1,
+    .scalars = scalars,
+    .kernels = kernels,
+};
+#endif

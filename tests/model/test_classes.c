@@ -1,0 +1,148 @@
+/* Optimizers and schedules as classes: every file is in its list, and one from outside is a choice like the
+ * others, with keys that are read where it is chosen and nowhere else. */
+#include <stdarg.h>
+#include <stddef.h>
+#include <setjmp.h>
+#include <stdint.h>
+#include <cmocka.h>
+
+#include "examples.h"
+#include "model/network.h"
+#include "train/options.h"
+
+#include <math.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+/* The names of the files, with a blank behind each (CMakeLists.txt), are those of the classes. */
+static void check_files(const ls_key_classes *classes, const char *files) {
+    int count = 0;
+    for (const char *at = files; *at; at += strcspn(at, " ") + 1, count++) {
+        char name[64];
+        snprintf(name, sizeof name, "%.*s", (int)strcspn(at, " "), at);
+        if (!ls_key_class_find(classes, name)) fail_msg("%s.c is in no list of classes", name);
+    }
+    assert_int_equal(count, classes->count);
+    for (int i = 0; i < classes->count; i++)
+        assert_int_equal(classes->list[i]->keys.count > 0, classes->list[i]->settings_size > 0);
+}
+
+static void every_file_is_listed(void **state) {
+    (void)state;
+    check_files(&ls_optimizers, OPTIMIZER_FILES);
+    check_files(&ls_schedules, SCHEDULE_FILES);
+}
+
+static ls_status load(const char *const *words, int count, ls_config **config) {
+    static ls_layer_keys layers[LS_LAYER_CLASSES_MAX];
+    *config = NULL;
+    ls_network_layer_keys(layers);
+    return ls_config_load(NULL, words, count, &ls_option_keys, layers, ls_layer_class_count, config);
+}
+
+static void registration(void **state) {
+    static const char *const early[] = {"optimizer=nesterov"};
+    ls_config *config;
+    (void)state;
+    assert_int_equal(load(early, 1, &config), LS_USAGE);
+    assert_non_null(strstr(ls_error_message(), "expected one of sgd|momentum|adam"));
+    assert_int_equal(ls_optimizer_register(&ls_nesterov_optimizer), LS_OK);
+    assert_int_equal(ls_schedule_register(&ls_cosine_schedule), LS_OK);
+    assert_int_equal(ls_optimizer_register(&ls_nesterov_optimizer), LS_USAGE);
+    assert_string_equal(ls_error_message(), "optimizer nesterov: there is one of that name");
+    ls_optimizer_class bad = ls_nesterov_optimizer;
+    bad.choice.name = "bad";
+    bad.kernels = NULL;
+    assert_int_equal(ls_optimizer_register(&bad), LS_USAGE);
+    assert_int_equal(load(early, 1, &config), LS_OK);
+    ls_config_destroy(&config);
+}
+
+static void keys_of_their_own(void **state) {
+    static const struct {
+        const char *words[3];
+        int count;
+        const char *refused; /* NULL: accepted */
+    } cases[] = {
+        {{"optimizer=nesterov", "momentum=0.5"}, 2, NULL},
+        {{"optimizer=nesterov", "beta1=0.5"}, 2, "that needs optimizer=adam, and here optimizer is nesterov"},
+        {{"optimizer=sgd", "momentum=0.5"}, 2, "that needs optimizer=momentum|nesterov, and here"},
+        {{"schedule=cosine", "period=10"}, 2, NULL},
+        {{"schedule=cosine"}, 1, "period: not given, and there is no default"},
+        {{"schedule=cosine", "period=0"}, 2, "period: out of range"},
+        {{"schedule=constant", "period=10"}, 2, "that needs schedule=cosine, and here schedule is constant"},
+        {{"optimizer=adagrad"}, 1, "expected one of sgd|momentum|adam|nesterov"},
+    };
+    (void)state;
+    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+        ls_config *config;
+        ls_status status = load(cases[i].words, cases[i].count, &config);
+        ls_config_destroy(&config);
+        assert_int_equal(status, cases[i].refused ? LS_USAGE : LS_OK);
+        if (cases[i].refused && !strstr(ls_error_message(), cases[i].refused))
+            fail_msg("%s", ls_error_message());
+    }
+}
+
+/* Read from a configuration, with values that are known: the schedule of 4 steps, the optimizer in fp64. */
+static void they_work(void **state) {
+    static const char *const words[] = {"optimizer=nesterov", "momentum=0.5", "schedule=cosine", "period=4"};
+    static const double factors[] = {
+        1, 0.5 + 0.25 * 1.4142135623730951, 0.5, 0.5 - 0.25 * 1.4142135623730951, 0, 0};
+    ls_config *config;
+    ls_optimizer optimizer;
+    ls_schedule schedule;
+    const ls_backend *backend;
+    (void)state;
+    assert_int_equal(load(words, 4, &config), LS_OK);
+    assert_int_equal(ls_optimizer_read(config, &optimizer), LS_OK);
+    assert_int_equal(ls_schedule_read(config, &schedule), LS_OK);
+    schedule.lr = 2;
+    for (int step = 0; step < 6; step++)
+        assert_true(fabs(ls_schedule_rate(&schedule, step, 0) - 2 * factors[step]) < 1e-15);
+    assert_int_equal(ls_backend_find("cpu", LS_FP64, &backend), LS_OK);
+    double w = 1, m = 4;
+    const double g = 2;
+    const ls_update update = ls_optimizer_step(&optimizer, 0.25, 1, 1);
+    update.class->kernels(backend)->apply(&update, 1, &w, &g, &m, NULL);
+    assert_true(m == 4);            /* 0.5 4 + 2 */
+    assert_true(w == 1 - 0.25 * 4); /* g + 0.5 m */
+    ls_optimizer_destroy(&optimizer);
+    ls_schedule_destroy(&schedule);
+    ls_config_destroy(&config);
+}
+
+/* One source, all tiers, the same bits. */
+static void all_tiers(void **state) {
+    enum { COUNT = 37 };
+    static const char *const words[] = {"momentum=0.75"};
+    ls_optimizer optimizer;
+    float want[3][COUNT];
+    (void)state;
+    assert_int_equal(ls_optimizer_create("nesterov", words, 1, &optimizer), LS_OK);
+    optimizer.weight_decay = 0.01;
+    const ls_update update = ls_optimizer_step(&optimizer, 0.05, 3, 1000);
+    for (int set = LS_PORTABLE; set <= (int)ls_instruction_set_supported(); set++) {
+        const ls_backend *backend;
+        float got[3][COUNT];
+        for (int i = 0; i < 3 * COUNT; i++) got[i / COUNT][i % COUNT] = sinf((float)i);
+        assert_int_equal(ls_backend_find_for("cpu", LS_PRECISION_FP32, (ls_instruction_set)set, &backend),
+                         LS_OK);
+        update.class->kernels(backend)->apply(&update, COUNT, got[0], got[1], got[2], NULL);
+        if (set == LS_PORTABLE) memcpy(want, got, sizeof want);
+        assert_memory_equal(got, want, sizeof want);
+    }
+    ls_optimizer_destroy(&optimizer);
+}
+
+int main(void) {
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(every_file_is_listed),
+        cmocka_unit_test(registration),
+        cmocka_unit_test(keys_of_their_own),
+        cmocka_unit_test(they_work),
+        cmocka_unit_test(all_tiers),
+    };
+    return cmocka_run_group_tests_name("classes", tests, NULL, NULL);
+}
