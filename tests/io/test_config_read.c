@@ -8,6 +8,7 @@
 
 #include "model/network.h"
 #include "train/options.h"
+#include "train/recorded_config.h"
 
 #include <stdio.h>
 #include <stdlib.h>
@@ -288,11 +289,36 @@ static void encodings(void **state) {
     }
 }
 
+/* What an earlier build recorded, with keys that nothing read, is the same configuration. */
+static void recorded(void **state) {
+    static const char unread[] =
+        "momentum: 0.9\nbeta1: 0.9\nepsilon_inside: false\nmilestones: []\ngamma: 0.1\n"
+        "rotation: 45\n";
+    ls_config *config;
+    char *today, *again, earlier[4096];
+    (void)state;
+    assert_int_equal(
+        load("optimizer: sgd\nlr: 0.25\n" NETWORK("{batchnorm: {statistics: dataset}}"), NULL, &config),
+        LS_OK);
+    assert_int_equal(ls_config_resolve_result(config, &today), LS_OK);
+    assert_null(strstr(today, "momentum"));
+    snprintf(earlier, sizeof earlier, "%s%s", unread, today);
+    assert_int_equal(ls_recorded_config(earlier, &again), LS_OK);
+    assert_string_equal(again, today);
+    free(again);
+    snprintf(earlier, sizeof earlier, "%sno_such_key: 1\n", today);
+    assert_int_equal(ls_recorded_config(earlier, &again), LS_OK);
+    assert_string_equal(again, earlier);
+    free(again);
+    free(today);
+    ls_config_destroy(&config);
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(all_pairs), cmocka_unit_test(chains), cmocka_unit_test(layers_and_defaults),
-        cmocka_unit_test(message),   cmocka_unit_test(twice),  cmocka_unit_test(homes),
-        cmocka_unit_test(encodings),
+        cmocka_unit_test(all_pairs), cmocka_unit_test(chains),   cmocka_unit_test(layers_and_defaults),
+        cmocka_unit_test(message),   cmocka_unit_test(twice),    cmocka_unit_test(homes),
+        cmocka_unit_test(encodings), cmocka_unit_test(recorded),
     };
     return cmocka_run_group_tests_name("what is read", tests, set_up, tear_down);
 }
