@@ -66,7 +66,7 @@ class MaxPoolAll(nn.Module):
 
 def batchnorm(s, x):
     kind = nn.BatchNorm1d if x.dim() == 2 else nn.BatchNorm2d
-    return kind(x.shape[1], eps=s["eps"], momentum=s["momentum"], affine=s["affine"])
+    return kind(x.shape[1], eps=s["eps"], momentum=s.get("momentum", 0.1), affine=s["affine"])
 
 
 def instance_norm(s, x):
