@@ -35,6 +35,8 @@ static const struct argp_option options[] = {
     {"format", LS_OPTION_FORMAT, "FORMAT", 0, "safetensors, the only one and the default", 0},
     {"trace", LS_OPTION_TRACE, "FILE", 0,
      "write a timeline of the first steps (Chrome trace format); of the benches only step does", 0},
+    {"reseal", LS_OPTION_RESEAL, NULL, 0,
+     "check a file that another program has changed, and seal it again if all in it is sound", 0},
     {"keys", LS_OPTION_KEYS, NULL, 0, "print every key of a configuration and of each layer", 0},
     {"verbose", 'v', NULL, 0, "say more on standard error", 0},
     {"version", 'V', NULL, 0, "print versions: git commit, MPI, HDF5, instruction set", 0},
@@ -147,6 +149,7 @@ static error_t parse_option(int key, char *argument, struct argp_state *state) {
     case LS_OPTION_OUTPUT: line->output = argument; return 0;
     case LS_OPTION_FORMAT: line->format = argument; return 0;
     case LS_OPTION_TRACE: line->trace = argument; return 0;
+    case LS_OPTION_RESEAL: line->reseal = true; return 0;
     case LS_OPTION_KEYS: exit_after_output(print_keys()); return 0;
     case 'v': line->verbose = true; return 0;
     case 'V':

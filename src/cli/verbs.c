@@ -157,6 +157,12 @@ static int gradcheck(const ls_command_line *line) {
 
 static int inspect(const ls_command_line *line) {
     ls_comm *none = NULL;
+    if (line->reseal) {
+        if (line->json || line->count > 2)
+            return ls_end(&none, ls_fail(LS_USAGE, "inspect: --reseal takes one file, and nothing else"));
+        ls_status sealed = ls_reseal(line->word[1], stdout);
+        return ls_end(&none, sealed == LS_OK ? ls_flush_output() : sealed);
+    }
     if (ls_is_config_name(line->word[1])) {
         if (line->json)
             return ls_end(&none,
@@ -202,7 +208,8 @@ const ls_verb ls_verbs[] = {
      LS_TAKES(LS_OPTION_JSON) | LS_TAKES(LS_OPTION_OUTPUT)},
     {"attack", "CHECKPOINT [epsilon=0,0.05,..] [KEY=VALUE ...]", 1, MANY, attack,
      LS_TAKES(LS_OPTION_JSON) | LS_TAKES(LS_OPTION_OUTPUT)},
-    {"inspect", "FILE|FOLDER\ninspect CONFIG [KEY=VALUE ...]", 1, MANY, inspect, LS_TAKES(LS_OPTION_JSON)},
+    {"inspect", "FILE|FOLDER\ninspect --reseal FILE\ninspect CONFIG [KEY=VALUE ...]", 1, MANY, inspect,
+     LS_TAKES(LS_OPTION_JSON) | LS_TAKES(LS_OPTION_RESEAL)},
     {"diff", "A B", 2, 2, diff, 0},
     {"export", "CHECKPOINT FILE", 2, 2, export_model, LS_TAKES(LS_OPTION_FORMAT)},
     {"import", "CONFIG STATE.h5 FOLDER|FILE [KEY=VALUE ...]", 3, MANY, import_state, 0},

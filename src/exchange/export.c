@@ -108,7 +108,7 @@ ls_status ls_export(const char *checkpoint, const char *format, const char *path
     LS_TRY(ls_saved_model_open(checkpoint, &model));
     ls_status status = check_output(path, checkpoint);
     if (status == LS_OK) status = build(model, &file, &size);
-    if (status == LS_OK) status = ls_atomic_write(path, file, size);
+    if (status == LS_OK) status = ls_atomic_write(path, file, size, LS_EDITABLE);
     if (status == LS_OK)
         fprintf(out, "%s: %d tensors of step %" PRIu64 ", fingerprint %016" PRIx64 ", %zu bytes\n", path,
                 model_records(&model->state), model->mark->step, model->mark->fingerprint, size);

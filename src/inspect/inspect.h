@@ -14,6 +14,11 @@
  * not that of its tensors. */
 ls_status ls_inspect(const char *path, bool json, FILE *out);
 
+/* Gives a checkpoint, metrics.h5 or a file of eval or attack that another program has written to its seal again,
+ * if every value is as HDF5's checksums say and the fingerprint is that of the tensors, and says so on `out`.
+ * LS_BAD_DATA with the file's name otherwise, which stays as it is; LS_OUTPUT: it cannot be replaced. */
+ls_status ls_reseal(const char *path, FILE *out);
+
 /* Compares two runs (folders or metrics.h5) or two checkpoints and says on `out` what differs first.
  * LS_DIFFERENT, without a message: they differ, or one goes further than the other. Only numbers decide;
  * another configuration that made the same numbers is noted. LS_USAGE: a run and a checkpoint; LS_BAD_DATA as

@@ -36,9 +36,9 @@ static int fsync_checked(int fd) {
     return result;
 }
 
-static int open_checked(const char *path, int flags) {
+static int open_checked(const char *path, int flags, mode_t permissions) {
     int fd;
-    do fd = open(path, flags | O_CLOEXEC, 0666);
+    do fd = open(path, flags | O_CLOEXEC, permissions);
     while (fd < 0 && errno == EINTR);
     return fd;
 }
@@ -75,10 +75,10 @@ static int compare_all(int fd, const unsigned char *data, size_t size) {
 
 /* A file of this name with our number belongs to a dead namesake: we are the only writer and have not begun.
  */
-static int create_new(const char *temporary) {
+static int create_new(const char *temporary, mode_t permissions) {
     const int flags = O_WRONLY | O_CREAT | O_EXCL | O_NOFOLLOW;
-    int fd = open_checked(temporary, flags);
-    if (fd < 0 && errno == EEXIST && unlink(temporary) == 0) fd = open_checked(temporary, flags);
+    int fd = open_checked(temporary, flags, permissions);
+    if (fd < 0 && errno == EEXIST && unlink(temporary) == 0) fd = open_checked(temporary, flags, permissions);
     return fd;
 }
 
@@ -98,7 +98,7 @@ static ls_status write_temporary(const char *path, int fd, const void *data, siz
 }
 
 static ls_status read_back(const char *path, const char *temporary, const void *data, size_t size) {
-    int fd = open_checked(temporary, O_RDONLY | O_NOFOLLOW);
+    int fd = open_checked(temporary, O_RDONLY | O_NOFOLLOW, 0);
     if (fd < 0) return fail(path, "read back its temporary file");
     ls_status status = LS_OK;
     int differs = compare_all(fd, data, size);
@@ -112,7 +112,7 @@ static ls_status sync_folder(const char *path) {
     const char *slash = strrchr(path, '/');
     char *folder = slash ? strndup(path, slash == path ? 1 : (size_t)(slash - path)) : strdup(".");
     if (!folder) return ls_fail(LS_INTERNAL, "out of memory: the folder of %s", path);
-    int fd = open_checked(folder, O_RDONLY | O_DIRECTORY);
+    int fd = open_checked(folder, O_RDONLY | O_DIRECTORY, 0);
     ls_status status = fd < 0 ? fail(folder, "open the folder") : LS_OK;
     /* Some network file systems have no fsync of folders; there rename alone has to do. */
     if (fd >= 0 && fsync_checked(fd) != 0 && errno != EINVAL && errno != ENOTSUP)
@@ -122,13 +122,13 @@ static ls_status sync_folder(const char *path) {
     return status;
 }
 
-ls_status ls_atomic_write(const char *path, const void *data, size_t size) {
+ls_status ls_atomic_write(const char *path, const void *data, size_t size, mode_t permissions) {
     size_t length = strlen(path) + sizeof TEMPORARY + 24;
     char *temporary = NULL;
     LS_TRY(ls_calloc(&temporary, length, 1, "the name of a temporary file"));
     snprintf(temporary, length, "%s" TEMPORARY "%ld", path, (long)getpid());
 
-    int fd = create_new(temporary);
+    int fd = create_new(temporary, permissions);
     if (fd < 0) {
         ls_status failed = fail(path, "create its temporary file");
         free(temporary);

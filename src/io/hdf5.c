@@ -167,6 +167,17 @@ done:
     return status;
 }
 
+uint64_t ls_h5_end(const unsigned char *superblock, size_t size) {
+    /* Versions 2 and 3: signature, version, size of addresses, .., address of the end at 28. */
+    enum { VERSION_AT = 8, WIDTH_AT = 9, END_AT = 28, SUPERBLOCK_SIZE = 48 };
+    uint64_t end = 0;
+    if (size < SUPERBLOCK_SIZE || memcmp(superblock, "\211HDF\r\n\032\n", 8) != 0 ||
+        superblock[WIDTH_AT] != 8 || superblock[VERSION_AT] < 2 || superblock[VERSION_AT] > 3)
+        return 0;
+    for (int i = 0; i < 8; i++) end |= (uint64_t)superblock[END_AT + i] << 8 * i;
+    return end;
+}
+
 /* ---- types, shapes, texts ---- */
 
 hid_t ls_h5_stored_type(ls_record_type type) {

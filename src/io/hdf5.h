@@ -86,6 +86,9 @@ ls_status ls_h5_reserve(ls_h5_file *file, uint64_t bytes);
  * changed. */
 ls_status ls_h5_image_access(ls_h5_image *image, int reading, const char *path, hid_t *access);
 
+/* Where the file ends, as its superblock of `size` bytes says; 0 for what is no superblock of a file of ours. */
+uint64_t ls_h5_end(const unsigned char *superblock, size_t size);
+
 /* The type as stored in a file, and as held in memory. Not to be closed. */
 hid_t ls_h5_stored_type(ls_record_type type);
 hid_t ls_h5_memory_type(ls_record_type type);
@@ -140,6 +143,8 @@ ls_status ls_h5_open(const char *path, const char *kind, uint32_t version, ls_h5
 /* The same for a file without a seal, written by anyone, in any version of the format. What is refused in a
  * file of ours is refused here. */
 ls_status ls_h5_open_foreign(const char *path, ls_h5_file **file);
+/* The bytes of any regular file of at most LS_H5_FILE_LIMIT, freed with free(). */
+ls_status ls_h5_load(const char *path, unsigned char **data, size_t *size);
 /* Hands over the name of each link of a group ("": the root), LS_H5_LINK_LIMIT at most, of whatever kind. A
  * failure of `visit` ends the walk and is returned. */
 ls_status ls_h5_visit_names(const ls_h5_file *file, const char *group,

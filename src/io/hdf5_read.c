@@ -54,6 +54,22 @@ static ls_status allocate_image(uint64_t size, const char *path, ls_h5_image *im
     return LS_OK;
 }
 
+/* A file of this kind whose length is not the sealed one, but the one that HDF5 knows: HDF5 has closed it since,
+ * as it does not at a cut or a copy that broke off. */
+static ls_status explain_length(int fd, const char *path, const char *kind, const unsigned char *head,
+                                uint64_t size, ls_status status) {
+    unsigned char superblock[48];
+    if (size < LS_SEAL_SIZE + sizeof superblock || !ls_seal_is(head, kind) || ls_seal_length(head) == size ||
+        read_all(fd, superblock, sizeof superblock) != 0 || ls_h5_end(superblock, sizeof superblock) != size)
+        return status;
+    return ls_fail(
+        status,
+        "%s: another program opened it for writing and closed it (h5py with \"r+\" or \"a\"): found "
+        "%" PRIu64 " bytes, expected the %" PRIu64 " that were sealed; `lockstep inspect --reseal` "
+        "checks what is in it and seals it again",
+        path, size, ls_seal_length(head));
+}
+
 /* The whole file; its length is believed only after the seal's head has confirmed it. */
 static ls_status read_sealed(int fd, const char *path, const char *kind, uint32_t version,
                              ls_h5_image *image) {
@@ -61,7 +77,8 @@ static ls_status read_sealed(int fd, const char *path, const char *kind, uint32_
     uint64_t size = 0;
     LS_TRY(size_of(fd, path, &size));
     if (size >= LS_SEAL_SIZE) LS_TRY(read_piece(fd, head, sizeof head, path));
-    LS_TRY(ls_seal_check_head(head, size, kind, version, path));
+    ls_status status = ls_seal_check_head(head, size, kind, version, path);
+    if (status != LS_OK) return explain_length(fd, path, kind, head, size, status);
     LS_TRY(allocate_image(size, path, image));
     memcpy(image->data, head, sizeof head);
     LS_TRY(read_piece(fd, image->data + sizeof head, (size_t)size - sizeof head, path));
@@ -84,6 +101,15 @@ static ls_status read_bytes(const char *path, const char *kind, uint32_t version
     ls_status status = kind ? read_sealed(fd, path, kind, version, image) : read_foreign(fd, path, image);
     if (close(fd) != 0 && errno != EINTR && status == LS_OK)
         status = ls_fail(LS_BAD_DATA, "%s: cannot close: %s", path, strerror(errno));
+    return status;
+}
+
+ls_status ls_h5_load(const char *path, unsigned char **data, size_t *size) {
+    ls_h5_image image = {0};
+    ls_status status = read_bytes(path, NULL, 0, &image);
+    if (status != LS_OK) free(image.data);
+    *data = status == LS_OK ? image.data : NULL;
+    *size = image.size;
     return status;
 }
 

@@ -268,8 +268,12 @@ ls_status ls_h5_commit(ls_h5_file *file, const char *kind, uint32_t version) {
     LS_TRY(ls_h5_reserve(file, 0));
     LS_H5(status, done, LS_INTERNAL, file->path, H5Fflush(file->id, H5F_SCOPE_GLOBAL));
     LS_TRY_GOTO(status, done, ls_h5_close(file));
+    /* HDF5 gave room back at the end. A program that opens the file for writing, and changes nothing, would cut
+     * it there, and the seal would no longer be of it. */
+    uint64_t end = ls_h5_end(file->image.data + LS_SEAL_SIZE, file->image.size - LS_SEAL_SIZE);
+    if (end > LS_SEAL_SIZE && end < file->image.size) file->image.size = (size_t)end;
     ls_seal_write(file->image.data, file->image.size, kind, version);
-    status = ls_atomic_write(file->path, file->image.data, file->image.size);
+    status = ls_atomic_write(file->path, file->image.data, file->image.size, LS_READ_ONLY);
 done:
     return status;
 }

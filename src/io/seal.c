@@ -54,10 +54,23 @@ void ls_seal_write(unsigned char *file, size_t size, const char *kind, uint32_t 
     digest(file, size, file + DIGEST_AT);
 }
 
+ls_status ls_seal_renew(unsigned char *file, size_t size, const char *path) {
+    if (size < LS_SEAL_SIZE || memcmp(file, magic, sizeof magic) != 0)
+        return ls_fail(LS_BAD_DATA, "%s: found no seal of lockstep at its beginning, expected a file of ours",
+                       path);
+    put(file + LENGTH_AT, size, 8);
+    digest(file, size, file + DIGEST_AT);
+    return LS_OK;
+}
+
 int ls_seal_is(const unsigned char *seal, const char *kind) {
     unsigned char kind_block[KIND_SIZE] = {0};
     for (int i = 0; i < KIND_SIZE && kind[i]; i++) kind_block[i] = (unsigned char)kind[i];
     return memcmp(seal, magic, sizeof magic) == 0 && memcmp(seal + KIND_AT, kind_block, KIND_SIZE) == 0;
+}
+
+uint64_t ls_seal_length(const unsigned char *seal) {
+    return get(seal + LENGTH_AT, 8);
 }
 
 ls_status ls_seal_check_head(const unsigned char *seal, uint64_t size, const char *kind, uint32_t version,
@@ -78,9 +91,9 @@ ls_status ls_seal_check_head(const unsigned char *seal, uint64_t size, const cha
     if (get(seal + VERSION_AT, 4) != version)
         return ls_fail(LS_BAD_DATA, "%s: found format version %" PRIu64 ", expected %" PRIu32, path,
                        get(seal + VERSION_AT, 4), version);
-    if (get(seal + LENGTH_AT, 8) != size)
+    if (ls_seal_length(seal) != size)
         return ls_fail(LS_BAD_DATA, "%s: found %" PRIu64 " bytes, expected the %" PRIu64 " that were sealed",
-                       path, size, get(seal + LENGTH_AT, 8));
+                       path, size, ls_seal_length(seal));
     for (int i = 0; i < LS_SEAL_SIZE; i++)
         if (seal[i] != 0 && ((i >= VERSION_AT + 4 && i < LENGTH_AT) || i >= END_AT))
             return ls_fail(LS_BAD_DATA, "%s: byte %d of the seal: found %d, expected 0", path, i, seal[i]);
@@ -94,5 +107,9 @@ ls_status ls_seal_check_digest(const unsigned char *file, size_t size, const cha
     char found_text[2 * DIGEST_SIZE + 1], expected_text[2 * DIGEST_SIZE + 1];
     hex(found, found_text);
     hex(file + DIGEST_AT, expected_text);
-    return ls_fail(LS_BAD_DATA, "%s: damaged: found digest %s, expected %s", path, found_text, expected_text);
+    return ls_fail(
+        LS_BAD_DATA,
+        "%s: damaged, or changed by another program: found digest %s, expected %s; if it was opened for "
+        "writing (h5py with \"r+\" or \"a\"), `lockstep inspect --reseal` checks what is in it",
+        path, found_text, expected_text);
 }

@@ -24,8 +24,15 @@ enum { LS_SEAL_SIZE = 512 };
  * LS_SEAL_SIZE. */
 void ls_seal_write(unsigned char *file, size_t size, const char *kind, uint32_t version);
 
+/* Gives a whole file, held in memory, whose kind and version stay as its seal says them the seal of what is now
+ * behind it. LS_BAD_DATA: it begins with no seal of ours. */
+ls_status ls_seal_renew(unsigned char *file, size_t size, const char *path);
+
 /* Do these LS_SEAL_SIZE bytes begin as a seal of that kind does? Nothing else of them is checked. */
 int ls_seal_is(const unsigned char *seal, const char *kind);
+
+/* The length of the file that these bytes seal. */
+uint64_t ls_seal_length(const unsigned char *seal);
 
 /* Checks a seal by itself: magic, kind, version, and that `size`, the length found, is the length sealed. To
  * be called before anything is allocated by that length. LS_BAD_DATA: "PATH: .. found .., expected ..". */

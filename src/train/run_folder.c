@@ -141,7 +141,7 @@ ls_status ls_run_folder_clear(const char *folder, bool overwrite) {
 ls_status ls_run_folder_write(const char *folder, const char *name, const char *text) {
     char *path;
     LS_TRY(join(folder, name, &path));
-    ls_status status = ls_atomic_write(path, text, strlen(text));
+    ls_status status = ls_atomic_write(path, text, strlen(text), LS_EDITABLE);
     free(path);
     return status;
 }

@@ -206,7 +206,7 @@ static ls_status write_file(const ls_timeline *timeline, const gathered *g, cons
     bool failed = ferror(json.out) != 0;
     failed = fclose(json.out) != 0 || failed;
     ls_status status =
-        failed ? ls_fail(LS_INTERNAL, "out of memory: the trace") : ls_atomic_write(path, text, size);
+        failed ? ls_fail(LS_INTERNAL, "out of memory: the trace") : ls_atomic_write(path, text, size, LS_EDITABLE);
     free(text);
     return status;
 }

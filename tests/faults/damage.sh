@@ -17,6 +17,7 @@ flip_bit() { # FILE BIT
 copy_reference() {
   rm -rf "$WORK/run"
   cp -r "$WORK/stopped" "$WORK/run"
+  chmod -R u+w "$WORK/run"
 }
 
 random() { # BELOW

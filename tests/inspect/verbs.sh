@@ -111,6 +111,7 @@ expect 2 "expected lockstep inspect FILE" -- inspect one seed
 mkdir empty bad
 cp one/metrics.h5 bad/
 cp one/checkpoint-25.h5 bad/
+chmod u+w bad/checkpoint-25.h5
 printf x | dd of=bad/checkpoint-25.h5 bs=1 seek=9999 conv=notrunc status=none
 head -c 3000 one/metrics.h5 >cut.h5
 cp tiny.yaml tiny.txt
@@ -122,7 +123,7 @@ for verb in "inspect" "inspect --json" "diff one" "diff one/checkpoint-25.h5"; d
   done
 done
 # shellcheck disable=SC2016
-expect 78 "damaged: found digest" -- inspect bad/checkpoint-25.h5
+expect 78 "damaged, or changed by another program: found digest" -- inspect bad/checkpoint-25.h5
 expect 0 "seal             verified" -- inspect bad/metrics.h5
 # an older good checkpoint stands in for a newer damaged one, and that is said
 cp short/checkpoint-15.h5 bad/
@@ -131,6 +132,45 @@ expect 0 "checkpoint-25.h5" "checkpoint bad/checkpoint-15.h5" -- inspect bad
 mkdir begun
 cp short/metrics.h5 begun/
 expect 0 "no checkpoint yet" -- inspect begun
+
+# --- files that another program writes to
+for file in one/checkpoint-25.h5 one/metrics.h5; do
+  [[ $(stat -c %a "$file") == 444 ]] || fail "$file: permissions $(stat -c %a "$file"), expected 444"
+done
+expect 0 "its seal is right; nothing was changed" -- inspect --reseal one/checkpoint-25.h5
+expect 2 "takes one file" -- inspect --reseal --json one/checkpoint-25.h5
+expect 78 "not a regular file" -- inspect --reseal one
+expect 78 "found no seal of lockstep" -- inspect --reseal tiny.txt
+if "$PYTHON" -c 'import h5py' 2>/dev/null; then
+  change() { # FILE STATEMENT: h5py opens the file f for writing
+    "$PYTHON" -c "import h5py
+with h5py.File('$1', 'r+') as f: $2"
+  }
+  for file in checkpoint-25.h5 metrics.h5; do
+    cp one/$file opened.h5
+    chmod u+w opened.h5
+    change opened.h5 'list(f)'
+    cmp -s opened.h5 one/$file || fail "h5py has changed $file, to which it wrote nothing"
+    change opened.h5 'f.attrs["note"] = "mine"'
+    expect 78 "opened.h5: another program opened it for writing" "inspect --reseal" -- inspect opened.h5
+    expect 0 "sealed again" -- inspect --reseal opened.h5
+    expect 0 "seal             verified" -- inspect opened.h5
+    [[ $(stat -c %a opened.h5) == 444 ]] || fail "a file sealed again: permissions $(stat -c %a opened.h5)"
+  done
+  # what the fingerprint, or HDF5's own checksums, find is not sealed
+  cp one/checkpoint-25.h5 opened.h5
+  chmod u+w opened.h5
+  change opened.h5 'f["model/2.weight"][0, 0] = 3'
+  cp opened.h5 before.h5
+  expect 78 "opened.h5: " -- inspect opened.h5
+  expect 78 "opened.h5: not sealed again: fingerprint of the tensors" -- inspect --reseal opened.h5
+  cmp -s opened.h5 before.h5 || fail "a refused reseal has changed the file"
+  cp bad/checkpoint-25.h5 opened.h5
+  expect 78 "opened.h5: not sealed again: HDF5: " -- inspect --reseal opened.h5
+  [[ -z $(find . -name '*.tmp-*') ]] || fail "--reseal leaves $(find . -name '*.tmp-*')"
+else
+  echo "left out: files that another program writes to, since there is no h5py"
+fi
 
 # --- output that cannot be written
 if [[ -w /dev/full ]]; then
@@ -169,7 +209,7 @@ for verb in eval attack; do
   "$PYTHON" -E -s "$HERE/check_result.py" said "$verb.json" || fail "inspect --json $verb.h5"
   expect 2 "diff: $verb.h5 is of eval or attack" -- diff one "$verb.h5"
   { head -c 5000 "$verb.h5"; printf x; tail -c +5002 "$verb.h5"; } >bad.h5
-  expect 78 "bad.h5: damaged: found digest" -- inspect bad.h5
+  expect 78 "bad.h5: damaged, or changed by another program: found digest" -- inspect bad.h5
 done
 
 ((FAILURES == 0)) && echo "all as expected"

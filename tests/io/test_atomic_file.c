@@ -128,7 +128,7 @@ static int setup(void **state) {
 
 static void put_old(const char *path) {
     plan.how = NO_FAULT;
-    assert_int_equal(ls_atomic_write(path, old_bytes, sizeof old_bytes), LS_OK);
+    assert_int_equal(ls_atomic_write(path, old_bytes, sizeof old_bytes, LS_READ_ONLY), LS_OK);
 }
 
 /* Writes the new bytes under a fault. */
@@ -137,7 +137,7 @@ static ls_status put_new(const char *path, fault how, int at, int error) {
     plan.at = at;
     plan.error = error;
     plan.calls = 0;
-    ls_status status = ls_atomic_write(path, new_bytes, sizeof new_bytes);
+    ls_status status = ls_atomic_write(path, new_bytes, sizeof new_bytes, LS_READ_ONLY);
     plan.how = NO_FAULT;
     return status;
 }

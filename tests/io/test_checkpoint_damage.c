@@ -7,6 +7,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include <cmocka.h>
@@ -26,6 +27,7 @@ static char *write_small(void) {
                                  {"model/1.num_batches_tracked", LS_RECORD_I64, 0, {0}, &batches}};
     char *path = NULL;
     assert_int_equal(ls_checkpoint_write(scratch_folder(), &mark, "a: 1\n", records, 2, &path), LS_OK);
+    assert_int_equal(chmod(path, 0600), 0); /* it is going to be damaged */
     return path;
 }
 

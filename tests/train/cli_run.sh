@@ -39,7 +39,7 @@ for ranks in - 3; do
   expect_failure 78 "cut.h5" $ranks eval cut.h5
 done
 { head -c 50000 two/checkpoint-14.h5; printf 'xyz'; tail -c +50004 two/checkpoint-14.h5; } >damaged.h5
-expect_failure 78 "damaged.h5: damaged: found digest" - eval damaged.h5
+expect_failure 78 "damaged.h5: damaged, or changed by another program: found digest" - eval damaged.h5
 expect_failure 78 'two/metrics.h5: found a lockstep file of kind "metrics"' - eval two/metrics.h5
 expect_failure 78 "two: not a regular file" - eval two
 expect_failure 78 "/nonexistent: no data set is found there" 3 eval two/checkpoint-14.h5 data=/nonexistent
