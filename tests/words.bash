@@ -3,7 +3,7 @@
 
 # Sets WORDS to these, but of several KEY=VALUE with one key to the last alone.
 latest_words() { # WORDS..
-  local word key
+  local word key at
   local -A place=()
   WORDS=()
   for word; do
@@ -11,7 +11,8 @@ latest_words() { # WORDS..
     if [[ $word != [a-z]*=* ]]; then
       WORDS+=("$word")
     elif [[ -n ${place[$key]:-} ]]; then
-      WORDS[place[$key]]=$word
+      at=${place[$key]}
+      WORDS[at]=$word
     else
       place[$key]=${#WORDS[@]}
       WORDS+=("$word")
