@@ -1,0 +1,49 @@
+#!/usr/bin/env bash
+# Is backend memory touched by kernels alone? Trains, evaluates, checkpoints, resumes and attacks on one rank with a
+# program that notes everybody else (residency.c), and compares the names with those that are known.
+#
+#   residency.sh BINARY WORK_FOLDER DATA FEW NETWORK..     DATA: folder of IDX files for MLP and CNN, FEW: for the rest
+set -euo pipefail
+
+BINARY=$1 WORK=$2 DATA=$3 FEW=$4 ROW6=$5 CNN=$6 RESNET=$7
+export LS_RESIDENCY_LIST=$WORK/list
+
+# Those that still do, to become none.
+KNOWN=$(sort <<'NAMES'
+cut
+ls_parameter_export
+ls_parameter_import
+ls_replica_hash
+ls_tree_sum_local
+run_cuts
+touches_on_purpose
+NAMES
+)
+
+rm -rf "$WORK"
+mkdir -p "$WORK"
+lockstep() {
+  "$BINARY" "$@" >"$WORK/out" 2>"$WORK/err" || { echo "lockstep $* failed:"; cat "$WORK/out" "$WORK/err"; exit 1; }
+  grep -q '^residency: [1-9]' "$WORK/err" || { echo "lockstep $*: no kernel was seen"; cat "$WORK/err"; exit 1; }
+}
+
+run() { # NAME DATA TRAIN_ARGUMENTS..: the second epoch is a resumed one
+  local name=$1 data=$2 arguments=("${@:3}")
+  arguments+=("data=$data" threads=1 "output=$WORK/$name" progress=none check_interval=2 trail_interval=1)
+  lockstep train "${arguments[@]}" epochs=1
+  lockstep train "${arguments[@]}" epochs=2 resume=auto
+  lockstep attack "$(ls "$WORK/$name"/checkpoint-*.h5 | tail -n 1)" "data=$data" epsilon=0,0.1 samples=20 eval_batch=16
+}
+
+run mlp "$DATA" "$ROW6" batch=50 split=1900 samples_per_epoch=150
+run statistics "$DATA" "$ROW6" batch=50 split=1900 samples_per_epoch=150 optimizer=momentum \
+  'network.1={batchnorm: {statistics: dataset}}'
+run cnn "$DATA" "$CNN" batch=20 split=1900 samples_per_epoch=50 augment=0.5
+run resnet "$FEW" "$RESNET" batch=20 split=100 samples_per_epoch=40 augment=0.5
+
+FOUND=$(sort -u "$LS_RESIDENCY_LIST")
+if [[ $FOUND != "$KNOWN" ]]; then
+  echo "functions that touch backend memory outside kernels (+: found, not known; -: known, no longer found):"
+  diff <(echo "$KNOWN") <(echo "$FOUND") | sed -n 's/^>/+/p; s/^</-/p'
+  exit 1
+fi
