@@ -34,7 +34,7 @@ static ls_status read_configuration(const ls_bench *bench, comm_run *r) {
     ls_status status =
         ls_shards_create(&shards, r->shards, bench->comm->rank, bench->comm->size, p.options.batch);
     const ls_dtype dtype = p.options.precision == LS_PRECISION_FP64 ? LS_FP64 : LS_FP32;
-    if (status == LS_OK) status = ls_backend_find("cpu", dtype, &r->backend);
+    if (status == LS_OK) status = ls_backend_find(dtype, &r->backend);
     ls_preview_destroy(&p);
     return status;
 }

@@ -66,11 +66,11 @@ static ls_status run_tree(sums *s) {
     double out[LS_STEP_WORDS];
     const ls_reducer reducer = ls_tree_sum_reducer(s->tree);
     if (!s->cut) {
-        LS_TRY(ls_tree_sum_words(s->tree, &(ls_partial){s->words, out, LS_STEP_WORDS}));
+        LS_TRY(ls_tree_sum_words(s->tree, &(ls_partial){s->words, out, LS_STEP_WORDS, NULL, NULL}, 1, NULL));
         LS_TRY(ls_tree_sum_gradient(s->tree, s->nodes, s->sum));
         return ls_tree_sum_updated(s->tree); /* from here on all ranks see all of it */
     }
-    return reducer.sum(reducer.self, &(ls_partial){s->nodes, s->plain, s->length}, 1);
+    return reducer.sum(reducer.self, &(ls_partial){s->nodes, s->plain, s->length, NULL, NULL}, 1, NULL);
 }
 
 /* One of the two, from where all ranks are there. */

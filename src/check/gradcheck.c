@@ -72,7 +72,7 @@ static ls_status create(checker *c) {
     int64_t batch = c->which->batch;
     c->inputs = 1;
     for (int i = 0; i < c->which->dims; i++) c->inputs *= c->which->shape[i];
-    LS_TRY(ls_backend_find("cpu", LS_FP64, &backend));
+    LS_TRY(ls_backend_find(LS_FP64, &backend));
     LS_TRY(ls_shards_create(&c->shards, c->which->shards, 0, 1, batch));
     LS_TRY(create_network(c));
     LS_TRY(ls_parameters_allocate(&c->network->parameters, backend, 0, c->shards.node_count));

@@ -1,40 +1,88 @@
 #include "core/backend.h"
 
+#include <stdint.h>
 #include <stdlib.h>
 #include <string.h>
 
-static void host_copy(void *to, const void *from, size_t size) {
-    memcpy(to, from, size);
+static ls_status allocate(const ls_backend *backend, void *out, size_t size, const char *what) {
+    (void)backend;
+    return ls_aligned_alloc(out, size, what);
 }
 
-#define HOST_MEMORY ls_aligned_alloc, free, host_copy, host_copy
+static void release(const ls_backend *backend, void *memory) {
+    (void)backend;
+    free(memory);
+}
+
+static ls_status copy(const ls_backend *backend, void *to, const void *from, size_t size) {
+    (void)backend;
+    if (size > 0) memcpy(to, from, size);
+    return LS_OK;
+}
+
+/* A kernel is done when it returns. */
+static ls_status finish(const ls_backend *backend) {
+    (void)backend;
+    return LS_OK;
+}
+
+#define CPU(set, precision, dtype)                                                                           \
+    { "cpu", set, precision, dtype, true, NULL, allocate, release, copy, copy, finish }
 
 /* Of one precision in ascending order. */
 static const ls_backend backends[] = {
-    {"cpu", LS_PORTABLE, LS_PRECISION_FP32, LS_FP32, HOST_MEMORY},
-    {"cpu", LS_AVX2, LS_PRECISION_FP32, LS_FP32, HOST_MEMORY},
-    {"cpu", LS_AVX512, LS_PRECISION_FP32, LS_FP32, HOST_MEMORY},
-    {"cpu", LS_PORTABLE, LS_PRECISION_FP64, LS_FP64, HOST_MEMORY},
-    {"cpu", LS_PORTABLE, LS_PRECISION_BF16, LS_FP32, HOST_MEMORY},
-    {"cpu", LS_AVX2, LS_PRECISION_BF16, LS_FP32, HOST_MEMORY},
-    {"cpu", LS_AVX512, LS_PRECISION_BF16, LS_FP32, HOST_MEMORY},
-    {"cpu", LS_AVX512_BF16, LS_PRECISION_BF16, LS_FP32, HOST_MEMORY},
-    {"cpu", LS_AMX, LS_PRECISION_BF16, LS_FP32, HOST_MEMORY},
+    CPU(LS_PORTABLE, LS_PRECISION_FP32, LS_FP32), CPU(LS_AVX2, LS_PRECISION_FP32, LS_FP32),
+    CPU(LS_AVX512, LS_PRECISION_FP32, LS_FP32),   CPU(LS_PORTABLE, LS_PRECISION_FP64, LS_FP64),
+    CPU(LS_PORTABLE, LS_PRECISION_BF16, LS_FP32), CPU(LS_AVX2, LS_PRECISION_BF16, LS_FP32),
+    CPU(LS_AVX512, LS_PRECISION_BF16, LS_FP32),   CPU(LS_AVX512_BF16, LS_PRECISION_BF16, LS_FP32),
+    CPU(LS_AMX, LS_PRECISION_BF16, LS_FP32),
 };
 
-ls_status ls_backend_find_for(const char *name, ls_precision precision, ls_instruction_set set,
-                              const ls_backend **backend) {
+ls_status ls_backend_find_for(ls_precision precision, ls_instruction_set set, const ls_backend **backend) {
     *backend = NULL;
-    for (size_t i = 0; i < sizeof backends / sizeof *backends; i++) {
-        const ls_backend *b = &backends[i];
-        if (strcmp(b->name, name) == 0 && b->precision == precision && b->instruction_set <= set)
-            *backend = b;
-    }
-    return *backend ? LS_OK : ls_fail(LS_USAGE, "backend=%s: not in this build; expected cpu", name);
+    for (size_t i = 0; i < sizeof backends / sizeof *backends; i++)
+        if (backends[i].precision == precision && backends[i].instruction_set <= set) *backend = &backends[i];
+    return *backend ? LS_OK : ls_fail(LS_INTERNAL, "no kernels for precision %d", (int)precision);
 }
 
-ls_status ls_backend_find(const char *name, ls_dtype dtype, const ls_backend **backend) {
+ls_status ls_backend_find(ls_dtype dtype, const ls_backend **backend) {
     ls_instruction_set set;
     LS_TRY(ls_instruction_set_choose(&set));
-    return ls_backend_find_for(name, dtype == LS_FP64 ? LS_PRECISION_FP64 : LS_PRECISION_FP32, set, backend);
+    return ls_backend_find_for(dtype == LS_FP64 ? LS_PRECISION_FP64 : LS_PRECISION_FP32, set, backend);
+}
+
+ls_status ls_backend_place(const ls_backend *backend, const void *host, size_t size, const char *what,
+                           void *memory) {
+    void *placed = NULL;
+    if (backend->host_memory) {
+        memcpy(memory, &host, sizeof host);
+        return LS_OK;
+    }
+    ls_status status = backend->allocate(backend, &placed, size, what);
+    if (status == LS_OK) status = backend->upload(backend, placed, host, size);
+    memcpy(memory, &placed, sizeof placed);
+    return status;
+}
+
+void ls_backend_remove(const ls_backend *backend, const void *host, const void *memory) {
+    if (memory != host) backend->release(backend, (void *)(uintptr_t)memory);
+}
+
+ls_status ls_backend_open(const ls_backend *backend, const void *memory, size_t size, void *host) {
+    void *opened = (void *)(uintptr_t)memory;
+    ls_status status = LS_OK;
+    if (!backend->host_memory) {
+        status = ls_aligned_alloc(&opened, size, "a copy for the host");
+        if (status == LS_OK) status = backend->download(backend, opened, memory, size);
+    }
+    memcpy(host, &opened, sizeof opened);
+    return status;
+}
+
+ls_status ls_backend_close(const ls_backend *backend, void *memory, size_t size, void *host, bool changed) {
+    ls_status status = LS_OK;
+    if (host == memory || !host) return LS_OK;
+    if (changed) status = backend->upload(backend, memory, host, size);
+    free(host);
+    return status;
 }

@@ -4,6 +4,7 @@
 #ifndef LOCKSTEP_CORE_BACKEND_H
 #define LOCKSTEP_CORE_BACKEND_H
 
+#include <stdbool.h>
 #include <stddef.h>
 
 #include "core/instruction_set.h"
@@ -25,27 +26,45 @@ static inline ls_dtype ls_precision_dtype(ls_precision precision) {
     return precision == LS_PRECISION_FP64 ? LS_FP64 : LS_FP32;
 }
 
-typedef struct ls_backend {
+struct ls_device;
+
+/* A back end: where numbers lie, and which kernels compute on them. What allocate() gives is *backend memory*:
+ * kernel tables alone read and write it (core/lane.h), and these functions copy from and to it. */
+typedef struct ls_backend ls_backend;
+struct ls_backend {
     const char *name;                   /* "cpu" */
     ls_instruction_set instruction_set; /* of the kernels */
     ls_precision precision;
-    ls_dtype dtype; /* ls_precision_dtype(precision) */
-    /* Device memory, aligned to 64 bytes and zeroed; `what` names it in the message of a failure
+    ls_dtype dtype;           /* ls_precision_dtype(precision) */
+    bool host_memory;         /* backend memory is the host's own: the functions below copy nothing */
+    struct ls_device *device; /* NULL: the CPU */
+    /* Backend memory, aligned to 64 bytes and zeroed; `what` names it in the message of a failure
      * (LS_INTERNAL). */
-    ls_status (*allocate)(void *out, size_t size, const char *what);
-    void (*release)(void *memory);
-    /* Between host and device memory, in stream order; on the CPU a memcpy. */
-    void (*upload)(void *device, const void *host, size_t size);
-    void (*download)(void *host, const void *device, size_t size);
-} ls_backend;
+    ls_status (*allocate)(const ls_backend *backend, void *out, size_t size, const char *what);
+    void (*release)(const ls_backend *backend, void *memory);
+    /* Between host and backend memory, in the order of what was begun before. The host's side is free again,
+     * or filled, on return; the rest of what was begun need not be done. */
+    ls_status (*upload)(const ls_backend *backend, void *memory, const void *host, size_t size);
+    ls_status (*download)(const ls_backend *backend, void *host, const void *memory, size_t size);
+    /* Waits for all that was begun; the first failure since the last call. */
+    ls_status (*finish)(const ls_backend *backend);
+};
 
-/* The back end of that name for fp32 or fp64, with the kernels of the tier that ls_instruction_set_choose()
- * gives. LS_USAGE: no such back end, or a wrong LOCKSTEP_ISA. */
-ls_status ls_backend_find(const char *name, ls_dtype dtype, const ls_backend **backend);
+/* The back end of this machine's processors for fp32 or fp64, with the kernels of the tier that
+ * ls_instruction_set_choose() gives. LS_USAGE: a wrong LOCKSTEP_ISA. It lives as long as the program. */
+ls_status ls_backend_find(ls_dtype dtype, const ls_backend **backend);
 /* The same for a precision, with the kernels of a given tier, which the processor must have, or the highest
  * below it that differs: in fp64 always the portable ones. */
-ls_status ls_backend_find_for(const char *name, ls_precision precision, ls_instruction_set set,
-                              const ls_backend **backend);
+ls_status ls_backend_find_for(ls_precision precision, ls_instruction_set set, const ls_backend **backend);
+
+/* Backend memory that holds what the host's does, to be read: that of the host itself where it may be. */
+ls_status ls_backend_place(const ls_backend *backend, const void *host, size_t size, const char *what,
+                           void *memory);
+void ls_backend_remove(const ls_backend *backend, const void *host, const void *memory);
+/* Opens backend memory to the host: *host is that memory, or a copy of it. ls_backend_close() gives it back,
+ * with what the host has written there if `changed`; it is called after a failure to open as well. */
+ls_status ls_backend_open(const ls_backend *backend, const void *memory, size_t size, void *host);
+ls_status ls_backend_close(const ls_backend *backend, void *memory, size_t size, void *host, bool changed);
 
 /* A table of kernels exists once for each tier (core/real.h): LS_KERNELS declares all, LS_KERNELS_OF picks
  * the one for a back end. */

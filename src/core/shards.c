@@ -1,7 +1,5 @@
 #include "core/shards.h"
 
-#include <string.h>
-
 int ls_shards_nodes(int total, int first, int count, ls_node nodes[LS_MAX_NODES]) {
     int n = 0, s = first, end = first + count;
     while (s < end) {
@@ -34,27 +32,4 @@ void ls_shards_set_batch(ls_shards *shards, int64_t batch) {
     shards->offset = shards->first * batch / shards->total;
     for (int i = 0; i <= shards->count; i++)
         shards->start[i] = (shards->first + i) * batch / shards->total - shards->offset;
-}
-
-void ls_tree_sum_local(const ls_shards *shards, int64_t length, double *partial, double *nodes) {
-    size_t bytes = (size_t)length * sizeof *partial;
-    for (int n = 0; n < shards->node_count; n++) {
-        ls_node node = shards->node[n];
-        double *leaves = partial + (node.first - shards->first) * length;
-        int depth = 0;
-        /* pending[d] lives where the first leaf of its subtree stood */
-        int pending[LS_MAX_TREE_DEPTH];
-        for (int i = 0; i < node.count; i++) {
-            int at = i;
-            for (int m = ls_tree_merges(i); m > 0; m--) {
-                int left = pending[--depth];
-                double *into = leaves + left * length;
-                const double *from = leaves + at * length;
-                for (int64_t j = 0; j < length; j++) into[j] += from[j];
-                at = left;
-            }
-            pending[depth++] = at;
-        }
-        memcpy(nodes + n * length, leaves + pending[0] * length, bytes);
-    }
 }

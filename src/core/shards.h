@@ -63,8 +63,4 @@ static inline int ls_tree_merges(int leaf) {
 #endif
 }
 
-/* Sums the owned shards' vectors into the nodes' vectors by the tree: partial [count][length], nodes
- * [node_count][length]; partial is used as scratch. Local. */
-void ls_tree_sum_local(const ls_shards *shards, int64_t length, double *partial, double *nodes);
-
 #endif

@@ -4,6 +4,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "core/vector.h"
 #include "dist/merge.h"
 
 /* Slices of the gradient begin on cache lines in both precisions. */
@@ -143,11 +144,11 @@ size_t ls_tree_sum_arena(const ls_tree_sum_sizes *sizes) {
 
 /* --- small vectors of doubles ------------------------------------------------------------------------- */
 
-/* The partials' vectors of each own node, one after the other. */
-static void join(const ls_partial *partials, int count, int64_t nodes, double *to) {
-    for (int64_t n = 0; n < nodes; n++)
-        for (int i = 0; i < count; to += partials[i].length, i++)
-            memcpy(to, partials[i].nodes + n * partials[i].length, (size_t)partials[i].length * sizeof *to);
+/* The partials' vectors of each own node, one after the other, of `length` in all. */
+static void join(const ls_tree_sum *sum, const ls_partial *partials, int count, int64_t length, double *to,
+                 const ls_lane *lane) {
+    for (int i = 0; i < count; to += partials[i].length, i++)
+        ls_partial_nodes(&partials[i], sum->nodes_of[sum->comm->rank], to, length, lane);
 }
 
 /* Finds where the nodes lie, rank by rank, when those of rank r begin at `at`; returns the end of what is
@@ -158,9 +159,10 @@ static const void **locate(const ls_tree_sum *sum, const void **operand, int r, 
     return operand;
 }
 
-static ls_status exchange_in_window(ls_tree_sum *sum, const ls_partial *partials, int count, int64_t length) {
+static ls_status exchange_in_window(ls_tree_sum *sum, const ls_partial *partials, int count, int64_t length,
+                                    const ls_lane *lane) {
     const void **operand = sum->operands;
-    join(partials, count, sum->nodes_of[sum->comm->rank], ls_window_outgoing(sum->window));
+    join(sum, partials, count, length, ls_window_outgoing(sum->window), lane);
     LS_TRY(ls_window_exchange(sum->window));
     for (int r = 0; r < sum->comm->size; r++)
         operand =
@@ -168,10 +170,11 @@ static ls_status exchange_in_window(ls_tree_sum *sum, const ls_partial *partials
     return LS_OK;
 }
 
-static ls_status exchange_messages(ls_tree_sum *sum, const ls_partial *partials, int count, int64_t length) {
+static ls_status exchange_messages(ls_tree_sum *sum, const ls_partial *partials, int count, int64_t length,
+                                   const ls_lane *lane) {
     const void **operand = sum->operands;
     int at = 0;
-    join(partials, count, sum->nodes_of[sum->comm->rank], sum->send);
+    join(sum, partials, count, length, sum->send, lane);
     for (int r = 0; r < sum->comm->size; r++) {
         sum->counts[r] = sum->nodes_of[r] * (int)length * (int)sizeof(double);
         sum->displacements[r] = at;
@@ -181,7 +184,7 @@ static ls_status exchange_messages(ls_tree_sum *sum, const ls_partial *partials,
     return sum->comm->class->allgather(sum->comm, sum->send, sum->received, sum->counts, sum->displacements);
 }
 
-static ls_status sum_partials(void *self, const ls_partial *partials, int count) {
+static ls_status sum_partials(void *self, const ls_partial *partials, int count, const ls_lane *lane) {
     ls_tree_sum *sum = self;
     int64_t length = 0;
     for (int i = 0; i < count; i++) length += partials[i].length;
@@ -190,13 +193,13 @@ static ls_status sum_partials(void *self, const ls_partial *partials, int count)
                        (long long)sum->sizes.doubles);
     size_t largest = (size_t)(sum->most_own * length) * sizeof(double);
     if (sum->window && largest <= ls_window_capacity(sum->window))
-        LS_TRY(exchange_in_window(sum, partials, count, length));
+        LS_TRY(exchange_in_window(sum, partials, count, length, lane));
     else
-        LS_TRY(exchange_messages(sum, partials, count, length));
+        LS_TRY(exchange_messages(sum, partials, count, length, lane));
     ls_merges_add(&sum->merges, LS_FP64, LS_PORTABLE, sum->operands, length, sum->result);
     const double *result = sum->result;
     for (int i = 0; i < count; result += partials[i].length, i++)
-        memcpy(partials[i].out, result, (size_t)partials[i].length * sizeof *result);
+        ls_vector_ref_f32.copy((size_t)partials[i].length * sizeof *result, result, partials[i].out, lane);
     return LS_OK;
 }
 
@@ -302,8 +305,8 @@ static ls_status add_in_window(ls_tree_sum *sum, const void *gradient, void *red
     return LS_OK;
 }
 
-ls_status ls_tree_sum_words(ls_tree_sum *sum, const ls_partial *words) {
-    return sum_partials(sum, words, 1);
+ls_status ls_tree_sum_words(ls_tree_sum *sum, const ls_partial *words, int count, const ls_lane *lane) {
+    return sum_partials(sum, words, count, lane);
 }
 
 ls_slice ls_tree_sum_slice(const ls_tree_sum *sum) {

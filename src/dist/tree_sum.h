@@ -58,7 +58,7 @@ ls_slice ls_tree_sum_slice(const ls_tree_sum *sum);
 
 /* Adds the step's words, as the reducer adds vectors. What any rank has written into the window before, all
  * see after it. Collective. */
-ls_status ls_tree_sum_words(ls_tree_sum *sum, const ls_partial *words);
+ls_status ls_tree_sum_words(ls_tree_sum *sum, const ls_partial *words, int count, const ls_lane *lane);
 
 /* Adds the gradient over all nodes, after ls_tree_sum_words(): gradient [nodes][summed], then [total -
  * summed], as in the parameters; with a window it is this rank's segment. The sum comes out in reduced

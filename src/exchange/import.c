@@ -146,7 +146,7 @@ static double value_of(const ls_record *record, int64_t i) {
 }
 
 /* Accumulators (layers/batchnorm/statistics.h) that evaluate to the mean and variance in the records. */
-static void set_statistics(ls_statistics *s, const ls_record records[PER_STATISTICS]) {
+static void set_statistics(const ls_statistics *s, const ls_record records[PER_STATISTICS]) {
     double n = (double)*(const int64_t *)records[2].data;
     double *first = s->values + 1, *second = first + s->channels, *third = second + s->channels;
     if (s->kind != LS_STATISTICS_EXPONENTIAL && n < 1) n = 1;
@@ -173,13 +173,20 @@ static void set_statistics(ls_statistics *s, const ls_record records[PER_STATIST
 }
 
 /* Into the arenas, and out of them again as a checkpoint has them. */
-static void take_over(import *in) {
-    ls_parameters *p = &in->network->parameters;
+static ls_status take_over(import *in) {
+    const ls_parameters *p = &in->network->parameters;
     const ls_record *record = in->state.records;
-    for (int i = 0; i < p->count; i++) ls_parameter_import(p, &p->list[i], p->value, (record++)->data);
-    for (int i = 0; i < p->statistics_count; i++, record += PER_STATISTICS)
-        set_statistics(&p->statistics[i], record);
-    ls_state_export(p, &in->state);
+    ls_arenas host;
+    ls_status status = ls_parameters_open(p, &host);
+    for (int i = 0; status == LS_OK && i < p->count; i++)
+        ls_parameter_import(p, &p->list[i], host.value, (record++)->data);
+    for (int i = 0; status == LS_OK && i < p->statistics_count; i++, record += PER_STATISTICS) {
+        const ls_statistics s = ls_arenas_statistics(p, &host, i);
+        set_statistics(&s, record);
+    }
+    ls_status closed = ls_parameters_close(p, &host, status == LS_OK);
+    if (status == LS_OK) status = closed;
+    return status == LS_OK ? ls_state_export(p, &in->state) : status;
 }
 
 static void explain_statistics(const import *in, FILE *out) {
@@ -206,7 +213,7 @@ static ls_status create_model(import *in) {
     LS_TRY(ls_data_load(in->comm, o->data, o->split, (uint64_t)o->seed, &in->data));
     LS_TRY(ls_network_create(in->config, in->data.train.height, in->data.train.width, in->data.train.classes,
                              &in->network));
-    LS_TRY(ls_backend_find("cpu", ls_precision_dtype((ls_precision)o->precision), &backend));
+    LS_TRY(ls_backend_find(ls_precision_dtype((ls_precision)o->precision), &backend));
     LS_TRY(ls_parameters_allocate(&in->network->parameters, backend, ls_optimizer_moments(o->optimizer), 1));
     LS_TRY(ls_network_initialise(in->network, (uint64_t)o->seed));
     LS_TRY(ls_state_create(&in->network->parameters, &in->state));
@@ -279,10 +286,8 @@ static ls_status run(import *in, const char *output, const char *const *override
     if (status == LS_OK) status = create_model(in);
     if (status == LS_OK) status = read_tensors(in);
     if (status == LS_OK) status = check_values(in);
-    if (status == LS_OK) {
-        take_over(in);
-        status = write_checkpoint(in, path);
-    }
+    if (status == LS_OK) status = take_over(in);
+    if (status == LS_OK) status = write_checkpoint(in, path);
     if (status == LS_OK) {
         explain_statistics(in, out);
         fprintf(out, "%s: %d tensors of %s\n", path, in->expected, in->state_path);

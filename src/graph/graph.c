@@ -4,10 +4,22 @@
 #include <stdlib.h>
 #include <string.h>
 
-static ls_status sum_single_node(void *self, const ls_partial *partials, int count) {
+#include "core/vector.h"
+
+/* In double, to the same bits in every tier. */
+void ls_partial_nodes(const ls_partial *p, int nodes, double *to, int64_t stride, const ls_lane *lane) {
+    if (!p->nodes) {
+        ls_vector_ref_f32.tree(p->shards, p->length, p->sums, to, stride, lane);
+        return;
+    }
+    for (int n = 0; n < nodes; n++)
+        ls_vector_ref_f32.copy((size_t)p->length * sizeof *to, p->nodes + n * p->length, to + n * stride,
+                               lane);
+}
+
+static ls_status sum_single_node(void *self, const ls_partial *partials, int count, const ls_lane *lane) {
     (void)self;
-    for (int i = 0; i < count; i++)
-        memcpy(partials[i].out, partials[i].nodes, (size_t)partials[i].length * sizeof(double));
+    for (int i = 0; i < count; i++) ls_partial_nodes(&partials[i], 1, partials[i].out, 0, lane);
     return LS_OK;
 }
 
@@ -47,7 +59,7 @@ ls_status ls_eager_create(ls_dtype dtype, ls_graph **out) {
     const ls_backend *backend;
     eager_context *context;
     *out = NULL;
-    LS_TRY(ls_backend_find("cpu", dtype, &backend));
+    LS_TRY(ls_backend_find(dtype, &backend));
     LS_TRY(ls_calloc(&context, 1, sizeof *context, "a graph"));
     context->run.shards = &context->shards;
     ls_status status = ls_shards_create(&context->shards, 1, 0, 1, 1);
@@ -89,7 +101,7 @@ void ls_graph_clear(ls_graph *graph, int first) {
             continue;
         }
         *at = a->next;
-        graph->backend->release(a->memory);
+        graph->backend->release(graph->backend, a->memory);
         free(a);
     }
 }
@@ -102,7 +114,7 @@ void ls_graph_destroy(ls_graph **out) {
     for (int i = 0; i < graph->parameters->count; i++) free(graph->parameter_tensors[i]);
     free(graph->parameter_tensors);
     ls_shared_parameters_release(graph);
-    free(graph->lane.scratch);
+    graph->backend->release(graph->backend, graph->lane.scratch);
     free(graph->owned);
     free(graph);
     *out = NULL;
@@ -155,7 +167,7 @@ static void *allocate_for(ls_graph *graph, int op, size_t size, const char *what
     if (graph->status != LS_OK) return NULL;
     graph->status = ls_calloc(&allocation, 1, sizeof *allocation, what);
     if (graph->status != LS_OK) return NULL;
-    graph->status = graph->backend->allocate(&allocation->memory, size, what);
+    graph->status = graph->backend->allocate(graph->backend, &allocation->memory, size, what);
     if (graph->status != LS_OK) {
         free(allocation);
         return NULL;
@@ -242,25 +254,26 @@ bool ls_op_joint_gradients(const ls_op *op) {
     return op->graph->purpose == LS_TRAINING && op->class->joint_gradients && op->class->joint_gradients(op);
 }
 
-void ls_op_sum_nodes(ls_op *op, const ls_run *run, bool grad) {
-    if (grad)
-        ls_tree_sum_local(run->shards, op->grad_sum_length, op->grad_sums, op->grad_nodes);
-    else
-        ls_tree_sum_local(run->shards, op->sum_length, op->sums, op->nodes);
+ls_partial ls_op_partial(const ls_op *op, const ls_run *run, bool grad) {
+    return grad ? (ls_partial){.out = op->grad_reduced,
+                               .length = op->grad_sum_length,
+                               .sums = op->grad_sums,
+                               .shards = run->shards}
+                : (ls_partial){
+                      .out = op->reduced, .length = op->sum_length, .sums = op->sums, .shards = run->shards};
 }
 
-ls_partial ls_op_partial(const ls_op *op, bool grad) {
-    return grad ? (ls_partial){op->grad_nodes, op->grad_reduced, op->grad_sum_length}
-                : (ls_partial){op->nodes, op->reduced, op->sum_length};
+void ls_op_sum_nodes(const ls_op *op, const ls_run *run, const ls_lane *lane) {
+    const ls_partial partial = ls_op_partial(op, run, false);
+    ls_partial_nodes(&partial, run->shards->node_count, op->nodes, op->sum_length, lane);
 }
 
 /* --- eager ----------------------------------------------------------------------------------------- */
 
 static ls_status reduce_now(ls_op *op, bool grad) {
-    ls_graph *graph = op->graph;
-    ls_op_sum_nodes(op, graph->run, grad);
-    ls_partial partial = ls_op_partial(op, grad);
-    return graph->reducer.sum(graph->reducer.self, &partial, 1);
+    const ls_graph *graph = op->graph;
+    const ls_partial partial = ls_op_partial(op, graph->run, grad);
+    return graph->reducer.sum(graph->reducer.self, &partial, 1, &graph->lane);
 }
 
 /* Scratch for one op on the whole range of shards, kept for the next. */
@@ -269,10 +282,10 @@ static ls_status eager_scratch(ls_op *op) {
     int64_t rows = (graph->shards->batch + graph->shards->total - 1) / graph->shards->total;
     size_t size = op->class->scratch ? op->class->scratch(op, rows) : 0;
     if (size <= graph->scratch_size) return LS_OK;
-    free(graph->lane.scratch);
+    graph->backend->release(graph->backend, graph->lane.scratch);
     graph->lane.scratch = NULL;
     graph->scratch_size = 0;
-    LS_TRY(ls_aligned_alloc(&graph->lane.scratch, size, "scratch memory"));
+    LS_TRY(graph->backend->allocate(graph->backend, &graph->lane.scratch, size, "scratch memory"));
     graph->scratch_size = size;
     return LS_OK;
 }
@@ -294,7 +307,10 @@ static ls_status run_forward(ls_op *op) {
         op->class->cut(op, run, lane);
     }
     if (op->class->forward) op->class->forward(op, run, 0, count, lane);
-    return op->sum_length > 0 && !op->class->cut ? reduce_now(op, false) : LS_OK;
+    if (op->sum_length == 0 || op->class->cut) return LS_OK;
+    ls_op_sum_nodes(op, run, lane);
+    const ls_partial partial = {.nodes = op->nodes, .out = op->reduced, .length = op->sum_length};
+    return op->graph->reducer.sum(op->graph->reducer.self, &partial, 1, lane);
 }
 
 static bool is_leaf(const ls_tensor *base) {
@@ -353,16 +369,19 @@ static ls_status run_backward(ls_op *op) {
 /* The gradient of the tensor that ls_backward() starts from: 1 on every element. */
 static ls_status seed_gradient(ls_tensor *tensor) {
     ls_graph *graph = tensor->graph;
-    int64_t count = (int64_t)(ls_tensor_bytes(tensor) / ls_dtype_size(graph->backend->dtype));
+    const ls_vector_kernels *vectors = LS_KERNELS_OF(graph->backend, ls_vector_ref);
+    const size_t bytes = ls_tensor_bytes(tensor);
+    const int64_t count = (int64_t)(bytes / ls_dtype_size(graph->backend->dtype));
     bool add;
     LS_TRY(open_gradient(tensor, &add));
-    double *grad64 = tensor->grad;
-    float *grad32 = tensor->grad;
-    for (int64_t i = 0; i < count; i++)
-        if (graph->backend->dtype == LS_FP64)
-            grad64[i] = add ? grad64[i] + 1 : 1;
-        else
-            grad32[i] = add ? grad32[i] + 1 : 1;
+    if (!add) {
+        vectors->fill(count, 1, tensor->grad, &graph->lane);
+        return LS_OK;
+    }
+    void *ones = allocate_for(graph, tensor->producer->index, bytes, "a gradient");
+    LS_TRY(graph->status);
+    vectors->fill(count, 1, ones, &graph->lane);
+    vectors->add(count, ones, tensor->grad, &graph->lane);
     return LS_OK;
 }
 
@@ -384,7 +403,7 @@ ls_status ls_backward(ls_tensor *tensor) {
     for (int i = tensor->producer->index; i >= 0 && graph->status == LS_OK; i--) {
         if (takes_part(graph, graph->ops[i])) graph->status = run_backward(graph->ops[i]);
     }
-    if (graph->status == LS_OK) ls_shared_parameters_add(graph, takes_part, graph);
+    if (graph->status == LS_OK) ls_shared_parameters_add(graph, takes_part, graph, &graph->lane);
     return graph->status;
 }
 
@@ -400,10 +419,9 @@ static void allocate_sums(ls_op *op) {
     ls_graph *graph = op->graph;
     int64_t shards = graph->shards->count, nodes = graph->shards->node_count;
     op->sums = doubles(graph, op->sum_length, shards);
-    op->nodes = doubles(graph, op->sum_length, nodes);
+    if (!op->class->cut) op->nodes = doubles(graph, op->sum_length, nodes);
     op->reduced = doubles(graph, op->sum_length, 1);
     op->grad_sums = doubles(graph, op->grad_sum_length, shards);
-    op->grad_nodes = doubles(graph, op->grad_sum_length, nodes);
     op->grad_reduced = doubles(graph, op->grad_sum_length, 1);
 }
 

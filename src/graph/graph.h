@@ -131,26 +131,32 @@ struct ls_op {
     ls_norm_vectors vectors; /* of a BatchNorm */
     int64_t sum_length; /* doubles per shard that `sums` (or a fused store) emits; with no cut they join the
                            step's sum */
-    double *sums, *nodes, *reduced; /* [local shards][sum_length], [nodes][sum_length], [sum_length] */
+    double *sums, *nodes,
+        *reduced; /* [local shards][sum_length]; with no cut [nodes][sum_length]; [sum_length] */
     int64_t grad_sum_length;
-    double *grad_sums, *grad_nodes, *grad_reduced;
+    double *grad_sums, *grad_reduced;
     bool whole;    /* the weight gradient is computed over the shards of all ranks, run->all */
     void *factors; /* class->factor_bytes, or NULL: nothing is packed */
     bool accumulate[LS_MAX_INPUTS]; /* += into in[i]->grad: another consumer has written it before */
     ls_fusion fusion;
 };
 
-/* A vector of partial sums to be added over all shards: in [nodes][length], out [length]. */
+/* A vector to be added over all shards: out [length] is the sum of what each has. */
 typedef struct ls_partial {
-    const double *nodes;
+    const double *nodes; /* [nodes][length] where this rank has added its shards already, else NULL: */
     double *out;
     int64_t length;
+    double *sums; /* [local shards][length], which is used up */
+    const ls_shards *shards;
 } ls_partial;
+
+/* What this rank gives to such a sum: node n's vector to to[n * stride ..]. */
+void ls_partial_nodes(const ls_partial *partial, int nodes, double *to, int64_t stride, const ls_lane *lane);
 
 /* Adds partial vectors over the nodes of all ranks in the tree. Collective over the ranks that run the graph.
  */
 typedef struct ls_reducer {
-    ls_status (*sum)(void *self, const ls_partial *partials, int count);
+    ls_status (*sum)(void *self, const ls_partial *partials, int count, const ls_lane *lane);
     void *self;
 } ls_reducer;
 

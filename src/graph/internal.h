@@ -50,17 +50,16 @@ bool ls_op_packs_factors(const ls_op *op);
 /* Is x' of the op's fused load kept for its backward pass? */
 bool ls_op_stores_input(const ls_op *op);
 
-/* Sums op->sums (or grad_sums) over the local shards into op->nodes (or grad_nodes). */
-void ls_op_sum_nodes(ls_op *op, const ls_run *run, bool grad);
-
-/* The partial vector of that sum. */
-ls_partial ls_op_partial(const ls_op *op, bool grad);
+/* Its partial sums, of one direction, as what is to be added over all shards. */
+ls_partial ls_op_partial(const ls_op *op, const ls_run *run, bool grad);
+/* Adds those of an op without a cut over the local shards, into op->nodes. */
+void ls_op_sum_nodes(const ls_op *op, const ls_run *run, const ls_lane *lane);
 
 /* Gives op->in[k], a parameter that earlier ops of the tape read too, a gradient of its own. */
 ls_status ls_shared_parameter_read(ls_op *op, int k);
 /* After a backward pass: adds those gradients, of the ops that took part in it, to the parameters'. */
 void ls_shared_parameters_add(ls_graph *graph, bool (*took_part)(const void *client, const ls_op *op),
-                              const void *client);
+                              const void *client, const ls_lane *lane);
 void ls_shared_parameters_release(ls_graph *graph);
 
 #endif

@@ -60,7 +60,8 @@ ls_status ls_parameters_add_statistics(ls_parameters *parameters, const char *la
     s->momentum = momentum;
     s->channels = channels;
     *index = parameters->statistics_count++;
-    return ls_calloc(&s->values, (size_t)(1 + 3 * channels), sizeof(double), "BatchNorm statistics");
+    s->values = NULL;
+    return LS_OK;
 }
 
 /* Two regions: the gradients that are summed over ranks come first, so that the sum is over one contiguous
@@ -79,6 +80,22 @@ void ls_parameters_lay_out(ls_parameters *parameters) {
     parameters->total = at;
 }
 
+size_t ls_parameters_statistics(const ls_parameters *parameters) {
+    size_t doubles = 0;
+    for (int i = 0; i < parameters->statistics_count; i++)
+        doubles += (size_t)(1 + 3 * parameters->statistics[i].channels);
+    return doubles;
+}
+
+static ls_status allocate_statistics(ls_parameters *p) {
+    LS_TRY(p->backend->allocate(p->backend, &p->statistics_values,
+                                ls_parameters_statistics(p) * sizeof(double), "BatchNorm statistics"));
+    double *values = p->statistics_values;
+    for (int i = 0; i < p->statistics_count; values += 1 + 3 * p->statistics[i++].channels)
+        p->statistics[i].values = values;
+    return LS_OK;
+}
+
 ls_status ls_parameters_allocate(ls_parameters *parameters, const ls_backend *backend, int moments,
                                  int nodes) {
     ls_parameters_lay_out(parameters);
@@ -86,18 +103,21 @@ ls_status ls_parameters_allocate(ls_parameters *parameters, const ls_backend *ba
     parameters->nodes = nodes;
     size_t size = (size_t)parameters->total * ls_dtype_size(backend->dtype);
     size_t gradient = (size_t)(parameters->summed * nodes + parameters->total - parameters->summed);
-    LS_TRY(backend->allocate(&parameters->value, size, "the parameters"));
-    if (moments > 0) LS_TRY(backend->allocate(&parameters->moment1, size, "the optimizer's first moments"));
-    if (moments > 1) LS_TRY(backend->allocate(&parameters->moment2, size, "the optimizer's second moments"));
-    LS_TRY(
-        backend->allocate(&parameters->gradient, gradient * ls_dtype_size(backend->dtype), "the gradients"));
-    if (nodes > 1) return backend->allocate(&parameters->reduced, size, "the sum of the gradients");
+    LS_TRY(allocate_statistics(parameters));
+    LS_TRY(backend->allocate(backend, &parameters->value, size, "the parameters"));
+    if (moments > 0)
+        LS_TRY(backend->allocate(backend, &parameters->moment1, size, "the optimizer's first moments"));
+    if (moments > 1)
+        LS_TRY(backend->allocate(backend, &parameters->moment2, size, "the optimizer's second moments"));
+    LS_TRY(backend->allocate(backend, &parameters->gradient, gradient * ls_dtype_size(backend->dtype),
+                             "the gradients"));
+    if (nodes > 1) return backend->allocate(backend, &parameters->reduced, size, "the sum of the gradients");
     parameters->reduced = parameters->gradient;
     return LS_OK;
 }
 
-void ls_parameters_borrow(ls_parameters *parameters, const ls_backend *backend, const ls_lent_arenas *lent,
-                          int nodes) {
+ls_status ls_parameters_borrow(ls_parameters *parameters, const ls_backend *backend,
+                               const ls_lent_arenas *lent, int nodes) {
     ls_parameters_lay_out(parameters);
     parameters->backend = backend;
     parameters->nodes = nodes;
@@ -108,20 +128,22 @@ void ls_parameters_borrow(ls_parameters *parameters, const ls_backend *backend, 
     parameters->reduced = lent->reduced;
     parameters->moment1 = lent->moment1;
     parameters->moment2 = lent->moment2;
+    return allocate_statistics(parameters);
 }
 
 static void release_arenas(const ls_parameters *p) {
-    if (!p->backend || p->lent) return;
-    if (p->reduced != p->gradient) p->backend->release(p->reduced);
-    p->backend->release(p->gradient);
-    p->backend->release(p->moment2);
-    p->backend->release(p->moment1);
-    p->backend->release(p->value);
+    if (!p->backend) return;
+    p->backend->release(p->backend, p->statistics_values);
+    if (p->lent) return;
+    if (p->reduced != p->gradient) p->backend->release(p->backend, p->reduced);
+    p->backend->release(p->backend, p->gradient);
+    p->backend->release(p->backend, p->moment2);
+    p->backend->release(p->backend, p->moment1);
+    p->backend->release(p->backend, p->value);
 }
 
 void ls_parameters_destroy(ls_parameters *parameters) {
     release_arenas(parameters);
-    for (int i = 0; i < parameters->statistics_count; i++) free(parameters->statistics[i].values);
     free(parameters->statistics);
     free(parameters->list);
     *parameters = (ls_parameters){0};
@@ -183,27 +205,71 @@ void ls_parameter_export(const ls_parameters *parameters, const ls_parameter *pa
     }
 }
 
+static void from_pytorch(const ls_parameter *parameter, size_t size, const void *in, void *to) {
+    if (parameter->layout == LS_LAYOUT_VECTOR)
+        memcpy(to, in, (size_t)parameter->count * size);
+    else
+        transpose(parameter, size, in, to, false);
+}
+
 void ls_parameter_import(const ls_parameters *parameters, const ls_parameter *parameter, void *arena,
                          const void *in) {
-    size_t size = ls_dtype_size(parameters->backend->dtype);
-    char *to = (char *)arena + (size_t)parameter->offset * size;
-    if (parameter->layout == LS_LAYOUT_VECTOR) {
-        memcpy(to, in, (size_t)parameter->count * size);
-    } else {
-        transpose(parameter, size, in, to, false);
-    }
+    from_pytorch(parameter, ls_dtype_size(parameters->backend->dtype), in,
+                 ls_arena_at(parameters, arena, parameter->offset));
+}
+
+static ls_status set_values(const ls_parameters *p, const ls_parameter *parameter, const void *values) {
+    const size_t size = ls_dtype_size(p->backend->dtype), bytes = (size_t)parameter->count * size;
+    void *slice = ls_arena_at(p, p->value, parameter->offset), *host;
+    ls_status status = ls_backend_open(p->backend, slice, bytes, &host);
+    if (status == LS_OK) from_pytorch(parameter, size, values, host);
+    ls_status closed = ls_backend_close(p->backend, slice, bytes, host, status == LS_OK);
+    return status != LS_OK ? status : closed;
 }
 
 ls_status ls_parameter_set(ls_parameters *parameters, const ls_parameter *parameter, const double *values) {
     if (parameters->keeps) return LS_OK;
-    if (parameters->backend->dtype == LS_FP64) {
-        ls_parameter_import(parameters, parameter, parameters->value, values);
-        return LS_OK;
-    }
+    if (parameters->backend->dtype == LS_FP64) return set_values(parameters, parameter, values);
     float *rounded;
     LS_TRY(ls_calloc(&rounded, (size_t)parameter->count, sizeof *rounded, parameter->name));
     for (int64_t i = 0; i < parameter->count; i++) rounded[i] = (float)values[i];
-    ls_parameter_import(parameters, parameter, parameters->value, rounded);
+    ls_status status = set_values(parameters, parameter, rounded);
     free(rounded);
+    return status;
+}
+
+/* --- open to the host ---------------------------------------------------------------------------------- */
+
+static ls_status open_one(const ls_backend *backend, const void *memory, size_t size, void *host) {
+    return memory ? ls_backend_open(backend, memory, size, host) : LS_OK;
+}
+
+ls_status ls_parameters_open(const ls_parameters *p, ls_arenas *host) {
+    const size_t size = (size_t)p->total * ls_dtype_size(p->backend->dtype);
+    *host = (ls_arenas){0};
+    LS_TRY(open_one(p->backend, p->value, size, &host->value));
+    LS_TRY(open_one(p->backend, p->moment1, size, &host->moment1));
+    LS_TRY(open_one(p->backend, p->moment2, size, &host->moment2));
+    return open_one(p->backend, p->statistics_values, ls_parameters_statistics(p) * sizeof(double),
+                    &host->statistics);
+}
+
+ls_status ls_parameters_close(const ls_parameters *p, ls_arenas *host, bool changed) {
+    const size_t size = (size_t)p->total * ls_dtype_size(p->backend->dtype);
+    const ls_status closed[] = {
+        ls_backend_close(p->backend, p->value, size, host->value, changed),
+        ls_backend_close(p->backend, p->moment1, size, host->moment1, changed),
+        ls_backend_close(p->backend, p->moment2, size, host->moment2, changed),
+        ls_backend_close(p->backend, p->statistics_values, ls_parameters_statistics(p) * sizeof(double),
+                         host->statistics, changed),
+    };
+    *host = (ls_arenas){0};
+    for (size_t i = 0; i < sizeof closed / sizeof *closed; i++) LS_TRY(closed[i]);
     return LS_OK;
+}
+
+ls_statistics ls_arenas_statistics(const ls_parameters *p, const ls_arenas *host, int i) {
+    ls_statistics s = p->statistics[i];
+    s.values = host->statistics + (s.values - p->statistics_values);
+    return s;
 }

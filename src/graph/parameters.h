@@ -40,7 +40,7 @@ typedef struct ls_statistics {
     int kind;               /* ls_statistics_kind */
     double momentum;
     int64_t channels;
-    double *values; /* [1 + 3 channels]: count, then three accumulators */
+    double *values; /* [1 + 3 channels]: count, then three accumulators; in the arena below */
 } ls_statistics;
 
 typedef struct ls_parameters {
@@ -49,7 +49,8 @@ typedef struct ls_parameters {
     int count, capacity;
     ls_statistics *statistics;
     int statistics_count, statistics_capacity;
-    int64_t elements;        /* of all parameters: what "the number of parameters" means */
+    double *statistics_values; /* of all of them, one after the other; always this rank's own */
+    int64_t elements;          /* of all parameters: what "the number of parameters" means */
     int64_t summed;          /* arena elements [0, summed) are those whose gradients are summed over nodes */
     int64_t total;           /* arena elements, padding included */
     void *value;             /* [total] */
@@ -83,8 +84,8 @@ void ls_parameters_lay_out(ls_parameters *parameters);
 ls_status ls_parameters_allocate(ls_parameters *parameters, const ls_backend *backend, int moments,
                                  int nodes);
 /* The same with arenas that must outlive the parameters. Local. */
-void ls_parameters_borrow(ls_parameters *parameters, const ls_backend *backend, const ls_lent_arenas *lent,
-                          int nodes);
+ls_status ls_parameters_borrow(ls_parameters *parameters, const ls_backend *backend,
+                               const ls_lent_arenas *lent, int nodes);
 /* Frees everything and zeroes the struct; safe twice. */
 void ls_parameters_destroy(ls_parameters *parameters);
 
@@ -106,7 +107,20 @@ void *ls_arena_at(const ls_parameters *parameters, void *arena, int64_t offset);
  * elements on. */
 void *ls_parameter_gradient(const ls_parameters *parameters, const ls_parameter *parameter);
 
-/* One slice of an arena in PyTorch's layout, [count] elements; host memory. */
+/* The state for the host to read and write (core/backend.h): arenas, NULL where the parameters have none. They
+ * are closed after use, and after a failure to open. */
+typedef struct ls_arenas {
+    void *value, *moment1, *moment2; /* [total] */
+    double *statistics;              /* as statistics_values */
+} ls_arenas;
+ls_status ls_parameters_open(const ls_parameters *parameters, ls_arenas *host);
+ls_status ls_parameters_close(const ls_parameters *parameters, ls_arenas *host, bool changed);
+/* The i-th statistics with their values there. */
+ls_statistics ls_arenas_statistics(const ls_parameters *parameters, const ls_arenas *host, int i);
+/* Doubles that all statistics have. */
+size_t ls_parameters_statistics(const ls_parameters *parameters);
+
+/* One slice of an arena, open to the host, in PyTorch's layout, [count] elements. */
 void ls_parameter_export(const ls_parameters *parameters, const ls_parameter *parameter, const void *arena,
                          void *out);
 void ls_parameter_import(const ls_parameters *parameters, const ls_parameter *parameter, void *arena,

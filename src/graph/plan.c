@@ -246,8 +246,8 @@ failed:
 void ls_plan_destroy(ls_plan **out) {
     ls_plan *plan = *out;
     if (!plan) return;
-    if (plan->memory) plan->graph->backend->release(plan->memory);
-    free(plan->scratch);
+    if (plan->memory) plan->graph->backend->release(plan->graph->backend, plan->memory);
+    plan->graph->backend->release(plan->graph->backend, plan->scratch);
     free(plan->lanes);
     free(plan->buffers);
     free(plan->stages);

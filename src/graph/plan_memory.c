@@ -170,6 +170,7 @@ static ls_status place_buffers(ls_plan *plan) {
 }
 
 static ls_status allocate_scratch(ls_plan *plan) {
+    const ls_backend *backend = plan->graph->backend;
     const ls_graph *graph = plan->graph;
     int64_t rows = (graph->shards->batch + graph->shards->total - 1) / graph->shards->total;
     for (int i = 0; i < graph->op_count; i++) {
@@ -179,7 +180,8 @@ static ls_status allocate_scratch(ls_plan *plan) {
     }
     plan->scratch_size = (plan->scratch_size + ALIGNMENT - 1) / ALIGNMENT * ALIGNMENT;
     LS_TRY(ls_calloc(&plan->lanes, (size_t)plan->threads, sizeof *plan->lanes, "a plan's lanes"));
-    LS_TRY(ls_aligned_alloc(&plan->scratch, plan->scratch_size * (size_t)plan->threads, "scratch memory"));
+    LS_TRY(backend->allocate(backend, &plan->scratch, plan->scratch_size * (size_t)plan->threads,
+                             "scratch memory"));
     for (int i = 0; plan->scratch && i < plan->threads; i++)
         plan->lanes[i].scratch = (char *)plan->scratch + (size_t)i * plan->scratch_size;
     return LS_OK;
@@ -206,7 +208,8 @@ ls_status ls_plan_allocate(ls_plan *plan) {
     touch_results(plan);
     LS_TRY(ls_plan_share_factors(plan));
     LS_TRY(place_buffers(plan));
-    LS_TRY(graph->backend->allocate(&plan->memory, plan->memory_size, "activations and their gradients"));
+    LS_TRY(graph->backend->allocate(graph->backend, &plan->memory, plan->memory_size,
+                                    "activations and their gradients"));
     for (int i = 0; i < plan->buffer_count; i++)
         if (!plan->buffers[i].shared) *plan->buffers[i].slot = (char *)plan->memory + plan->buffers[i].offset;
     plan->shared_row = -1;

@@ -83,14 +83,11 @@ static ls_status run_cuts(ls_plan *plan, const ls_stage *stage, const ls_run *ru
     const ls_cut *cuts = &plan->cuts[stage->cut_first];
     int pending = 0;
     for (int i = 0; i < stage->cut_count; i++) {
-        ls_partial partial = ls_op_partial(cuts[i].op, cuts[i].grad);
-        if (partial.length > 0) {
-            ls_op_sum_nodes(cuts[i].op, run, cuts[i].grad);
-            partials[pending++] = partial;
-        }
+        const ls_partial partial = ls_op_partial(cuts[i].op, run, cuts[i].grad);
+        if (partial.length > 0) partials[pending++] = partial;
         if (pending == BATCH || (i + 1 == stage->cut_count && pending > 0)) {
             ls_observe(plan->observer, 0, LS_WORK_EXCHANGE, NULL, true);
-            LS_TRY(plan->graph->reducer.sum(plan->graph->reducer.self, partials, pending));
+            LS_TRY(plan->graph->reducer.sum(plan->graph->reducer.self, partials, pending, &plan->lanes[0]));
             ls_observe(plan->observer, 0, LS_WORK_EXCHANGE, NULL, false);
             pending = 0;
         }
@@ -126,10 +123,11 @@ ls_status ls_plan_run(ls_plan *plan, const ls_run *run, struct ls_team *team) {
         LS_TRY(run_cuts(plan, stage, run));
     }
     for (int i = 0; i < graph->op_count; i++) {
-        ls_op *op = graph->ops[i];
-        if (op->sum_length > 0 && !op->class->cut) ls_op_sum_nodes(op, run, false);
+        const ls_op *op = graph->ops[i];
+        if (op->sum_length > 0 && !op->class->cut) ls_op_sum_nodes(op, run, &plan->lanes[0]);
     }
-    if (ls_purpose_goes_back(graph->purpose)) ls_shared_parameters_add(plan->graph, takes_part, plan);
+    if (ls_purpose_goes_back(graph->purpose))
+        ls_shared_parameters_add(plan->graph, takes_part, plan, &plan->lanes[0]);
     return LS_OK;
 }
 

@@ -9,6 +9,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "core/vector.h"
 #include "graph/internal.h"
 
 static ls_status add_arena(ls_graph *graph) {
@@ -22,7 +23,7 @@ static ls_status add_arena(ls_graph *graph) {
     if (graph->shared.arenas) memcpy(more, graph->shared.arenas, (size_t)graph->shared.count * sizeof *more);
     free(graph->shared.arenas);
     graph->shared.arenas = more;
-    LS_TRY(graph->backend->allocate(&more[graph->shared.count],
+    LS_TRY(graph->backend->allocate(graph->backend, &more[graph->shared.count],
                                     elements * ls_dtype_size(graph->backend->dtype),
                                     "the gradients of shared parameters"));
     graph->shared.count++;
@@ -50,18 +51,10 @@ ls_status ls_shared_parameter_read(ls_op *op, int k) {
     return LS_OK;
 }
 
-/* to += from. */
-static void add(ls_dtype dtype, int64_t count, const void *from, void *to) {
-    for (int64_t i = 0; i < count; i++)
-        if (dtype == LS_FP64)
-            ((double *)to)[i] += ((const double *)from)[i];
-        else
-            ((float *)to)[i] += ((const float *)from)[i];
-}
-
 void ls_shared_parameters_add(ls_graph *graph, bool (*took_part)(const void *client, const ls_op *op),
-                              const void *client) {
+                              const void *client, const ls_lane *lane) {
     const ls_parameters *p = graph->parameters;
+    const ls_vector_kernels *vectors = LS_KERNELS_OF(graph->backend, ls_vector_ref);
     bool *begun = graph->shared.begun; /* parameters whose gradient holds what this pass has written */
     if (graph->shared.count == 0) return;
     memset(begun, 0, (size_t)p->count * sizeof *begun);
@@ -74,16 +67,17 @@ void ls_shared_parameters_add(ls_graph *graph, bool (*took_part)(const void *cli
             void *sum = graph->parameter_tensors[parameter]->grad;
             int64_t count = p->list[parameter].count;
             if (op->reread[k] && begun[parameter])
-                add(p->backend->dtype, count, op->in[k]->grad, sum);
+                vectors->add(count, op->in[k]->grad, sum, lane);
             else if (op->reread[k])
-                memcpy(sum, op->in[k]->grad, (size_t)count * ls_dtype_size(p->backend->dtype));
+                vectors->copy((size_t)count * ls_dtype_size(graph->backend->dtype), op->in[k]->grad, sum, lane);
             begun[parameter] = true;
         }
     }
 }
 
 void ls_shared_parameters_release(ls_graph *graph) {
-    for (int i = 0; i < graph->shared.count; i++) graph->backend->release(graph->shared.arenas[i]);
+    for (int i = 0; i < graph->shared.count; i++)
+        graph->backend->release(graph->backend, graph->shared.arenas[i]);
     free(graph->shared.arenas);
     free(graph->shared.begun);
 }

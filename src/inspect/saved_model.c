@@ -63,7 +63,7 @@ static ls_status create_network(ls_saved_model *model) {
                              &model->network));
     moments = ls_optimizer_moments(o->optimizer);
     LS_TRY(check_size(model, moments));
-    LS_TRY(ls_backend_find("cpu", ls_precision_dtype((ls_precision)o->precision), &backend));
+    LS_TRY(ls_backend_find(ls_precision_dtype((ls_precision)o->precision), &backend));
     return ls_parameters_allocate(&model->network->parameters, backend, moments, 1);
 }
 

@@ -6,6 +6,7 @@
 #include <string.h>
 #include <xxhash.h>
 
+#include "core/vector.h"
 #include "layers/batchnorm/statistics.h"
 
 #if __BYTE_ORDER__ != __ORDER_LITTLE_ENDIAN__
@@ -98,34 +99,54 @@ static void export_running(const ls_statistics *s, ls_dtype dtype,
     *(int64_t *)records[2].data = s->kind == LS_STATISTICS_DATASET ? 0 : (int64_t)s->values[0];
 }
 
-void ls_state_export(const ls_parameters *p, ls_state *state) {
-    ls_record *record = state->records;
-    for (int i = 0; i < p->count; i++) ls_parameter_export(p, &p->list[i], p->value, (record++)->data);
-    for (int i = 0; i < p->statistics_count; i++, record += RECORDS_PER_STATISTICS)
-        export_running(&p->statistics[i], p->backend->dtype, record);
-    for (int i = 0; p->moment1 && i < p->count; i++)
-        ls_parameter_export(p, &p->list[i], p->moment1, (record++)->data);
-    for (int i = 0; p->moment2 && i < p->count; i++)
-        ls_parameter_export(p, &p->list[i], p->moment2, (record++)->data);
+static ls_record *export_arena(const ls_parameters *p, const void *arena, ls_record *record) {
+    for (int i = 0; arena && i < p->count; i++) ls_parameter_export(p, &p->list[i], arena, (record++)->data);
+    return record;
+}
+
+static void export_all(const ls_parameters *p, const ls_arenas *host, ls_record *record) {
+    record = export_arena(p, host->value, record);
+    for (int i = 0; i < p->statistics_count; i++, record += RECORDS_PER_STATISTICS) {
+        const ls_statistics s = ls_arenas_statistics(p, host, i);
+        export_running(&s, p->backend->dtype, record);
+    }
+    record = export_arena(p, host->moment1, record);
+    record = export_arena(p, host->moment2, record);
     for (int i = 0; i < p->statistics_count; i++, record++)
-        memcpy(record->data, p->statistics[i].values, ls_record_bytes(record));
+        memcpy(record->data, ls_arenas_statistics(p, host, i).values, ls_record_bytes(record));
+}
+
+ls_status ls_state_export(const ls_parameters *p, ls_state *state) {
+    ls_arenas host;
+    ls_status status = ls_parameters_open(p, &host);
+    if (status == LS_OK) export_all(p, &host, state->records);
+    ls_status closed = ls_parameters_close(p, &host, false);
+    return status != LS_OK ? status : closed;
 }
 
 /* Returns the record after the last. */
-static const ls_record *import_arena(ls_parameters *p, void *arena, const ls_record *record) {
+static const ls_record *import_arena(const ls_parameters *p, void *arena, const ls_record *record) {
     if (!arena) return record;
     for (int i = 0; !p->keeps && i < p->count; i++)
         ls_parameter_import(p, &p->list[i], arena, record[i].data);
     return record + p->count;
 }
 
-void ls_state_import(ls_parameters *p, const ls_state *state) {
-    const ls_record *record = import_arena(p, p->value, state->records);
+static void import_all(const ls_parameters *p, const ls_arenas *host, const ls_record *record) {
+    record = import_arena(p, host->value, record);
     record += RECORDS_PER_STATISTICS * p->statistics_count;
-    record = import_arena(p, p->moment1, record);
-    record = import_arena(p, p->moment2, record);
+    record = import_arena(p, host->moment1, record);
+    record = import_arena(p, host->moment2, record);
     for (int i = 0; i < p->statistics_count; i++, record++)
-        memcpy(p->statistics[i].values, record->data, ls_record_bytes(record));
+        memcpy(ls_arenas_statistics(p, host, i).values, record->data, ls_record_bytes(record));
+}
+
+ls_status ls_state_import(ls_parameters *p, const ls_state *state) {
+    ls_arenas host;
+    ls_status status = ls_parameters_open(p, &host);
+    if (status == LS_OK) import_all(p, &host, state->records);
+    ls_status closed = ls_parameters_close(p, &host, status == LS_OK);
+    return status != LS_OK ? status : closed;
 }
 
 static bool is_finite(const ls_record *record) {
@@ -158,14 +179,13 @@ uint64_t ls_state_fingerprint(ls_state *state, uint64_t step) {
 }
 
 uint64_t ls_replica_hash(const ls_parameters *p, uint64_t step) {
-    size_t size = (size_t)p->total * ls_dtype_size(p->backend->dtype);
+    const ls_vector_kernels *vectors = LS_KERNELS_OF(p->backend, ls_vector_ref);
+    const ls_lane lane = {.device = p->backend->device};
     const void *arenas[] = {p->value, p->moment1, p->moment2};
+    const uint64_t total = (uint64_t)p->total;
     uint64_t hash = step;
-    for (size_t i = 0; i < sizeof arenas / sizeof *arenas; i++)
-        if (arenas[i] && !p->lent) hash = XXH3_64bits_withSeed(arenas[i], size, hash);
-    for (int i = 0; i < p->statistics_count; i++) {
-        const ls_statistics *s = &p->statistics[i];
-        hash = XXH3_64bits_withSeed(s->values, (size_t)(1 + 3 * s->channels) * sizeof *s->values, hash);
-    }
-    return hash;
+    for (uint64_t i = 0; i < sizeof arenas / sizeof *arenas; i++)
+        if (arenas[i] && !p->lent) hash += vectors->bits(p->total, arenas[i], i * total, &lane);
+    return hash + ls_vector_ref_f64.bits((int64_t)ls_parameters_statistics(p), p->statistics_values,
+                                         3 * total, &lane);
 }

@@ -26,10 +26,10 @@ void ls_state_destroy(ls_state *state);
 /* Bytes of a record's values. */
 size_t ls_record_bytes(const ls_record *record);
 
-/* Parameters, moments and statistics into the records; allocates nothing. */
-void ls_state_export(const ls_parameters *parameters, ls_state *state);
+/* Parameters, moments and statistics into the records; where backend memory is the host's it cannot fail. */
+ls_status ls_state_export(const ls_parameters *parameters, ls_state *state);
 /* And back; the derived records (running_mean, ..) are not read. */
-void ls_state_import(ls_parameters *parameters, const ls_state *state);
+ls_status ls_state_import(ls_parameters *parameters, const ls_state *state);
 
 /* The path of the first exported tensor of the model itself (parameters and statistics, not moments) that holds
  * a value which is not finite; NULL: none. */
@@ -38,8 +38,8 @@ const char *ls_state_not_finite(const ls_state *state);
 /* The fingerprint of exported records, and of each into state->hashes. */
 uint64_t ls_state_fingerprint(ls_state *state, uint64_t step);
 
-/* A cheap hash of the arenas and statistics as they lie in memory, the same on ranks whose replicas are the
- * same. */
+/* A cheap number made of the arenas and statistics as they lie in memory, the same on ranks whose replicas are
+ * the same: the step plus a sum of all their bits, in any order (core/vector.h). Any one flipped bit shows. */
 uint64_t ls_replica_hash(const ls_parameters *parameters, uint64_t step);
 
 #endif

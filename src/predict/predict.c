@@ -26,8 +26,10 @@ struct ls_model {
     ls_plan *plan;
     const ls_op *loss;
     ls_team *team;
-    uint32_t sample[BATCH];       /* 0, 1, .. */
-    uint8_t labels[BATCH];        /* for the loss, which nobody looks at */
+    uint32_t sample[BATCH];        /* 0, 1, .. */
+    uint8_t labels[BATCH];         /* for the loss, which nobody looks at */
+    const uint32_t *placed_sample; /* both in backend memory */
+    const uint8_t *placed_labels;
     void *logits, *probabilities; /* [BATCH][classes], on the host */
 };
 
@@ -48,6 +50,21 @@ ls_status ls_dataset_read(const char *folder, ls_dataset *training, ls_dataset *
 
 /* --- loading -------------------------------------------------------------------------------------------- */
 
+/* Values and statistics, of the same layout in both. */
+static ls_status copy_values(const ls_parameters *from, const ls_parameters *to) {
+    ls_arenas source = {0}, target = {0};
+    ls_status status = ls_parameters_open(from, &source);
+    if (status == LS_OK) status = ls_parameters_open(to, &target);
+    if (status == LS_OK) {
+        memcpy(target.value, source.value, (size_t)to->total * ls_dtype_size(to->backend->dtype));
+        memcpy(target.statistics, source.statistics, ls_parameters_statistics(to) * sizeof(double));
+    }
+    ls_status closed = ls_parameters_close(to, &target, status == LS_OK);
+    if (status == LS_OK) status = closed;
+    closed = ls_parameters_close(from, &source, false);
+    return status != LS_OK ? status : closed;
+}
+
 /* The network that the saved one is, without moments, for the kernels that compute here. */
 static ls_status copy_network(const ls_saved_model *saved, ls_model *m) {
     ls_instruction_set set;
@@ -62,16 +79,12 @@ static ls_status copy_network(const ls_saved_model *saved, ls_model *m) {
     const ls_precision precision = (ls_precision)m->options.precision;
     LS_TRY(precision == LS_PRECISION_BF16 ? ls_instruction_set_choose_bf16(&set, &why)
                                           : ls_instruction_set_choose(&set));
-    LS_TRY(ls_backend_find_for("cpu", precision, set, &m->backend));
+    LS_TRY(ls_backend_find_for(precision, set, &m->backend));
     LS_TRY(ls_network_create(m->config, (int)m->mark.height, (int)m->mark.width, (int)m->mark.classes,
                              &m->network));
     ls_parameters *to = &m->network->parameters;
     LS_TRY(ls_parameters_allocate(to, m->backend, 0, 1));
-    memcpy(to->value, from->value, (size_t)to->total * ls_dtype_size(m->backend->dtype));
-    for (int i = 0; i < to->statistics_count; i++)
-        memcpy(to->statistics[i].values, from->statistics[i].values,
-               (size_t)(1 + 3 * to->statistics[i].channels) * sizeof(double));
-    return LS_OK;
+    return copy_values(from, to);
 }
 
 /* As a run plans its evaluations (train/program.c), on one rank. */
@@ -79,6 +92,8 @@ static ls_status plan(ls_model *m, int threads) {
     const ls_options *o = &m->options;
     const size_t bytes = BATCH * (size_t)m->mark.classes * ls_dtype_size(m->backend->dtype);
     for (int i = 0; i < BATCH; i++) m->sample[i] = (uint32_t)i;
+    LS_TRY(ls_backend_place(m->backend, m->sample, sizeof m->sample, "the samples", &m->placed_sample));
+    LS_TRY(ls_backend_place(m->backend, m->labels, sizeof m->labels, "the labels", &m->placed_labels));
     LS_TRY(ls_calloc(&m->logits, 1, bytes, "the answers of a batch"));
     LS_TRY(ls_calloc(&m->probabilities, 1, bytes, "the answers of a batch"));
     LS_TRY(ls_shards_create(&m->shards, (int)o->shards, 0, 1, BATCH));
@@ -101,8 +116,8 @@ ls_status ls_model_load(const char *path, int threads, ls_model **model) {
     if (threads < 1 || threads > LS_MAX_SHARDS)
         return ls_fail(LS_USAGE, "threads: found %d, expected 1 to %d", threads, LS_MAX_SHARDS);
     LS_TRY(ls_saved_model_open(path, &saved));
-    ls_state_import(&saved->network->parameters, &saved->state);
-    ls_status status = ls_calloc(&m, 1, sizeof *m, "a model");
+    ls_status status = ls_state_import(&saved->network->parameters, &saved->state);
+    if (status == LS_OK) status = ls_calloc(&m, 1, sizeof *m, "a model");
     if (status == LS_OK) status = copy_network(saved, m);
     ls_saved_model_destroy(&saved);
     if (status == LS_OK) status = plan(m, threads);
@@ -116,6 +131,8 @@ ls_status ls_model_load(const char *path, int threads, ls_model **model) {
 void ls_model_destroy(ls_model **model) {
     ls_model *m = *model;
     if (!m) return;
+    if (m->placed_sample) ls_backend_remove(m->backend, m->sample, m->placed_sample);
+    if (m->placed_labels) ls_backend_remove(m->backend, m->labels, m->placed_labels);
     ls_team_destroy(&m->team);
     ls_plan_destroy(&m->plan);
     ls_graph_destroy(&m->graph);
@@ -163,19 +180,26 @@ static bool take(const ls_model *m, int64_t row, int *class, double *probabiliti
 
 static ls_status run_batch(ls_model *m, const uint8_t *images, int64_t count) {
     const size_t row = (size_t)m->mark.classes * ls_dtype_size(m->backend->dtype);
+    const size_t bytes = (size_t)count * (size_t)(m->mark.height * m->mark.width);
+    const uint8_t *placed = NULL;
+    ls_status status = ls_backend_place(m->backend, images, bytes, "the images", &placed);
     /* the input layer only reads them */
-    ls_dataset set = {.images = (uint8_t *)(uintptr_t)images,
-                      .labels = m->labels,
+    ls_dataset set = {.images = (uint8_t *)(uintptr_t)placed,
+                      .labels = (uint8_t *)(uintptr_t)m->placed_labels,
                       .count = count,
                       .height = (int)m->mark.height,
                       .width = (int)m->mark.width,
                       .classes = (int)m->mark.classes};
-    ls_run run = {.shards = &m->shards, .data = &set, .sample = m->sample};
+    ls_run run = {.shards = &m->shards, .data = &set, .sample = m->placed_sample};
     ls_shards_set_batch(&m->shards, count);
-    LS_TRY(ls_plan_run(m->plan, &run, m->team));
-    m->backend->download(m->logits, m->loss->in[0]->value, (size_t)count * row);
-    m->backend->download(m->probabilities, ls_softmax_probabilities(m->loss), (size_t)count * row);
-    return LS_OK;
+    if (status == LS_OK) status = ls_plan_run(m->plan, &run, m->team);
+    if (status == LS_OK)
+        status = m->backend->download(m->backend, m->logits, m->loss->in[0]->value, (size_t)count * row);
+    if (status == LS_OK)
+        status = m->backend->download(m->backend, m->probabilities, ls_softmax_probabilities(m->loss),
+                                      (size_t)count * row);
+    ls_backend_remove(m->backend, images, placed);
+    return status;
 }
 
 ls_status ls_model_classify(ls_model *m, const uint8_t *images, int64_t count, int *classes,

@@ -45,7 +45,9 @@ static ls_tensor *leaf(ls_graph *graph, const char *name, int dims, const int64_
         int64_t count = all - at < PIECE ? all - at : PIECE;
         fetch(from, at, count, values);
         ls_tensor_kernels_for(graph)->convert(count, values, rounded);
-        backend->upload((char *)tensor->value + (size_t)at * size, rounded, (size_t)count * size);
+        ls_status status = backend->upload(backend, (char *)tensor->value + (size_t)at * size, rounded,
+                                           (size_t)count * size);
+        if (status != LS_OK) return ls_graph_give_up(graph, status);
     }
     return tensor;
 }
@@ -92,7 +94,8 @@ static double element(const ls_tensor *tensor, const void *from, int64_t i) {
     double real64;
     float real32;
     void *to = backend->dtype == LS_FP64 ? (void *)&real64 : &real32;
-    backend->download(to, (const char *)from + (size_t)i * size, size);
+    if (backend->download(backend, to, (const char *)from + (size_t)i * size, size) != LS_OK)
+        return (double)NAN;
     return backend->dtype == LS_FP64 ? real64 : (double)real32;
 }
 

@@ -29,7 +29,8 @@ static ls_status create_buffers(attack *a, ls_attack_result *result) {
     LS_TRY(ls_calloc(&a->samples, (size_t)result->samples, sizeof *a->samples, "the samples to attack"));
     LS_TRY(ls_calloc(&a->outcomes, (size_t)t->options.eval_batch, sizeof *a->outcomes,
                      "the results of a batch"));
-    LS_TRY(ls_calloc(&a->perturbation.sign, rows * (size_t)a->pixels, 1, "the signs of a gradient"));
+    LS_TRY(t->backend->allocate(t->backend, &a->perturbation.sign, rows * (size_t)a->pixels,
+                                "the signs of a gradient"));
     LS_TRY(ls_calloc(&result->examples, count, sizeof *result->examples, "examples"));
     for (; result->example_count < (int64_t)count; result->example_count++) {
         ls_attack_example *example = &result->examples[result->example_count];
@@ -57,7 +58,7 @@ static ls_status create(attack *a, ls_attack_result *result) {
 static void destroy(attack *a) {
     ls_program_destroy(&a->gradient);
     ls_program_destroy(&a->perturbed);
-    free(a->perturbation.sign);
+    a->trainer->backend->release(a->trainer->backend, a->perturbation.sign);
     free(a->samples);
     free(a->outcomes);
 }
@@ -91,6 +92,7 @@ static ls_attack_example *new_example(const attack *a, int64_t begin, int64_t i)
 
 /* Looks for examples in the batch whose outcomes are at hand; *found: there are new ones. */
 static ls_status find_examples(attack *a, int64_t begin, int64_t count, bool *found) {
+    const ls_backend *backend = a->trainer->backend;
     ls_comm *comm = a->trainer->comm;
     *found = false;
     for (int64_t i = 0; i < count; i++) {
@@ -100,8 +102,11 @@ static ls_status find_examples(attack *a, int64_t begin, int64_t count, bool *fo
         *found = true;
         example->sample = a->samples[begin + i];
         int owner = owner_of(a, i, &row);
+        ls_status status = LS_OK;
         if (comm->rank == owner)
-            memcpy(example->sign, a->perturbation.sign + row * a->pixels, (size_t)a->pixels);
+            status = backend->download(backend, example->sign, a->perturbation.sign + row * a->pixels,
+                                       (size_t)a->pixels);
+        LS_TRY(ls_comm_agree(comm, status));
         LS_TRY(ls_comm_broadcast(comm, example->sign, (size_t)a->pixels, owner));
     }
     return LS_OK;
@@ -125,7 +130,7 @@ static ls_status find_signs(attack *a, int64_t begin, int64_t count) {
     LS_TRY(ls_run_batch(t, &a->gradient, &t->data.test, a->samples, begin, count, &unused));
     ls_input_kernels_for(t->backend)
         ->signs(ls_graph_op(a->gradient.graph, 0)->out->grad, ls_shards_rows(&a->gradient.shards) * a->pixels,
-                a->perturbation.sign);
+                a->perturbation.sign, &t->lane);
     return ls_gather_outcomes(t, &a->gradient, a->outcomes);
 }
 

@@ -5,6 +5,7 @@
 
 #include "layers/batchnorm/statistics.h"
 #include "train/outcomes.h"
+#include "train/program.h"
 
 /* All ranks have the same sum, and find the same of the model. */
 static ls_status not_finite(ls_trainer *t) {
@@ -20,14 +21,15 @@ ls_status ls_run_batch(ls_trainer *t, ls_program *p, const ls_dataset *set, cons
                        int64_t begin, int64_t count, ls_score *score) {
     double sums[LS_STEP_WORDS];
     ls_score own;
-    ls_shards_set_batch(&p->shards, count);
-    memcpy(p->sample, samples + begin + p->shards.offset,
-           (size_t)ls_shards_rows(&p->shards) * sizeof *p->sample);
-    ls_run run = {.shards = &p->shards, .data = set, .sample = p->sample, .seed = (uint64_t)t->options.seed};
+    LS_TRY(ls_program_select(t, p, samples + begin, count));
+    const ls_run run = {.shards = &p->shards,
+                        .data = ls_trainer_placed(t, set),
+                        .sample = p->sample,
+                        .seed = (uint64_t)t->options.seed};
     LS_TRY(ls_plan_run(p->plan, &run, t->team));
-    ls_reducer reducer = ls_tree_sum_reducer(t->sum);
-    ls_partial words = ls_trainer_words(t, p, sums);
-    LS_TRY(reducer.sum(reducer.self, &words, 1));
+    ls_partial words[2];
+    ls_trainer_words(t, p, sums, words);
+    LS_TRY(ls_tree_sum_words(t->sum, words, 2, &t->lane));
     LS_TRY(ls_trainer_take_words(t, p, sums, &own));
     if (isnan(own.loss)) return not_finite(t);
     score->loss += own.loss;
@@ -58,34 +60,36 @@ ls_status ls_evaluate(ls_trainer *t, const ls_dataset *set, const uint32_t *samp
     return ls_evaluate_each(t, set, samples, count, score, NULL);
 }
 
-static size_t doubles_of(const ls_statistics *s) {
-    return (size_t)(1 + 3 * s->channels);
-}
-
-/* All statistics, one after the other: out of their places, or back. */
-static void copy_statistics(ls_parameters *p, double *all, bool back) {
-    for (int i = 0; i < p->statistics_count; i++) {
-        ls_statistics *s = &p->statistics[i];
-        memcpy(back ? s->values : all, back ? all : s->values, doubles_of(s) * sizeof *all);
-        all += doubles_of(s);
+/* Sets all statistics to `former`, or keeps them there and begins those of the whole set anew. */
+static ls_status exchange_statistics(const ls_parameters *p, double *former, bool back) {
+    const size_t bytes = ls_parameters_statistics(p) * sizeof *former;
+    ls_arenas host;
+    ls_status status = ls_parameters_open(p, &host);
+    if (status == LS_OK) memcpy(back ? host.statistics : former, back ? former : host.statistics, bytes);
+    for (int i = 0; status == LS_OK && !back && i < p->statistics_count; i++) {
+        const ls_statistics s = ls_arenas_statistics(p, &host, i);
+        if (s.kind == LS_STATISTICS_DATASET) ls_statistics_reset(&s);
     }
+    ls_status closed = ls_parameters_close(p, &host, status == LS_OK);
+    return status != LS_OK ? status : closed;
 }
 
 ls_status ls_collect_statistics(ls_trainer *t) {
-    ls_parameters *p = &t->network->parameters;
+    const ls_parameters *p = &t->network->parameters;
     ls_score unused;
     double *former;
-    size_t doubles = 0;
     if (!t->collecting.plan) return LS_OK;
-    for (int i = 0; i < p->statistics_count; i++) doubles += doubles_of(&p->statistics[i]);
-    LS_TRY(ls_comm_agree(t->comm, ls_calloc(&former, doubles, sizeof *former, "the former statistics")));
-    copy_statistics(p, former, false);
-    for (int i = 0; i < p->statistics_count; i++)
-        if (p->statistics[i].kind == LS_STATISTICS_DATASET) ls_statistics_reset(&p->statistics[i]);
+    LS_TRY(ls_comm_agree(
+        t->comm, ls_calloc(&former, ls_parameters_statistics(p), sizeof *former, "the former statistics")));
     t->comm->phase = "collecting statistics";
-    ls_status status = pass(t, &t->collecting, t->options.batch, &t->data.train, t->data.split,
-                            t->data.training, &unused, NULL);
-    if (status == LS_STOPPED) copy_statistics(p, former, true);
+    ls_status status = ls_comm_agree(t->comm, exchange_statistics(p, former, false));
+    if (status == LS_OK)
+        status = pass(t, &t->collecting, t->options.batch, &t->data.train, t->data.split, t->data.training,
+                      &unused, NULL);
+    if (status == LS_STOPPED) {
+        ls_status restored = exchange_statistics(p, former, true);
+        if (restored != LS_OK) status = restored;
+    }
     free(former);
     return status;
 }

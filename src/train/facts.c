@@ -15,7 +15,7 @@ void ls_version_print(FILE *out) {
     const char *why;
     fprintf(out, "lockstep %s (git %s)\n%s\n%s\ncompiler %s\n", LOCKSTEP_VERSION, LOCKSTEP_GIT,
             ls_mpi_version().text, ls_hdf5_version().text, LS_COMPILER);
-    if (ls_backend_find("cpu", LS_FP32, &fp32) == LS_OK)
+    if (ls_backend_find(LS_FP32, &fp32) == LS_OK)
         fprintf(out, "instructions %s (cpu)\n", ls_instruction_set_name(fp32->instruction_set));
     if (ls_instruction_set_choose_bf16(&set, &why) == LS_OK)
         fprintf(out, "instructions of bf16 %s (%s)\n", ls_instruction_set_name(set), why);

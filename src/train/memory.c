@@ -16,8 +16,9 @@
  * touches are none. Its size stands before each piece. */
 enum { HEAD = 64 };
 
-static ls_status reserve(void *out, size_t size, const char *what) {
+static ls_status reserve(const ls_backend *backend, void *out, size_t size, const char *what) {
     char *memory = NULL;
+    (void)backend;
     if (size > 0) {
         if (size > SIZE_MAX - HEAD)
             return ls_fail(LS_INTERNAL, "out of memory: %zu bytes for %s", size, what);
@@ -31,8 +32,9 @@ static ls_status reserve(void *out, size_t size, const char *what) {
     return LS_OK;
 }
 
-static void release(void *memory) {
+static void release(const ls_backend *backend, void *memory) {
     size_t size;
+    (void)backend;
     if (!memory) return;
     memcpy(&size, (char *)memory - HEAD, sizeof size);
     munmap((char *)memory - HEAD, size + HEAD);
@@ -82,7 +84,7 @@ static ls_status estimate(ls_preview *p, int ranks, ls_memory *m) {
     ls_shards shards;
     ls_parameters *q = &p->network->parameters;
     int moments = ls_optimizer_moments(o->optimizer);
-    LS_TRY(ls_backend_find("cpu", ls_precision_dtype((ls_precision)o->precision), &cpu));
+    LS_TRY(ls_backend_find(ls_precision_dtype((ls_precision)o->precision), &cpu));
     ls_backend counting = *cpu;
     counting.allocate = reserve;
     counting.release = release;

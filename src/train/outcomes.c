@@ -19,8 +19,7 @@ static void free_rows(host_rows *host) {
 static ls_status download(const ls_backend *backend, void *host, const void *device, size_t size) {
     void **to = host;
     LS_TRY(ls_calloc(to, size, 1, "the results of a batch"));
-    if (size > 0) backend->download(*to, device, size);
-    return LS_OK;
+    return backend->download(backend, *to, device, size);
 }
 
 static ls_status download_rows(const ls_backend *backend, const ls_program *p, int64_t rows,

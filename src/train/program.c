@@ -25,8 +25,9 @@ ls_status ls_program_create(ls_trainer *t, ls_purpose purpose, int64_t batch,
     LS_TRY(ls_shards_create(&program->shards, (int)o->shards, t->comm->rank, t->comm->size, batch));
     LS_TRY(ls_graph_create(LS_RECORD, purpose, t->backend, &t->network->parameters, &program->shards, NULL,
                            &reducer, &program->graph));
-    LS_TRY(ls_calloc(&program->sample, (size_t)ls_graph_rows(program->graph), sizeof *program->sample,
-                     "the samples of a batch"));
+    LS_TRY(t->backend->allocate(t->backend, &program->sample,
+                                (size_t)ls_graph_rows(program->graph) * sizeof *program->sample,
+                                "the samples of a batch"));
     if (purpose == LS_TRAINING) ls_graph_share(program->graph, &t->sharing);
     LS_TRY(ls_shards_create(&program->all, (int)o->shards, 0, 1, batch));
     ls_tensor *x = put_input(t, program->graph, perturbation);
@@ -37,9 +38,19 @@ ls_status ls_program_create(ls_trainer *t, ls_purpose purpose, int64_t batch,
     return ls_plan_create(program->graph, o->fuse, (int)o->threads, &program->plan);
 }
 
+ls_status ls_program_select(const ls_trainer *t, ls_program *p, const uint32_t *samples, int64_t count) {
+    ls_shards_set_batch(&p->shards, count);
+    ls_shards_set_batch(&p->all, count);
+    return t->backend->upload(t->backend, p->sample, samples + p->shards.offset,
+                              (size_t)ls_shards_rows(&p->shards) * sizeof *p->sample);
+}
+
 void ls_program_destroy(ls_program *program) {
+    if (program->graph) {
+        const ls_backend *backend = ls_graph_backend(program->graph);
+        backend->release(backend, program->sample);
+    }
     ls_plan_destroy(&program->plan);
     ls_graph_destroy(&program->graph);
-    free(program->sample);
     *program = (ls_program){0};
 }

@@ -9,6 +9,9 @@
  * input is that of an attack. The input is the graph's op 0. Local. */
 ls_status ls_program_create(ls_trainer *trainer, ls_purpose purpose, int64_t batch,
                             const ls_perturbation *perturbation, ls_program *program);
+/* Sets its batch to the first `count` of these samples of the whole batch's: every rank takes its own of them. */
+ls_status ls_program_select(const ls_trainer *trainer, ls_program *program, const uint32_t *samples,
+                            int64_t count);
 /* Safe twice. */
 void ls_program_destroy(ls_program *program);
 

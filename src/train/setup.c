@@ -50,7 +50,6 @@ static ls_status create_sum(ls_trainer *t) {
     sizes.whole = whole;
     ls_status status = ls_tree_sum_create(t->comm, t->window, &t->training.shards, t->team, &sizes, &t->sum);
     free(whole);
-    if (status == LS_OK) t->slice = ls_tree_sum_slice(t->sum);
     return status;
 }
 
@@ -87,7 +86,27 @@ static ls_status create_backend(ls_trainer *t) {
     ls_instruction_set set;
     const ls_precision precision = (ls_precision)t->options.precision;
     LS_TRY(agree_on_instructions(t->comm, precision, &set));
-    return ls_backend_find_for("cpu", precision, set, &t->backend);
+    LS_TRY(ls_backend_find_for(precision, set, &t->backend));
+    t->lane.device = t->backend->device;
+    return LS_OK;
+}
+
+const ls_dataset *ls_trainer_placed(const ls_trainer *t, const ls_dataset *set) {
+    return set == &t->data.test ? &t->test : &t->train;
+}
+
+static ls_status place(const ls_backend *backend, const ls_dataset *set, ls_dataset *placed) {
+    const size_t pixels = (size_t)set->height * (size_t)set->width;
+    *placed = *set;
+    placed->images = placed->labels = NULL;
+    LS_TRY(
+        ls_backend_place(backend, set->images, (size_t)set->count * pixels, "the images", &placed->images));
+    return ls_backend_place(backend, set->labels, (size_t)set->count, "the labels", &placed->labels);
+}
+
+static void unplace(const ls_backend *backend, const ls_dataset *set, const ls_dataset *placed) {
+    if (placed->images) ls_backend_remove(backend, set->images, placed->images);
+    if (placed->labels) ls_backend_remove(backend, set->labels, placed->labels);
 }
 
 static ls_status create_network(ls_trainer *t) {
@@ -139,8 +158,7 @@ static ls_status allocate_parameters(ls_trainer *t, int nodes) {
                               .bytes = sharing_bytes(t),
                               .rank = t->comm->rank,
                               .ranks = t->comm->size};
-    ls_parameters_borrow(p, t->backend, &lent, nodes);
-    return LS_OK;
+    return ls_parameters_borrow(p, t->backend, &lent, nodes);
 }
 
 static ls_status create_model(ls_trainer *t) {
@@ -160,12 +178,15 @@ static ls_status create_model(ls_trainer *t) {
 }
 
 static ls_status create_rest(ls_trainer *t) {
+    LS_TRY(place(t->backend, &t->data.train, &t->train));
+    LS_TRY(place(t->backend, &t->data.test, &t->test));
     LS_TRY(create_model(t));
     LS_TRY(ls_team_create((int)t->options.threads, &t->team));
     LS_TRY(create_programs(t));
-    if (t->options.check_interval > 0) LS_TRY(ls_guard_create(&t->guard, (int)t->options.threads));
-    LS_TRY(ls_calloc(&t->words, (size_t)t->training.shards.node_count * LS_STEP_WORDS, sizeof *t->words,
-                     "the step's sum"));
+    LS_TRY(ls_updater_create(t->comm, &t->network->parameters, t->sum, t->team, t->options.check_interval > 0,
+                             &t->updater));
+    LS_TRY(
+        ls_calloc(&t->words, (size_t)t->training.shards.node_count * 2, sizeof *t->words, "the step's sum"));
     LS_TRY(
         ls_calloc(&t->order, (size_t)ls_trainer_epoch_samples(t), sizeof *t->order, "the order of samples"));
     t->permutation_index = -1;
@@ -202,7 +223,7 @@ ls_status ls_trainer_create_on(ls_comm *comm, ls_config *config, ls_data *data, 
     if (status == LS_OK) status = ls_comm_agree(comm, create_network(t));
     if (status == LS_OK) status = create_window(t);
     if (status == LS_OK) status = ls_comm_agree(comm, create_rest(t));
-    if (status == LS_OK) ls_trainer_watch(t);
+    if (status == LS_OK) ls_updater_watch(t->updater);
     if (status == LS_OK) status = warn_about_cores(t);
     if (status != LS_OK)
         ls_trainer_destroy(&t);
@@ -221,10 +242,9 @@ ls_status ls_trainer_resume(ls_trainer *t, const ls_progress_mark *mark, const l
         ls_record *record = &t->state.records[i];
         LS_TRY(ls_comm_broadcast(t->comm, record->data, ls_record_bytes(record), 0));
     }
-    ls_state_import(&t->network->parameters, &t->state);
-    LS_TRY(ls_comm_agree(
-        t->comm, LS_OK)); /* ranks may share parameters and moments, which one of them has set for all */
-    ls_trainer_watch(t);
+    /* agreed, also since ranks may share parameters and moments, which one of them sets for all */
+    LS_TRY(ls_comm_agree(t->comm, ls_state_import(&t->network->parameters, &t->state)));
+    ls_updater_watch(t->updater);
     t->step = (int64_t)mark->step;
     t->comm->step = mark->step;
     t->epoch = (int64_t)mark->epoch;
@@ -243,7 +263,7 @@ void ls_trainer_destroy(ls_trainer **out) {
     free(t->permutation);
     free(t->words);
     ls_tree_sum_destroy(&t->sum);
-    ls_guard_destroy(&t->guard);
+    ls_updater_destroy(&t->updater);
     ls_program_destroy(&t->training);
     ls_program_destroy(&t->evaluating);
     ls_program_destroy(&t->collecting);
@@ -253,6 +273,10 @@ void ls_trainer_destroy(ls_trainer **out) {
     ls_optimizer_destroy(&t->optimizer);
     ls_schedule_destroy(&t->schedule);
     ls_window_destroy(&t->window);
+    if (t->backend) {
+        unplace(t->backend, &t->data.train, &t->train);
+        unplace(t->backend, &t->data.test, &t->test);
+    }
     ls_data_destroy(&t->data);
     ls_keys_free(&ls_option_keys, &t->options);
     free(t);

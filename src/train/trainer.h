@@ -16,8 +16,8 @@
 #include "model/schedule.h"
 #include "model/state.h"
 #include "train/data.h"
-#include "train/guard.h"
 #include "train/options.h"
+#include "train/update.h"
 
 /* One graph with its plan, for one purpose. */
 typedef struct ls_program {
@@ -26,7 +26,7 @@ typedef struct ls_program {
     const ls_op *loss;
     ls_shards shards;
     ls_shards all;    /* of a rank that had them all, where the plan shares memory with other ranks */
-    uint32_t *sample; /* [local rows of the largest batch] */
+    uint32_t *sample; /* [local rows of the largest batch], in backend memory */
 } ls_program;
 
 /* Loss and correct answers, summed over samples. */
@@ -43,13 +43,30 @@ static inline double ls_mean(double sum, int64_t count) {
 /* Words that ride along with the sum of a batch over all ranks. */
 enum { LS_WORD_LOSS, LS_WORD_CORRECT, LS_WORD_STOP, LS_WORD_TROUBLE, LS_STEP_WORDS };
 
+/* What a step leaves to be read, the same on every rank. */
+typedef enum ls_verdict {
+    LS_VERDICT_TAKEN,
+    LS_VERDICT_TROUBLE,  /* some rank had one before the step */
+    LS_VERDICT_LOSS,     /* is not finite; parameters and moments are as they were */
+    LS_VERDICT_GRADIENT, /* likewise, of `parameter` */
+} ls_verdict;
+
+typedef struct ls_step_record {
+    double sums[LS_STEP_WORDS];
+    double rate; /* learning rate */
+    ls_verdict verdict;
+    int parameter; /* the first one whose gradient is not finite, or -1 */
+} ls_step_record;
+
 typedef struct ls_trainer {
     ls_comm *comm;
     ls_config *config;
     ls_options options;
     ls_data data;
     const ls_backend *backend;
+    ls_dataset train, test; /* those of `data`, in backend memory */
     ls_team *team;
+    ls_lane lane; /* of what is not a plan's, on the calling thread */
     ls_network *network;
     ls_optimizer optimizer;
     ls_schedule schedule;
@@ -58,8 +75,7 @@ typedef struct ls_trainer {
     ls_sharing sharing;                          /* of the training graph, in the window */
     ls_tree_sum_sizes sizes;
     ls_tree_sum *sum;
-    ls_slice slice; /* of the parameters that this rank updates */
-    ls_guard guard;
+    ls_updater *updater;
     ls_state state;            /* the state as records: fingerprints, checkpoints */
     uint32_t *order;           /* [ls_trainer_epoch_samples()] samples of the epoch at hand, in order */
     uint32_t *permutation;     /* [data.training] the one that these come from .. */
@@ -68,7 +84,8 @@ typedef struct ls_trainer {
     ls_score epoch_score;                /* of the epoch at hand */
     ls_score batch_score;                /* of the last batch */
     double batch_rate;                   /* its learning rate */
-    double *words;                       /* [nodes][LS_STEP_WORDS] what rides along with the sum of a batch */
+    ls_step_record record;               /* of the step that was launched last */
+    double *words;                       /* [nodes][2] what this rank knows alone, in the sum of a batch */
     bool stop_agreed;                    /* a signal came to some rank, and all know */
     const ls_observer *observer;         /* of the steps, with the training plan; NULL: nobody */
     ls_status trouble; /* a failure that only this rank knows of, agreed with the next batch's sum */
@@ -81,15 +98,19 @@ ls_status ls_trainer_create(ls_comm *comm, ls_config *config, ls_trainer **train
 ls_status ls_trainer_create_on(ls_comm *comm, ls_config *config, ls_data *data, ls_trainer **trainer);
 void ls_trainer_destroy(ls_trainer **trainer);
 
+/* One of the trainer's sets as its plans read it. */
+const ls_dataset *ls_trainer_placed(const ls_trainer *trainer, const ls_dataset *set);
+
 int64_t ls_trainer_epoch_samples(const ls_trainer *trainer);
 int64_t ls_trainer_batches_per_epoch(const ls_trainer *trainer);
 
 /* What rides along with the sum of the batch that the program has run: its loss and correct answers, and what
- * this rank knows alone, a signal (signals.h) or a trouble. sums [LS_STEP_WORDS] is where their sum is to go.
- * Valid until the next call. Local. */
-ls_partial ls_trainer_words(ls_trainer *trainer, const ls_program *program, double *sums);
-/* What that sum says to all ranks: the batch's score, whether to stop (stop_agreed), and a trouble, which is
- * returned everywhere. Collective. */
+ * this rank knows alone, a signal (signals.h) or a trouble: words that are to be added, into sums
+ * [LS_STEP_WORDS]. Valid until the next call. Local. */
+void ls_trainer_words(ls_trainer *trainer, const ls_program *program, double *sums, ls_partial words[2]);
+/* What that sum says to all ranks: the batch's score, and whether to stop (stop_agreed). Local. */
+void ls_trainer_score(ls_trainer *trainer, const ls_program *program, const double *sums, ls_score *batch);
+/* And a trouble, which is returned everywhere. Collective. */
 ls_status ls_trainer_take_words(ls_trainer *trainer, const ls_program *program, const double *sums,
                                 ls_score *batch);
 
@@ -98,14 +119,14 @@ ls_status ls_trainer_take_words(ls_trainer *trainer, const ls_program *program, 
  * the same step everywhere, and a trouble is returned everywhere. LS_NOT_FINITE names step and tensor;
  * LS_REPLICAS_DIFFER the rank. Collective. */
 ls_status ls_train_step(ls_trainer *trainer);
+/* The same in two halves: begins the step, which the CPU runs to its end; then waits for its record and acts on
+ * it. */
+ls_status ls_train_launch(ls_trainer *trainer);
+ls_status ls_train_take(ls_trainer *trainer);
 
 /* Watches every step from now on, to the pieces of its plan; NULL: nobody does. The observer must outlive
  * them. Local. */
 void ls_trainer_observe(ls_trainer *trainer, const ls_observer *observer);
-
-/* Watches the parameters and moments as they are now, until the first update: when all ranks have set them.
- * Local. */
-void ls_trainer_watch(ls_trainer *trainer);
 
 /* Are the parameters and moments what the last update has left, and do all ranks hold the same of what each
  * has by itself? Every check_interval steps, and before anything is saved: a fault must not get into a

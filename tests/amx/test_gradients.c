@@ -30,7 +30,7 @@ static double *gradient_of(const network_case *network, ls_precision precision, 
                            int64_t *count) {
     const ls_backend *backend;
     replica r;
-    assert_int_equal(ls_backend_find_for("cpu", precision, set, &backend), LS_OK);
+    assert_int_equal(ls_backend_find_for(precision, set, &backend), LS_OK);
     replica_create(&r, network, backend, SHARDS, 0, 1, BATCH);
     replica_plan(&r, LS_TRAINING, true, 2);
     replica_run(&r, BATCH, 1);

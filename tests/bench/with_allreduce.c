@@ -2,8 +2,6 @@
  * in whatever order MPI likes, put in by the linker (-Wl,--wrap). With one shard a thread (shards = ranks,
  * threads=1) and window=false there is then no tree left; its bits depend on the number of ranks.
  * experiments/bench/bits_cost.py times it. */
-#include <string.h>
-
 #include "dist/allreduce.h"
 #include "dist/tree_sum.h"
 
@@ -26,10 +24,10 @@ ls_status __wrap_ls_tree_sum_create(ls_comm *with, ls_window *window, const ls_s
     return __real_ls_tree_sum_create(with, window, shards, team, sizes, sum);
 }
 
-static ls_status sum_vectors(void *self, const ls_partial *partials, int count) {
+static ls_status sum_vectors(void *self, const ls_partial *partials, int count, const ls_lane *lane) {
     (void)self;
     for (int i = 0; i < count; i++) {
-        memcpy(partials[i].out, partials[i].nodes, (size_t)partials[i].length * sizeof(double));
+        ls_partial_nodes(&partials[i], 1, partials[i].out, 0, lane);
         LS_TRY(ls_allreduce(comm, partials[i].out, partials[i].length, LS_FP64));
     }
     return LS_OK;
@@ -40,9 +38,10 @@ ls_reducer __wrap_ls_tree_sum_reducer(ls_tree_sum *sum) {
     return (ls_reducer){sum_vectors, sum};
 }
 
-ls_status __wrap_ls_tree_sum_words(ls_tree_sum *sum, const ls_partial *words);
-ls_status __wrap_ls_tree_sum_words(ls_tree_sum *sum, const ls_partial *words) {
-    return sum_vectors(sum, words, 1);
+ls_status __wrap_ls_tree_sum_words(ls_tree_sum *sum, const ls_partial *words, int count, const ls_lane *lane);
+ls_status __wrap_ls_tree_sum_words(ls_tree_sum *sum, const ls_partial *words, int count,
+                                   const ls_lane *lane) {
+    return sum_vectors(sum, words, count, lane);
 }
 
 ls_status __real_ls_tree_sum_gradient(ls_tree_sum *sum, void *gradient, void *reduced);

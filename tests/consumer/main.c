@@ -86,7 +86,7 @@ static double train(bool planned) {
     ls_tensor *loss = NULL;
     uint32_t sample[SAMPLES];
     double first = 0, last = 0;
-    EXPECT(ls_backend_find("cpu", LS_FP32, &backend) == LS_OK);
+    EXPECT(ls_backend_find(LS_FP32, &backend) == LS_OK);
     EXPECT(ls_shards_create(&shards, SHARDS, 0, 1, SAMPLES) == LS_OK);
     EXPECT(ls_team_create(2, &team) == LS_OK);
     EXPECT(ls_optimizer_create("sgd", NULL, 0, &sgd) == LS_OK);

@@ -10,6 +10,7 @@
 #include <cmocka.h>
 
 #include "core/shards.h"
+#include "core/vector.h"
 
 enum { LENGTH = 3, MOST_BATCH = 40 };
 
@@ -119,7 +120,7 @@ static void check_tree(int total, int rank, int size) {
     assert_int_equal(ls_shards_create(&s, total, rank, size, total), LS_OK);
     for (int i = 0; i < s.count; i++)
         for (int64_t j = 0; j < LENGTH; j++) partial[i * LENGTH + j] = leaf(s.first + i, j);
-    ls_tree_sum_local(&s, LENGTH, partial, nodes);
+    ls_vector_ref_f32.tree(&s, LENGTH, partial, nodes, LENGTH, NULL);
     for (int n = 0; n < s.node_count; n++)
         for (int64_t j = 0; j < LENGTH; j++) {
             double expected = recursive_sum(s.node[n].first, s.node[n].count, j), got = nodes[n * LENGTH + j];

@@ -330,7 +330,7 @@ static void check_gradient(const sum_case *c, ls_window *window, ls_tree_sum *su
     fill_gradient(c, shards, gradient);
     doubles.vector = 1;
     fill(&doubles, shards, word_nodes, WORDS);
-    EXPECT_OK(ls_tree_sum_words(sum, &(ls_partial){word_nodes, words, WORDS}));
+    EXPECT_OK(ls_tree_sum_words(sum, &(ls_partial){word_nodes, words, WORDS, NULL, NULL}, 1, NULL));
     for (int64_t i = 0; i < WORDS; i++) expect_sum(&doubles, "words", i, words[i]);
     for (int64_t i = 0; window && i < c->elements; i++) /* any rank may compute any of these */
         if (is_whole(c, i) && i % comm->size == comm->rank) put(c, reduced, i, -(double)(i % 8191));
@@ -364,17 +364,17 @@ static void check_reducer(const sum_case *c, ls_tree_sum *sum, const ls_shards *
     for (int p = 0; p < 3; p++) {
         vector.vector = 2 + (uint32_t)p;
         fill(&vector, shards, nodes[p], lengths[p]);
-        partials[p] = (ls_partial){nodes[p], out[p], lengths[p]};
+        partials[p] = (ls_partial){nodes[p], out[p], lengths[p], NULL, NULL};
     }
     ls_reducer reducer = ls_tree_sum_reducer(sum);
-    EXPECT_OK(reducer.sum(reducer.self, partials, 3));
+    EXPECT_OK(reducer.sum(reducer.self, partials, 3, NULL));
     for (int p = 0; p < 3; p++) {
         vector.vector = 2 + (uint32_t)p;
         for (int64_t i = 0; i < lengths[p]; i++) expect_sum(&vector, "vector", i, out[p][i]);
     }
     double more[1] = {0};
-    ls_partial large = {more, more, FIRST + SECOND + THIRD + 1};
-    assert_int_equal(reducer.sum(reducer.self, &large, 1), LS_INTERNAL);
+    ls_partial large = {more, more, FIRST + SECOND + THIRD + 1, NULL, NULL};
+    assert_int_equal(reducer.sum(reducer.self, &large, 1, NULL), LS_INTERNAL);
 }
 
 static void check_sums(const sum_case *c, bool with_window) {

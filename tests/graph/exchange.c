@@ -42,28 +42,35 @@ double exchange_sum(const exchange *e, bool fp32, exchange_value value, const vo
 typedef struct reduction {
     const exchange *exchange;
     int which;
+    int64_t length;
 } reduction;
 
 static double partial_value(const void *argument, int rank, int node, int64_t element) {
     const reduction *r = argument;
-    const ls_partial *partial = &r->exchange->members[rank].partials[r->which];
-    return partial->nodes[node * partial->length + element];
+    return r->exchange->members[rank].nodes[r->which][node * r->length + element];
 }
 
-static ls_status reduce(void *self, const ls_partial *partials, int count) {
+static ls_status reduce(void *self, const ls_partial *partials, int count, const ls_lane *lane) {
     exchange_member *me = self;
+    const int own = me->shards->node_count;
+    if (count > EXCHANGE_PARTIALS) abort();
+    for (int i = 0; i < count; i++) {
+        me->nodes[i] = calloc((size_t)(own * partials[i].length), sizeof(double));
+        if (!me->nodes[i]) abort();
+        ls_partial_nodes(&partials[i], own, me->nodes[i], partials[i].length, lane);
+    }
     exchange *e = me->exchange;
-    me->partials = partials;
     me->count = count;
     pthread_barrier_wait(&e->barrier);
     for (int r = 0; r < e->size; r++)
         if (e->members[r].count != count) abort();
     for (int i = 0; i < count; i++) {
-        reduction r = {e, i};
+        reduction r = {e, i, partials[i].length};
         for (int64_t k = 0; k < partials[i].length; k++)
             partials[i].out[k] = exchange_sum(e, false, partial_value, &r, k);
     }
     pthread_barrier_wait(&e->barrier); /* nobody goes on while others still read his nodes */
+    for (int i = 0; i < count; i++) free(me->nodes[i]);
     return LS_OK;
 }
 

@@ -7,14 +7,14 @@
 
 #include "graph/graph.h"
 
-enum { EXCHANGE_RANKS = 16 };
+enum { EXCHANGE_RANKS = 16, EXCHANGE_PARTIALS = 64 };
 
 typedef struct exchange exchange;
 
 typedef struct exchange_member {
     exchange *exchange;
     const ls_shards *shards;
-    const ls_partial *partials; /* of the reduction at hand */
+    double *nodes[EXCHANGE_PARTIALS]; /* of the reduction at hand */
     int count;
 } exchange_member;
 

@@ -28,7 +28,7 @@ static uint32_t random_word(uint32_t item, uint32_t i) {
 
 const ls_backend *cpu_backend(ls_dtype dtype) {
     const ls_backend *backend = NULL;
-    EXPECT_OK(ls_backend_find("cpu", dtype, &backend));
+    EXPECT_OK(ls_backend_find(dtype, &backend));
     return backend;
 }
 

@@ -198,9 +198,9 @@ static void test_signs(void **state) {
     const int8_t want[] = {1, 0, 0, -1, 1, 0};
     int8_t got[6];
     (void)state;
-    ls_input_ref_f64.signs(gradient, 6, got);
+    ls_input_ref_f64.signs(gradient, 6, got, NULL);
     assert_memory_equal(got, want, sizeof want);
-    ls_input_ref_f32.signs(gradient32, 6, got);
+    ls_input_ref_f32.signs(gradient32, 6, got, NULL);
     assert_memory_equal(got, want, sizeof want);
 }
 

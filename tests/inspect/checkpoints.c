@@ -31,7 +31,7 @@ void make_model(made_model *model, const char *yaml) {
     must(ls_config_parse("made", yaml, strlen(yaml), &ls_option_keys, layers, ls_layer_class_count, &config));
     must(ls_network_create(config, 3, 4, 2, &model->network));
     ls_config_destroy(&config);
-    must(ls_backend_find("cpu", LS_FP32, &backend));
+    must(ls_backend_find(LS_FP32, &backend));
     must(ls_parameters_allocate(&model->network->parameters, backend, 2, 1));
     must(ls_network_initialise(model->network, 1));
     must(ls_state_create(&model->network->parameters, &model->state));

@@ -10,7 +10,7 @@
 
 int main(void) {
     const ls_backend *backend;
-    if (ls_backend_find("cpu", LS_FP32, &backend) != LS_OK) return 1;
+    if (ls_backend_find(LS_FP32, &backend) != LS_OK) return 1;
     const ls_augment_kernels *kernels = LS_KERNELS_OF(backend, ls_augment);
     int32_t size[2];
     double value[3];

@@ -143,8 +143,7 @@ static void bench(int64_t size, int64_t inputs, int64_t outputs, int64_t kernel,
     const int64_t weights = kernel * kernel * inputs * outputs;
     layer l = {0};
     if (ls_shards_create(&l.shards, SHARDS, 0, 1, BATCH) ||
-        ls_backend_find_for("cpu", set >= LS_AVX512_BF16 ? LS_PRECISION_BF16 : LS_PRECISION_FP32, set,
-                            &backend))
+        ls_backend_find_for(set >= LS_AVX512_BF16 ? LS_PRECISION_BF16 : LS_PRECISION_FP32, set, &backend))
         exit(70);
     l.kernels = ls_conv2d_kernels_for(backend);
     float *x = numbers(x_count), *y = numbers(y_count), *w = numbers(weights), *dw = numbers(weights);

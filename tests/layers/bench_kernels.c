@@ -127,7 +127,7 @@ static void dense_weight_grad(void *c) {
 /* The rows of rank 0 of `ranks`. */
 static void bench_dense(ls_instruction_set tier, int ranks, int64_t inputs, int64_t outputs, double seconds) {
     const ls_backend *backend;
-    if (ls_backend_find_for("cpu", LS_PRECISION_FP32, tier, &backend)) exit(70);
+    if (ls_backend_find_for(LS_PRECISION_FP32, tier, &backend)) exit(70);
     layer l = {.kernels = ls_dense_kernels_for(backend)};
     if (ls_shards_create(&l.shards, SHARDS, 0, ranks, BATCH)) exit(70);
     float *x = numbers(BATCH * inputs), *w = numbers(inputs * outputs), *y = numbers(BATCH * outputs);

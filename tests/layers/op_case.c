@@ -48,7 +48,7 @@ static double element(ls_dtype dtype, const void *from, int64_t i) {
 
 static void rank_create(op_rank *r, int index, int size, const double *parameters) {
     const op_case *c = r->which;
-    assert_int_equal(ls_backend_find("cpu", c->dtype, &r->backend), LS_OK);
+    assert_int_equal(ls_backend_find(c->dtype, &r->backend), LS_OK);
     assert_int_equal(ls_shards_create(&r->shards, c->shards, index, size, c->batch), LS_OK);
     for (int k = 0; c->parameters > 0 && k < 2; k++) {
         int at;

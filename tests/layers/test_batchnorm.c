@@ -124,7 +124,7 @@ static double element(const bn_case *c, const void *from, int64_t i) {
 static void rank_create(bn_rank *r, const bn_case *c, int index, int size) {
     int weight = 0, bias = 0, statistics;
     *r = (bn_rank){.which = c};
-    assert_int_equal(ls_backend_find("cpu", c->dtype, &r->backend), LS_OK);
+    assert_int_equal(ls_backend_find(c->dtype, &r->backend), LS_OK);
     assert_int_equal(ls_shards_create(&r->shards, c->shards, index, size, c->batch), LS_OK);
     ls_parameters *p = &r->parameters;
     if (c->affine) {

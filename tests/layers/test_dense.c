@@ -74,7 +74,7 @@ static int tiers(void) {
 }
 static const ls_backend *tier(int i) {
     const ls_backend *backend;
-    assert_int_equal(ls_backend_find_for("cpu", LS_PRECISION_FP64, (ls_instruction_set)i, &backend), LS_OK);
+    assert_int_equal(ls_backend_find_for(LS_PRECISION_FP64, (ls_instruction_set)i, &backend), LS_OK);
     return backend;
 }
 #else
@@ -89,8 +89,7 @@ static int tiers(void) {
 }
 static const ls_backend *tier(int i) {
     const ls_backend *backend;
-    assert_int_equal(ls_backend_find_for("cpu", PRECISION, (ls_instruction_set)(LS_AMX + i), &backend),
-                     LS_OK);
+    assert_int_equal(ls_backend_find_for(PRECISION, (ls_instruction_set)(LS_AMX + i), &backend), LS_OK);
     return backend;
 }
 #else
@@ -99,7 +98,7 @@ static int tiers(void) {
 }
 static const ls_backend *tier(int i) {
     const ls_backend *backend;
-    assert_int_equal(ls_backend_find_for("cpu", PRECISION, (ls_instruction_set)i, &backend), LS_OK);
+    assert_int_equal(ls_backend_find_for(PRECISION, (ls_instruction_set)i, &backend), LS_OK);
     return backend;
 }
 #endif

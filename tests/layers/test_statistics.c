@@ -38,7 +38,7 @@ static int make_batches(void **state) {
 static void create(layer *l, int kind, double momentum) {
     int index;
     *l = (layer){0};
-    assert_int_equal(ls_backend_find("cpu", LS_FP64, &l->backend), LS_OK);
+    assert_int_equal(ls_backend_find(LS_FP64, &l->backend), LS_OK);
     assert_int_equal(ls_parameters_add_statistics(&l->parameters, "0", kind, momentum, CHANNELS, &index),
                      LS_OK);
     assert_int_equal(ls_parameters_allocate(&l->parameters, l->backend, 0, 1), LS_OK);

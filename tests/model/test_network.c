@@ -168,7 +168,7 @@ static void train(ls_network *network) {
     ls_plan *plan;
     ls_team *team;
     for (int i = 0; i < BATCH * 28 * 28; i++) images[i] = (uint8_t)(i * 2654435761u >> 24);
-    assert_int_equal(ls_backend_find("cpu", LS_FP32, &backend), LS_OK);
+    assert_int_equal(ls_backend_find(LS_FP32, &backend), LS_OK);
     assert_int_equal(ls_shards_create(&shards, 16, 0, 1, BATCH), LS_OK);
     assert_int_equal(ls_parameters_allocate(&network->parameters, backend, 0, shards.node_count), LS_OK);
     assert_int_equal(ls_network_initialise(network, 5), LS_OK);

@@ -69,7 +69,7 @@ static void create(ls_parameters *p, ls_dtype dtype, int moments) {
     static const bool summed[PARAMETERS] = {true, false, true, false};
     const ls_backend *backend;
     *p = (ls_parameters){0};
-    assert_int_equal(ls_backend_find("cpu", dtype, &backend), LS_OK);
+    assert_int_equal(ls_backend_find(dtype, &backend), LS_OK);
     for (int i = 0; i < PARAMETERS; i++) {
         char layer[8];
         int index;
@@ -237,7 +237,7 @@ static void test_one_node(void **state) {
     int index;
     (void)state;
     p = (ls_parameters){0};
-    assert_int_equal(ls_backend_find("cpu", LS_FP64, &backend), LS_OK);
+    assert_int_equal(ls_backend_find(LS_FP64, &backend), LS_OK);
     assert_int_equal(ls_parameters_add(&p, "0", "weight", LS_LAYOUT_VECTOR, 1, &three, false, &index), LS_OK);
     assert_int_equal(ls_parameters_allocate(&p, backend, 0, 1), LS_OK);
     assert_int_equal(p.summed, 0); /* nothing is summed over nodes here */
@@ -255,9 +255,9 @@ static void test_tiers(void **state) {
     for (int o = 0; o < OPTIMIZERS; o++)
         for (int set = LS_PORTABLE; set <= (int)ls_instruction_set_supported(); set++) {
             const ls_backend *backend, *plain;
-            assert_int_equal(ls_backend_find_for("cpu", LS_PRECISION_FP32, (ls_instruction_set)set, &backend),
+            assert_int_equal(ls_backend_find_for(LS_PRECISION_FP32, (ls_instruction_set)set, &backend),
                              LS_OK);
-            assert_int_equal(ls_backend_find_for("cpu", LS_PRECISION_FP32, LS_PORTABLE, &plain), LS_OK);
+            assert_int_equal(ls_backend_find_for(LS_PRECISION_FP32, LS_PORTABLE, &plain), LS_OK);
             const ls_update_kernels *portable = optimizers[o].class->kernels(plain);
             if (set >= LS_AVX2) assert_ptr_not_equal(portable, optimizers[o].class->kernels(backend));
             const ls_update update = ls_optimizer_step(&optimizers[o], 0.05, 3, 1000);

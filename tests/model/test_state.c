@@ -25,7 +25,7 @@ static void create(ls_parameters *p, ls_dtype dtype, int moments, const variant 
     const char *first = v && v->first_name ? v->first_name : "0";
     int index;
     *p = (ls_parameters){0};
-    assert_int_equal(ls_backend_find("cpu", dtype, &backend), LS_OK);
+    assert_int_equal(ls_backend_find(dtype, &backend), LS_OK);
     assert_int_equal(ls_parameters_add(p, first, "weight", LS_LAYOUT_DENSE, 2, dense, true, &index), LS_OK);
     assert_int_equal(ls_parameters_add(p, first, "bias", LS_LAYOUT_VECTOR, v && v->other_shape ? 2 : 1,
                                        vector, true, &index),

@@ -47,10 +47,10 @@ static void set_closed(bool close) {
 
 /* --- the backend ------------------------------------------------------------------------------------------ */
 
-static ls_status allocate(void *out, size_t size, const char *what) {
+static ls_status allocate(const ls_backend *backend, void *out, size_t size, const char *what) {
     char *memory = size > 0 ? room + used : NULL;
     const bool was = closed;
-    (void)what;
+    (void)backend, (void)what;
     must(used + size + PAGE <= ROOM, "no room left");
     set_closed(false);
     used += (size + PAGE - 1) / PAGE * PAGE;
@@ -60,27 +60,30 @@ static ls_status allocate(void *out, size_t size, const char *what) {
     return LS_OK;
 }
 
-static void release(void *memory) {
-    (void)memory; /* stays closed: whoever uses it later is found too */
+static void release(const ls_backend *backend, void *memory) {
+    (void)backend, (void)memory; /* stays closed: whoever uses it later is found too */
 }
 
-static void copy(void *to, const void *from, size_t size) {
+static ls_status copy(const ls_backend *backend, void *to, const void *from, size_t size) {
     const bool was = closed;
+    (void)backend;
     set_closed(false);
     memcpy(to, from, size);
     set_closed(was);
+    return LS_OK;
 }
 
-ls_status __real_ls_backend_find_for(const char *name, ls_precision precision, ls_instruction_set set,
+ls_status __real_ls_backend_find_for(ls_precision precision, ls_instruction_set set,
                                      const ls_backend **backend);
-ls_status __wrap_ls_backend_find_for(const char *name, ls_precision precision, ls_instruction_set set,
+ls_status __wrap_ls_backend_find_for(ls_precision precision, ls_instruction_set set,
                                      const ls_backend **backend);
 
-ls_status __wrap_ls_backend_find_for(const char *name, ls_precision precision, ls_instruction_set set,
+ls_status __wrap_ls_backend_find_for(ls_precision precision, ls_instruction_set set,
                                      const ls_backend **backend) {
     static ls_backend far;
-    LS_TRY(__real_ls_backend_find_for(name, precision, set, backend));
+    LS_TRY(__real_ls_backend_find_for(precision, set, backend));
     far = **backend;
+    far.host_memory = false;
     far.allocate = allocate;
     far.release = release;
     far.upload = far.download = copy;

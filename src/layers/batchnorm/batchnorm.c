@@ -1,7 +1,5 @@
 #include "layers/batchnorm/batchnorm.h"
 
-#include <string.h>
-
 #include "layers/elementwise.h"
 #include "layers/initialise.h"
 
@@ -10,7 +8,7 @@
 typedef struct batchnorm_state {
     double eps;
     int statistics;
-    double *mean, *variance; /* [channels] of the batch, or to evaluate with; they lie behind the struct */
+    double *mean, *variance; /* [channels] of the batch, or to evaluate with; of the graph */
 } batchnorm_state;
 
 static const ls_batchnorm_kernels *kernels_for(const ls_op *op) {
@@ -34,28 +32,21 @@ static void sums(ls_op *op, const ls_run *run, int first, int last, const ls_lan
 }
 
 static void cut(ls_op *op, const ls_run *run, const ls_lane *lane) {
-    batchnorm_state *state = op->state;
-    int64_t channels = ls_tensor_channels(op->out);
-    ls_statistics *statistics = &ls_graph_parameters(op->graph)->statistics[state->statistics];
-    ls_purpose purpose = ls_graph_purpose(op->graph);
-    if (ls_purpose_evaluates(purpose)) {
-        for (int64_t c = 0; c < channels; c++)
-            ls_statistics_evaluate(statistics, c, &state->mean[c], &state->variance[c]);
-    } else {
-        const double *sum = op->reduced, *squares = op->reduced + channels;
-        double elements = elements_of(op, run);
-        for (int64_t c = 0; c < channels; c++)
-            ls_moments_from_sums(sum[c], squares[c], elements, &state->mean[c], &state->variance[c]);
-        if (purpose == LS_TRAINING)
-            ls_statistics_update(statistics, sum, squares, elements);
-        else
-            ls_statistics_collect(statistics, sum, squares, elements);
-    }
-    kernels_for(op)->vectors(state->mean, state->variance, state->eps, value_of(op->in[1]),
-                             value_of(op->in[2]), channels, &op->vectors, lane);
-    /* By fixed statistics y is a fixed map of x: dx = scale dz, with b and c as they were allocated, 0. */
-    size_t size = (size_t)channels * ls_dtype_size(ls_graph_backend(op->graph)->dtype);
-    if (purpose == LS_ATTACKING) memcpy(op->vectors.a, op->vectors.scale, size);
+    const batchnorm_state *state = op->state;
+    const ls_batchnorm_cut args = {
+        .purpose = ls_graph_purpose(op->graph),
+        .statistics = &ls_graph_parameters(op->graph)->statistics[state->statistics],
+        .sums = op->reduced,
+        .elements = elements_of(op, run),
+        .eps = state->eps,
+        .channels = ls_tensor_channels(op->out),
+        .gamma = value_of(op->in[1]),
+        .beta = value_of(op->in[2]),
+        .mean = state->mean,
+        .variance = state->variance,
+        .out = op->vectors,
+    };
+    kernels_for(op)->cut(&args, lane);
 }
 
 static void forward(ls_op *op, const ls_run *run, int first, int last, const ls_lane *lane) {
@@ -72,9 +63,9 @@ static void grad_sums(ls_op *op, const ls_run *run, int first, int last, const l
 
 static void grad_cut(ls_op *op, const ls_run *run, const ls_lane *lane) {
     const batchnorm_state *state = op->state;
-    kernels_for(op)->grad_vectors(op->grad_reduced, state->variance, state->eps, elements_of(op, run),
-                                  value_of(op->in[1]), ls_tensor_channels(op->out), &op->vectors,
-                                  grad_of(op->in[1]), grad_of(op->in[2]), lane);
+    kernels_for(op)->grad_cut(op->grad_reduced, state->variance, state->eps, elements_of(op, run),
+                              value_of(op->in[1]), ls_tensor_channels(op->out), &op->vectors,
+                              grad_of(op->in[1]), grad_of(op->in[2]), lane);
 }
 
 static void backward(ls_op *op, const ls_run *run, int first, int last, const ls_lane *lane) {
@@ -117,11 +108,11 @@ ls_tensor *ls_batchnorm(ls_graph *graph, ls_tensor *x, ls_tensor *gamma, ls_tens
     int64_t channels = ls_tensor_channels(x);
     bool gradient = x->requires_grad || gamma || beta;
     batchnorm_state *state;
-    size_t size = sizeof *state + 2 * (size_t)channels * sizeof(double);
-    ls_status status = ls_calloc(&state, 1, size, "a BatchNorm");
+    ls_status status = ls_calloc(&state, 1, sizeof *state, "a BatchNorm");
     if (status != LS_OK) return ls_graph_give_up(graph, status);
-    *state = (batchnorm_state){eps, statistics, (double *)(void *)(state + 1), NULL};
-    state->variance = state->mean + channels;
+    const size_t size = (size_t)channels * sizeof(double);
+    *state = (batchnorm_state){eps, statistics, ls_graph_allocate(graph, size, "BatchNorm moments"),
+                               ls_graph_allocate(graph, size, "BatchNorm moments")};
     ls_op op = {.class = &batchnorm_class,
                 .in = {x, gamma, beta},
                 .state = state,
@@ -204,7 +195,7 @@ static ls_status declare(ls_layer *layer, ls_parameters *parameters) {
 static ls_status initialise(const ls_layer *layer, ls_parameters *parameters, uint64_t seed) {
     const ls_batchnorm_settings *settings = layer->settings;
     (void)seed;
-    ls_statistics_reset(&parameters->statistics[layer->statistics]);
+    LS_TRY(ls_statistics_begin(parameters->backend, &parameters->statistics[layer->statistics]));
     return settings->affine ? ls_initialise_ones(parameters, layer->parameter[0]) : LS_OK;
 }
 

@@ -9,6 +9,20 @@
 #include "layers/batchnorm/statistics.h"
 #include "layers/layer.h"
 
+/* The forward cut: mean and variance of the batch, or of the statistics where the purpose evaluates, the
+ * statistics brought up to date, and the vectors of the load. */
+typedef struct ls_batchnorm_cut {
+    ls_purpose purpose;
+    const ls_statistics *statistics;
+    const double *sums; /* [2][channels] of x and x x over the batch */
+    double elements;    /* that each of them is over */
+    double eps;
+    int64_t channels;
+    const void *gamma, *beta; /* [channels], or NULL: 1 and 0 */
+    double *mean, *variance;  /* [channels], kept for the backward cut */
+    ls_norm_vectors out;
+} ls_batchnorm_cut;
+
 /* Kernels; shards are local, sums [local shards][2][channels] in double, rows in increasing order inside a
  * shard. */
 typedef struct ls_batchnorm_kernels {
@@ -18,13 +32,12 @@ typedef struct ls_batchnorm_kernels {
     /* sums of dz and dz (x - mean) */
     void (*grad_sums)(const void *x, const void *mean, const void *dz, int64_t pixels, int64_t channels,
                       const ls_shards *shards, int first, int last, double *sums, const ls_lane *lane);
-    /* the vectors of the forward pass from mean and variance; gamma and beta may be NULL (1 and 0) */
-    void (*vectors)(const double *mean, const double *variance, double eps, const void *gamma,
-                    const void *beta, int64_t channels, const ls_norm_vectors *out, const ls_lane *lane);
-    /* the vectors of the backward pass from the sums; gamma, dgamma and dbeta may be NULL */
-    void (*grad_vectors)(const double *sums, const double *variance, double eps, double elements,
-                         const void *gamma, int64_t channels, const ls_norm_vectors *out, void *dgamma,
-                         void *dbeta, const ls_lane *lane);
+    /* the forward cut */
+    void (*cut)(const ls_batchnorm_cut *args, const ls_lane *lane);
+    /* the backward one: its vectors from the sums; gamma, dgamma and dbeta may be NULL */
+    void (*grad_cut)(const double *sums, const double *variance, double eps, double elements,
+                     const void *gamma, int64_t channels, const ls_norm_vectors *out, void *dgamma,
+                     void *dbeta, const ls_lane *lane);
 } ls_batchnorm_kernels;
 
 LS_KERNELS(ls_batchnorm_kernels, ls_batchnorm_ref);

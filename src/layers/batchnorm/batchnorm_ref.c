@@ -1,5 +1,6 @@
 #include <math.h>
 #include <stddef.h>
+#include <string.h>
 
 #include "core/real.h"
 #include "layers/batchnorm/batchnorm.h"
@@ -49,20 +50,38 @@ static double scale_of(const void *gamma, double variance, double eps, int64_t c
     return gamma ? (double)((const real *)gamma)[c] * inverse : inverse;
 }
 
-static void batchnorm_vectors(const double *mean, const double *variance, double eps, const void *gamma,
-                              const void *beta, int64_t channels, const ls_norm_vectors *out,
-                              const ls_lane *lane) {
-    (void)lane;
-    for (int64_t c = 0; c < channels; c++) {
-        ((real *)out->mean)[c] = (real)mean[c];
-        ((real *)out->scale)[c] = (real)scale_of(gamma, variance[c], eps, c);
-        ((real *)out->shift)[c] = beta ? ((const real *)beta)[c] : 0;
+static void find_moments(const ls_batchnorm_cut *a) {
+    if (ls_purpose_evaluates(a->purpose)) {
+        for (int64_t c = 0; c < a->channels; c++)
+            ls_statistics_evaluate(a->statistics, c, &a->mean[c], &a->variance[c]);
+        return;
     }
+    const double *squares = a->sums + a->channels;
+    for (int64_t c = 0; c < a->channels; c++)
+        ls_moments_from_sums(a->sums[c], squares[c], a->elements, &a->mean[c], &a->variance[c]);
+    if (a->purpose == LS_TRAINING)
+        ls_statistics_update(a->statistics, a->sums, squares, a->elements);
+    else
+        ls_statistics_collect(a->statistics, a->sums, squares, a->elements);
 }
 
-static void batchnorm_grad_vectors(const double *sums, const double *variance, double eps, double elements,
-                                   const void *gamma, int64_t channels, const ls_norm_vectors *out,
-                                   void *dgamma, void *dbeta, const ls_lane *lane) {
+/* By fixed statistics y is a fixed map of x: dx = scale dz, with b and c as they were allocated, 0. */
+static void batchnorm_cut(const ls_batchnorm_cut *a, const ls_lane *lane) {
+    const real *beta = a->beta;
+    real *mean = a->out.mean, *scale = a->out.scale, *shift = a->out.shift;
+    (void)lane;
+    find_moments(a);
+    for (int64_t c = 0; c < a->channels; c++) {
+        mean[c] = (real)a->mean[c];
+        scale[c] = (real)scale_of(a->gamma, a->variance[c], a->eps, c);
+        shift[c] = beta ? beta[c] : 0;
+    }
+    if (a->purpose == LS_ATTACKING) memcpy(a->out.a, scale, (size_t)a->channels * sizeof *scale);
+}
+
+static void batchnorm_grad_cut(const double *sums, const double *variance, double eps, double elements,
+                               const void *gamma, int64_t channels, const ls_norm_vectors *out, void *dgamma,
+                               void *dbeta, const ls_lane *lane) {
     (void)lane;
     const double *s1 = sums, *s2 = sums + channels;
     for (int64_t c = 0; c < channels; c++) {
@@ -75,5 +94,5 @@ static void batchnorm_grad_vectors(const double *sums, const double *variance, d
     }
 }
 
-const ls_batchnorm_kernels LS_NAME(ls_batchnorm_ref) = {batchnorm_sums, batchnorm_grad_sums,
-                                                        batchnorm_vectors, batchnorm_grad_vectors};
+const ls_batchnorm_kernels LS_NAME(ls_batchnorm_ref) = {batchnorm_sums, batchnorm_grad_sums, batchnorm_cut,
+                                                        batchnorm_grad_cut};

@@ -24,14 +24,17 @@ typedef enum ls_statistics_kind {
 } ls_statistics_kind;
 
 /* Initial state: no updates; exponential starts from mean 0 and variance 1. */
-void ls_statistics_reset(ls_statistics *statistics);
+void ls_statistics_reset(const ls_statistics *statistics);
+
+/* The same of those in backend memory. */
+ls_status ls_statistics_begin(const ls_backend *backend, const ls_statistics *statistics);
 
 /* Takes one training batch into account: its sums of x and of x x over `elements` elements a channel. */
-void ls_statistics_update(ls_statistics *statistics, const double *sum, const double *sum_of_squares,
+void ls_statistics_update(const ls_statistics *statistics, const double *sum, const double *sum_of_squares,
                           double elements);
 
 /* Adds one batch of a collecting pass (dataset only; no effect on the others). */
-void ls_statistics_collect(ls_statistics *statistics, const double *sum, const double *sum_of_squares,
+void ls_statistics_collect(const ls_statistics *statistics, const double *sum, const double *sum_of_squares,
                            double elements);
 
 /* Mean and variance of a channel to evaluate with; (0, 1) before the first update. */

@@ -15,35 +15,21 @@ const ls_input_kernels *ls_input_kernels_for(const ls_backend *backend) {
     return LS_KERNELS_OF(backend, ls_input_ref);
 }
 
-/* The images of a batch lie anywhere in the data set, out of every cache. */
-enum { AHEAD = 2, LINE = 64 };
-
-static void fetch(const uint8_t *image, int64_t count) {
-    for (int64_t i = 0; i < count; i += LINE) __builtin_prefetch(image + i);
-}
-
 static void forward(ls_op *op, const ls_run *run, int first, int last, const ls_lane *lane) {
     const input_state *state = op->state;
-    int64_t count = (int64_t)state->height * state->width;
-    const ls_input_kernels *kernels = ls_input_kernels_for(ls_graph_backend(op->graph));
     const ls_perturbation *p = state->perturbation;
-    uint8_t *augmented = lane->scratch;
-    const int64_t end = run->shards->start[last];
-    for (int64_t row = run->shards->start[first]; row < end; row++) {
-        uint32_t sample = run->sample[row];
-        if (row + AHEAD < end) fetch(run->data->images + run->sample[row + AHEAD] * count, count);
-        const uint8_t *image = run->data->images + sample * count;
-        if (state->augmentation.probability > 0) {
-            augment_kernels_for(op)->augment(&state->augmentation, run->seed, run->epoch, sample, image,
-                                             state->height, state->width, augmented,
-                                             augmented + (count + 63) / 64 * 64);
-            image = augmented;
-        }
-        kernels->convert(image, count, state->unit, op->out->value, row * count);
-        if (p)
-            kernels->perturb(p->sign + row * count, p->epsilon, count, state->unit, op->out->value,
-                             row * count);
-    }
+    const ls_input_args args = {.images = run->data->images,
+                                .sample = run->sample,
+                                .height = state->height,
+                                .width = state->width,
+                                .unit = state->unit,
+                                .augmentation = &state->augmentation,
+                                .seed = run->seed,
+                                .epoch = run->epoch,
+                                .sign = p ? p->sign : NULL,
+                                .epsilon = p ? p->epsilon : 0,
+                                .out = op->out->value};
+    ls_input_kernels_for(ls_graph_backend(op->graph))->forward(&args, run->shards, first, last, lane);
 }
 
 static size_t scratch_bytes(const ls_op *op, int64_t rows_per_shard) {

@@ -19,9 +19,35 @@ static void perturb(const int8_t *sign, double epsilon, int64_t count, bool unit
     }
 }
 
-static void signs(const void *gradient, int64_t count, int8_t *sign) {
+static void signs(const void *gradient, int64_t count, int8_t *sign, const ls_lane *lane) {
+    (void)lane;
     const real *g = gradient;
     for (int64_t i = 0; i < count; i++) sign[i] = (int8_t)((g[i] > 0) - (g[i] < 0));
 }
 
-const ls_input_kernels LS_NAME(ls_input_ref) = {convert, perturb, signs};
+/* The images of a batch lie anywhere in the data set, out of every cache. */
+enum { AHEAD = 2, LINE = 64 };
+
+static void fetch(const uint8_t *image, int64_t count) {
+    for (int64_t i = 0; i < count; i += LINE) __builtin_prefetch(image + i);
+}
+
+static void forward(const ls_input_args *a, const ls_shards *shards, int first, int last,
+                    const ls_lane *lane) {
+    const int64_t count = (int64_t)a->height * a->width, end = shards->start[last];
+    uint8_t *augmented = lane->scratch;
+    for (int64_t row = shards->start[first]; row < end; row++) {
+        const uint8_t *image = a->images + a->sample[row] * count;
+        if (row + AHEAD < end) fetch(a->images + a->sample[row + AHEAD] * count, count);
+        if (a->augmentation->probability > 0) {
+            LS_NAME(ls_augment)
+                .augment(a->augmentation, a->seed, a->epoch, a->sample[row], image, a->height, a->width,
+                         augmented, augmented + (count + 63) / 64 * 64);
+            image = augmented;
+        }
+        convert(image, count, a->unit, a->out, row * count);
+        if (a->sign) perturb(a->sign + row * count, a->epsilon, count, a->unit, a->out, row * count);
+    }
+}
+
+const ls_input_kernels LS_NAME(ls_input_ref) = {forward, convert, perturb, signs};

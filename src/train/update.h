@@ -1,0 +1,35 @@
+/* The end of a step: every gradient is found finite before any parameter changes, the optimizer updates, and
+ * what it leaves is guarded against flipped bits until the next update (guard.h). */
+#ifndef LOCKSTEP_TRAIN_UPDATE_H
+#define LOCKSTEP_TRAIN_UPDATE_H
+
+#include "core/team.h"
+#include "dist/tree_sum.h"
+#include "graph/observer.h"
+#include "model/optimizer.h"
+
+typedef struct ls_updater ls_updater;
+
+/* Updates what is this rank's of the parameters, on the team's threads. All that it is given must outlive it.
+ * LS_INTERNAL: out of memory. Local. */
+ls_status ls_updater_create(ls_comm *comm, ls_parameters *parameters, ls_tree_sum *sum, ls_team *team,
+                            bool guarded, ls_updater **updater);
+void ls_updater_destroy(ls_updater **updater);
+
+/* Guards the parameters and moments as they are now, until the first update: when all ranks have set them.
+ * Local. */
+void ls_updater_watch(ls_updater *updater);
+
+/* Is the gradient finite, over all ranks? *parameter is that of the lowest index that is not, on ranks that know,
+ * or -1. `finite`: so are those that a plan computes over all shards, as far as this rank knows. Collective. */
+ls_status ls_updater_check(ls_updater *updater, bool finite, const ls_observer *observer, int *parameter);
+
+/* Updates. Collective. */
+ls_status ls_updater_run(ls_updater *updater, const ls_update *update, const ls_observer *observer);
+
+/* Looks whether they are what the last update has left. Local. */
+void ls_updater_look(ls_updater *updater);
+/* LS_REPLICAS_DIFFER where an update or a look has found that they were not; `step` is for the message. */
+ls_status ls_updater_unchanged(const ls_updater *updater, int64_t step);
+
+#endif
