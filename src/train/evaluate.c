@@ -29,7 +29,7 @@ ls_status ls_run_batch(ls_trainer *t, ls_program *p, const ls_dataset *set, cons
     LS_TRY(ls_plan_run(p->plan, &run, t->team));
     ls_partial words[2];
     ls_trainer_words(t, p, sums, words);
-    LS_TRY(ls_tree_sum_words(t->sum, words, 2, &t->lane));
+    LS_TRY(ls_gradient_words(t->gradient, words, 2, &t->lane));
     LS_TRY(ls_trainer_take_words(t, p, sums, &own));
     if (isnan(own.loss)) return not_finite(t);
     score->loss += own.loss;

@@ -20,15 +20,14 @@ static ls_tensor *put_input(ls_trainer *t, ls_graph *graph, const ls_perturbatio
 ls_status ls_program_create(ls_trainer *t, ls_purpose purpose, int64_t batch,
                             const ls_perturbation *perturbation, ls_program *program) {
     const ls_options *o = &t->options;
-    ls_reducer reducer =
-        t->sum ? ls_tree_sum_reducer(t->sum) : ls_reducer_local; /* until the tree sum exists */
+    const ls_reducer reducer = ls_gradient_reducer(t->gradient);
     LS_TRY(ls_shards_create(&program->shards, (int)o->shards, t->comm->rank, t->comm->size, batch));
     LS_TRY(ls_graph_create(LS_RECORD, purpose, t->backend, &t->network->parameters, &program->shards, NULL,
                            &reducer, &program->graph));
     LS_TRY(t->backend->allocate(t->backend, &program->sample,
                                 (size_t)ls_graph_rows(program->graph) * sizeof *program->sample,
                                 "the samples of a batch"));
-    if (purpose == LS_TRAINING) ls_graph_share(program->graph, &t->sharing);
+    if (purpose == LS_TRAINING) ls_gradient_join(t->gradient, program->graph);
     LS_TRY(ls_shards_create(&program->all, (int)o->shards, 0, 1, batch));
     ls_tensor *x = put_input(t, program->graph, perturbation);
     x = ls_network_apply(t->network, program->graph, x);

@@ -38,31 +38,16 @@ static int64_t most_doubles(const ls_graph *graph) {
     return most;
 }
 
-/* Where the plan computes gradients over all shards, there is nothing to add. */
-static ls_status create_sum(ls_trainer *t) {
-    const ls_parameters *p = &t->network->parameters;
-    ls_tree_sum_sizes sizes = t->sizes;
-    ls_slice *whole;
-    LS_TRY(ls_calloc(&whole, (size_t)p->count, sizeof *whole, "the tree sum"));
-    for (int i = 0; i < p->count; i++)
-        if (p->list[i].whole)
-            whole[sizes.whole_count++] = (ls_slice){p->list[i].offset, p->list[i].offset + p->list[i].count};
-    sizes.whole = whole;
-    ls_status status = ls_tree_sum_create(t->comm, t->window, &t->training.shards, t->team, &sizes, &t->sum);
-    free(whole);
-    return status;
-}
-
 static ls_status create_programs(ls_trainer *t) {
     ls_program *programs[] = {&t->training, &t->evaluating, &t->collecting};
     LS_TRY(ls_program_create(t, LS_TRAINING, t->options.batch, NULL, &t->training));
     LS_TRY(ls_program_create(t, LS_EVALUATING, t->options.eval_batch, NULL, &t->evaluating));
     if (collects(t->network))
         LS_TRY(ls_program_create(t, LS_COLLECTING, t->options.batch, NULL, &t->collecting));
-    t->sizes.doubles = most_doubles(t->training.graph);
-    LS_TRY(create_sum(t));
+    LS_TRY(ls_gradient_prepare(t->gradient, t->training.plan, &t->training.shards, t->team,
+                               most_doubles(t->training.graph)));
     for (int i = 0; i < 3; i++)
-        if (programs[i]->graph) ls_graph_set_reducer(programs[i]->graph, ls_tree_sum_reducer(t->sum));
+        if (programs[i]->graph) ls_graph_set_reducer(programs[i]->graph, ls_gradient_reducer(t->gradient));
     return LS_OK;
 }
 
@@ -117,55 +102,21 @@ static ls_status create_network(ls_trainer *t) {
                        (long long)t->options.samples_per_epoch, (long long)t->data.training);
     LS_TRY(ls_network_create(t->config, t->data.train.height, t->data.train.width, t->data.train.classes,
                              &t->network));
-    ls_parameters_lay_out(&t->network->parameters);
-    t->sizes.summed = t->network->parameters.summed;
-    t->sizes.total = t->network->parameters.total;
-    t->sizes.dtype = t->backend->dtype;
-    t->sizes.instruction_set = t->backend->instruction_set;
     return LS_OK;
 }
 
-static size_t sharing_bytes(const ls_trainer *t) {
-    return ls_sharing_bytes(&t->network->parameters, t->sizes.dtype, t->options.batch, (int)t->options.shards,
-                            t->comm->size);
-}
-
-/* On one node all arenas lie in memory that the ranks share: in each rank's segment its gradients; in the
- * common region values, the sum of the gradients and moments, and behind them what weight gradients over all
- * shards are made of. Collective. */
-static ls_status create_window(ls_trainer *t) {
+/* Collective. */
+static ls_status create_gradient(ls_trainer *t) {
     const ls_options *o = &t->options;
-    size_t arenas = (size_t)(2 + ls_optimizer_moments(o->optimizer)) * ls_tree_sum_arena(&t->sizes);
-    ls_window_sizes sizes = {.message = LS_TREE_SUM_MESSAGE,
-                             .segment = ls_tree_sum_segment((int)o->shards, t->comm->size, &t->sizes),
-                             .common = arenas + sharing_bytes(t)};
-    return o->window ? ls_window_create(t->comm, &sizes, &t->window) : LS_OK;
-}
-
-static ls_status allocate_parameters(ls_trainer *t, int nodes) {
-    ls_parameters *p = &t->network->parameters;
-    int moments = ls_optimizer_moments(t->options.optimizer);
-    if (!t->window) return ls_parameters_allocate(p, t->backend, moments, nodes);
-    size_t arena = ls_tree_sum_arena(&t->sizes);
-    char *common = ls_window_common(t->window);
-    ls_lent_arenas lent = {.gradient = ls_window_segment(t->window, t->comm->rank),
-                           .value = common,
-                           .reduced = common + arena,
-                           .moment1 = moments > 0 ? common + 2 * arena : NULL,
-                           .moment2 = moments > 1 ? common + 3 * arena : NULL,
-                           .keep = t->comm->rank != 0};
-    t->sharing = (ls_sharing){.memory = common + (size_t)(2 + moments) * arena,
-                              .bytes = sharing_bytes(t),
-                              .rank = t->comm->rank,
-                              .ranks = t->comm->size};
-    return ls_parameters_borrow(p, t->backend, &lent, nodes);
+    const ls_gradient_options options = {.shards = (int)o->shards,
+                                         .batch = o->batch,
+                                         .moments = ls_optimizer_moments(o->optimizer),
+                                         .window = o->window};
+    return ls_gradient_create(t->comm, &t->network->parameters, t->backend, &options, &t->gradient);
 }
 
 static ls_status create_model(ls_trainer *t) {
     const ls_options *o = &t->options;
-    ls_shards shards; /* only for the number of nodes, which does not depend on the batch */
-    LS_TRY(ls_shards_create(&shards, (int)o->shards, t->comm->rank, t->comm->size, o->batch));
-    LS_TRY(allocate_parameters(t, shards.node_count));
     LS_TRY(ls_network_initialise(t->network, (uint64_t)o->seed));
     LS_TRY(ls_state_create(&t->network->parameters, &t->state));
     LS_TRY(ls_optimizer_read(t->config, &t->optimizer));
@@ -183,8 +134,8 @@ static ls_status create_rest(ls_trainer *t) {
     LS_TRY(create_model(t));
     LS_TRY(ls_team_create((int)t->options.threads, &t->team));
     LS_TRY(create_programs(t));
-    LS_TRY(ls_updater_create(t->comm, &t->network->parameters, t->sum, t->team, t->options.check_interval > 0,
-                             &t->updater));
+    LS_TRY(ls_updater_create(t->comm->rank, &t->network->parameters, t->gradient, t->team,
+                             t->options.check_interval > 0, &t->updater));
     LS_TRY(
         ls_calloc(&t->words, (size_t)t->training.shards.node_count * 2, sizeof *t->words, "the step's sum"));
     LS_TRY(
@@ -221,7 +172,7 @@ ls_status ls_trainer_create_on(ls_comm *comm, ls_config *config, ls_data *data, 
     if (status == LS_OK && !data) status = load_data(t);
     if (status == LS_OK) status = create_backend(t);
     if (status == LS_OK) status = ls_comm_agree(comm, create_network(t));
-    if (status == LS_OK) status = create_window(t);
+    if (status == LS_OK) status = create_gradient(t);
     if (status == LS_OK) status = ls_comm_agree(comm, create_rest(t));
     if (status == LS_OK) ls_updater_watch(t->updater);
     if (status == LS_OK) status = warn_about_cores(t);
@@ -262,7 +213,6 @@ void ls_trainer_destroy(ls_trainer **out) {
     free(t->order);
     free(t->permutation);
     free(t->words);
-    ls_tree_sum_destroy(&t->sum);
     ls_updater_destroy(&t->updater);
     ls_program_destroy(&t->training);
     ls_program_destroy(&t->evaluating);
@@ -272,7 +222,7 @@ void ls_trainer_destroy(ls_trainer **out) {
     ls_network_destroy(&t->network);
     ls_optimizer_destroy(&t->optimizer);
     ls_schedule_destroy(&t->schedule);
-    ls_window_destroy(&t->window);
+    ls_gradient_destroy(&t->gradient);
     if (t->backend) {
         unplace(t->backend, &t->data.train, &t->train);
         unplace(t->backend, &t->data.test, &t->test);

@@ -23,7 +23,7 @@ static ls_status sum_words(ls_trainer *t, double *sums) {
     ls_partial words[2];
     t->comm->phase = "adding the loss";
     ls_trainer_words(t, &t->training, sums, words);
-    return ls_tree_sum_words(t->sum, words, 2, &t->lane);
+    return ls_gradient_words(t->gradient, words, 2, &t->lane);
 }
 
 /* Of what the step has found, what it comes to. */
@@ -35,20 +35,16 @@ static ls_verdict judge(const ls_step_record *record, int parameter) {
 
 /* The gradient over all shards, found finite; then each rank updates what is its own to update. */
 static ls_status sum_and_update(ls_trainer *t, const ls_run *run, ls_step_record *record) {
-    const ls_parameters *p = &t->network->parameters;
-    /* where ranks share memory: parts of gradients, of all shards */
-    const bool finite = ls_plan_run_whole(t->training.plan, run, t->team);
-    ls_observe(t->observer, 0, LS_WORK_GRADIENT_SUM, NULL, true);
+    bool finite;
     t->comm->phase = "adding gradients";
-    LS_TRY(ls_tree_sum_gradient(t->sum, p->gradient, p->reduced));
-    ls_observe(t->observer, 0, LS_WORK_GRADIENT_SUM, NULL, false);
+    LS_TRY(ls_gradient_add(t->gradient, run, t->observer, &finite));
     record->verdict = judge(record, -1);
     if (record->verdict != LS_VERDICT_TAKEN) return LS_OK;
     LS_TRY(ls_updater_check(t->updater, finite, t->observer, &record->parameter));
     record->verdict = judge(record, record->parameter);
     if (record->verdict != LS_VERDICT_TAKEN) return LS_OK;
-    const ls_update update =
-        ls_optimizer_step(&t->optimizer, record->rate, (uint64_t)t->step + 1, p->elements);
+    const ls_update update = ls_optimizer_step(&t->optimizer, record->rate, (uint64_t)t->step + 1,
+                                               t->network->parameters.elements);
     t->comm->phase = "updating parameters";
     return ls_updater_run(t->updater, &update, t->observer);
 }

@@ -8,7 +8,7 @@
 #include "core/elementary.h"
 #include "core/team.h"
 #include "dist/comm.h"
-#include "dist/tree_sum.h"
+#include "dist/gradient.h"
 #include "graph/graph.h"
 #include "io/config.h"
 #include "model/network.h"
@@ -71,10 +71,7 @@ typedef struct ls_trainer {
     ls_optimizer optimizer;
     ls_schedule schedule;
     ls_program training, evaluating, collecting; /* collecting only with `statistics: dataset` */
-    ls_window *window;                           /* NULL: the ranks send messages */
-    ls_sharing sharing;                          /* of the training graph, in the window */
-    ls_tree_sum_sizes sizes;
-    ls_tree_sum *sum;
+    ls_gradient *gradient;
     ls_updater *updater;
     ls_state state;            /* the state as records: fingerprints, checkpoints */
     uint32_t *order;           /* [ls_trainer_epoch_samples()] samples of the epoch at hand, in order */

@@ -7,9 +7,9 @@
 #include "train/guard.h"
 
 struct ls_updater {
-    ls_comm *comm;
+    int rank;
     ls_parameters *parameters;
-    ls_tree_sum *sum;
+    ls_gradient *gradient;
     ls_team *team;
     ls_slice slice; /* of the parameters that this rank updates: all where ranks share no memory */
     ls_guard guard;
@@ -18,16 +18,16 @@ struct ls_updater {
     atomic_bool not_finite;  /* a gradient, here */
 };
 
-ls_status ls_updater_create(ls_comm *comm, ls_parameters *parameters, ls_tree_sum *sum, ls_team *team,
+ls_status ls_updater_create(int rank, ls_parameters *parameters, ls_gradient *gradient, ls_team *team,
                             bool guarded, ls_updater **out) {
     ls_updater *u;
     *out = NULL;
     LS_TRY(ls_calloc(&u, 1, sizeof *u, "the updater"));
-    u->comm = comm;
+    u->rank = rank;
     u->parameters = parameters;
-    u->sum = sum;
+    u->gradient = gradient;
     u->team = team;
-    u->slice = ls_tree_sum_slice(sum);
+    u->slice = ls_gradient_slice(gradient);
     u->lane.device = parameters->backend->device;
     ls_status status = guarded ? ls_guard_create(&u->guard, ls_team_size(team)) : LS_OK;
     if (status == LS_OK)
@@ -81,13 +81,13 @@ static int first_not_finite(const ls_updater *u) {
 }
 
 ls_status ls_updater_check(ls_updater *u, bool finite, const ls_observer *observer, int *parameter) {
-    int64_t everywhere;
+    bool everywhere;
     atomic_store(&u->not_finite, !finite);
     ls_observe(observer, 0, LS_WORK_UPDATE, NULL, true);
     ls_team_run(u->team, check_part, u);
     ls_observe(observer, 0, LS_WORK_UPDATE, NULL, false);
     ls_observe(observer, 0, LS_WORK_UPDATE_EXCHANGE, NULL, true);
-    LS_TRY(ls_tree_sum_lowest(u->sum, !atomic_load(&u->not_finite), &everywhere));
+    LS_TRY(ls_gradient_agree(u->gradient, !atomic_load(&u->not_finite), &everywhere));
     ls_observe(observer, 0, LS_WORK_UPDATE_EXCHANGE, NULL, false);
     *parameter = everywhere ? -1 : first_not_finite(u);
     return LS_OK;
@@ -106,7 +106,7 @@ ls_status ls_updater_run(ls_updater *u, const ls_update *update, const ls_observ
     ls_team_run(u->team, update_part, u);
     ls_observe(observer, 0, LS_WORK_UPDATE, NULL, false);
     ls_observe(observer, 0, LS_WORK_UPDATE_EXCHANGE, NULL, true);
-    LS_TRY(ls_tree_sum_updated(u->sum));
+    LS_TRY(ls_gradient_published(u->gradient));
     ls_observe(observer, 0, LS_WORK_UPDATE_EXCHANGE, NULL, false);
     return LS_OK;
 }
@@ -136,5 +136,5 @@ ls_status ls_updater_unchanged(const ls_updater *u, int64_t step) {
     return ls_fail(LS_REPLICAS_DIFFER,
                    "step %lld: the parameters or moments that rank %d updates have changed since it did so: "
                    "a bit of its memory has flipped",
-                   (long long)step, u->comm->rank);
+                   (long long)step, u->rank);
 }

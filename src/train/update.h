@@ -4,15 +4,15 @@
 #define LOCKSTEP_TRAIN_UPDATE_H
 
 #include "core/team.h"
-#include "dist/tree_sum.h"
+#include "dist/gradient.h"
 #include "graph/observer.h"
 #include "model/optimizer.h"
 
 typedef struct ls_updater ls_updater;
 
-/* Updates what is this rank's of the parameters, on the team's threads. All that it is given must outlive it.
+/* For rank `rank`: updates what is its own of the parameters, on the team's threads. All that it is given must outlive it.
  * LS_INTERNAL: out of memory. Local. */
-ls_status ls_updater_create(ls_comm *comm, ls_parameters *parameters, ls_tree_sum *sum, ls_team *team,
+ls_status ls_updater_create(int rank, ls_parameters *parameters, ls_gradient *gradient, ls_team *team,
                             bool guarded, ls_updater **updater);
 void ls_updater_destroy(ls_updater **updater);
 

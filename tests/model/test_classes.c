@@ -101,7 +101,7 @@ static void they_work(void **state) {
     schedule.lr = 2;
     for (int step = 0; step < 6; step++)
         assert_true(fabs(ls_schedule_rate(&schedule, step, 0) - 2 * factors[step]) < 1e-15);
-    assert_int_equal(ls_backend_find("cpu", LS_FP64, &backend), LS_OK);
+    assert_int_equal(ls_backend_find(LS_FP64, &backend), LS_OK);
     double w = 1, m = 4;
     const double g = 2;
     const ls_update update = ls_optimizer_step(&optimizer, 0.25, 1, 1);
@@ -127,8 +127,7 @@ static void all_tiers(void **state) {
         const ls_backend *backend;
         float got[3][COUNT];
         for (int i = 0; i < 3 * COUNT; i++) got[i / COUNT][i % COUNT] = sinf((float)i);
-        assert_int_equal(ls_backend_find_for("cpu", LS_PRECISION_FP32, (ls_instruction_set)set, &backend),
-                         LS_OK);
+        assert_int_equal(ls_backend_find_for(LS_PRECISION_FP32, (ls_instruction_set)set, &backend), LS_OK);
         update.class->kernels(backend)->apply(&update, COUNT, got[0], got[1], got[2], NULL);
         if (set == LS_PORTABLE) memcpy(want, got, sizeof want);
         assert_memory_equal(got, want, sizeof want);

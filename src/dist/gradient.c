@@ -1,0 +1,136 @@
+#include "dist/gradient.h"
+
+#include <stdlib.h>
+
+struct ls_gradient {
+    ls_comm *comm;
+    ls_parameters *parameters;
+    const ls_backend *backend;
+    ls_gradient_options options;
+    ls_window *window; /* NULL: the ranks send messages */
+    ls_sharing sharing;
+    ls_tree_sum_sizes sizes;
+    ls_tree_sum *sum;
+    ls_plan *plan;
+    ls_team *team;
+};
+
+static size_t sharing_bytes(const ls_gradient *g) {
+    return ls_sharing_bytes(g->parameters, g->sizes.dtype, g->options.batch, g->options.shards,
+                            g->comm->size);
+}
+
+/* On one node all arenas lie in memory that the ranks share: in each rank's segment its gradients; in the
+ * common region values, the sum of the gradients and moments, and behind them what weight gradients over all
+ * shards are made of. */
+static ls_status create_window(ls_gradient *g) {
+    const size_t arenas = (size_t)(2 + g->options.moments) * ls_tree_sum_arena(&g->sizes);
+    const ls_window_sizes sizes = {.message = LS_TREE_SUM_MESSAGE,
+                                   .segment =
+                                       ls_tree_sum_segment(g->options.shards, g->comm->size, &g->sizes),
+                                   .common = arenas + sharing_bytes(g)};
+    return g->options.window ? ls_window_create(g->comm, &sizes, &g->window) : LS_OK;
+}
+
+static ls_status allocate(ls_gradient *g) {
+    const int moments = g->options.moments;
+    ls_shards shards; /* only for the number of nodes, which does not depend on the batch */
+    LS_TRY(ls_shards_create(&shards, g->options.shards, g->comm->rank, g->comm->size, g->options.batch));
+    if (!g->window) return ls_parameters_allocate(g->parameters, g->backend, moments, shards.node_count);
+    const size_t arena = ls_tree_sum_arena(&g->sizes);
+    char *common = ls_window_common(g->window);
+    const ls_lent_arenas lent = {.gradient = ls_window_segment(g->window, g->comm->rank),
+                                 .value = common,
+                                 .reduced = common + arena,
+                                 .moment1 = moments > 0 ? common + 2 * arena : NULL,
+                                 .moment2 = moments > 1 ? common + 3 * arena : NULL,
+                                 .keep = g->comm->rank != 0};
+    g->sharing = (ls_sharing){.memory = common + (size_t)(2 + moments) * arena,
+                              .bytes = sharing_bytes(g),
+                              .rank = g->comm->rank,
+                              .ranks = g->comm->size};
+    return ls_parameters_borrow(g->parameters, g->backend, &lent, shards.node_count);
+}
+
+ls_status ls_gradient_create(ls_comm *comm, ls_parameters *parameters, const ls_backend *backend,
+                             const ls_gradient_options *options, ls_gradient **out) {
+    ls_gradient *g;
+    *out = NULL;
+    LS_TRY(ls_comm_agree(comm, ls_calloc(&g, 1, sizeof *g, "the sum of the gradients")));
+    ls_parameters_lay_out(parameters);
+    *g = (ls_gradient){.comm = comm,
+                       .parameters = parameters,
+                       .backend = backend,
+                       .options = *options,
+                       .sizes = {.summed = parameters->summed,
+                                 .total = parameters->total,
+                                 .dtype = backend->dtype,
+                                 .instruction_set = backend->instruction_set}};
+    ls_status status = create_window(g);
+    if (status == LS_OK) status = ls_comm_agree(comm, allocate(g));
+    *out = g; /* also after a failure: parameters may lie in its window */
+    return status;
+}
+
+void ls_gradient_destroy(ls_gradient **gradient) {
+    ls_gradient *g = *gradient;
+    if (!g) return;
+    ls_tree_sum_destroy(&g->sum);
+    ls_window_destroy(&g->window);
+    free(g);
+    *gradient = NULL;
+}
+
+void ls_gradient_join(const ls_gradient *g, ls_graph *training) {
+    ls_graph_share(training, &g->sharing);
+}
+
+/* Where the plan computes gradients over all shards, there is nothing to add. */
+ls_status ls_gradient_prepare(ls_gradient *g, ls_plan *plan, const ls_shards *shards, ls_team *team,
+                              int64_t doubles) {
+    const ls_parameters *p = g->parameters;
+    ls_tree_sum_sizes sizes = g->sizes;
+    ls_slice *whole;
+    LS_TRY(ls_calloc(&whole, (size_t)p->count, sizeof *whole, "the sum of the gradients"));
+    for (int i = 0; i < p->count; i++)
+        if (p->list[i].whole)
+            whole[sizes.whole_count++] = (ls_slice){p->list[i].offset, p->list[i].offset + p->list[i].count};
+    sizes.whole = whole;
+    sizes.doubles = doubles;
+    g->plan = plan;
+    g->team = team;
+    ls_status status = ls_tree_sum_create(g->comm, g->window, shards, team, &sizes, &g->sum);
+    free(whole);
+    return status;
+}
+
+ls_reducer ls_gradient_reducer(ls_gradient *g) {
+    return g->sum ? ls_tree_sum_reducer(g->sum) : ls_reducer_local;
+}
+
+ls_slice ls_gradient_slice(const ls_gradient *g) {
+    return ls_tree_sum_slice(g->sum);
+}
+
+ls_status ls_gradient_words(ls_gradient *g, const ls_partial *words, int count, const ls_lane *lane) {
+    return ls_tree_sum_words(g->sum, words, count, lane);
+}
+
+ls_status ls_gradient_add(ls_gradient *g, const ls_run *run, const ls_observer *observer, bool *finite) {
+    *finite = ls_plan_run_whole(g->plan, run, g->team);
+    ls_observe(observer, 0, LS_WORK_GRADIENT_SUM, NULL, true);
+    LS_TRY(ls_tree_sum_gradient(g->sum, g->parameters->gradient, g->parameters->reduced));
+    ls_observe(observer, 0, LS_WORK_GRADIENT_SUM, NULL, false);
+    return LS_OK;
+}
+
+ls_status ls_gradient_agree(ls_gradient *g, bool own, bool *all) {
+    int64_t lowest;
+    LS_TRY(ls_tree_sum_lowest(g->sum, own, &lowest));
+    *all = lowest > 0;
+    return LS_OK;
+}
+
+ls_status ls_gradient_published(ls_gradient *g) {
+    return ls_tree_sum_updated(g->sum);
+}
