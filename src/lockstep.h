@@ -22,6 +22,8 @@
 #include "core/rng.h"
 #include "core/team.h"
 #include "graph/graph.h"
+#include "graph/op.h"
+#include "graph/plan.h"
 #include "io/reader.h"
 #include "layers/elementwise.h"
 #include "layers/initialise.h"

@@ -2,7 +2,7 @@
 #ifndef LOCKSTEP_CHECK_KINKS_H
 #define LOCKSTEP_CHECK_KINKS_H
 
-#include "graph/graph.h"
+#include "graph/op.h"
 
 /* After an eager fp64 run of `rows` local rows: is an input of a ReLU nearer to 0 than the margin (0 itself,
  * a dropped element, stays 0), or are the two largest of a window of a max pooling nearer to one another? */

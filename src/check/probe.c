@@ -1,5 +1,7 @@
 #include "check/probe.h"
 
+#include "graph/op.h"
+
 typedef struct probe_state {
     const double *values; /* [global batch][elements] */
 } probe_state;

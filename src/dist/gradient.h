@@ -9,6 +9,7 @@
 #define LOCKSTEP_DIST_GRADIENT_H
 
 #include "dist/tree_sum.h"
+#include "graph/plan.h"
 
 typedef struct ls_gradient ls_gradient;
 

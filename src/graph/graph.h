@@ -1,12 +1,10 @@
-/* The graph: tensors, ops, and two ways to run them with the same bits.
+/* The graph, for those who use it: tensors, and two ways to run the ops between them with the same bits.
  *
  * Eager:   ls_dense(g, ..) runs at once and goes on the tape; ls_backward() walks the tape back.
- * Planned: the same call records the tape and computes nothing; ls_plan_create() lays it out once (what is
- * fused, in which stage each piece runs, where each buffer lies) and ls_plan_run() replays it every step.
+ * Planned: the same call records the tape and computes nothing; ls_plan_create() (graph/plan.h) lays it out
+ * once, and ls_plan_run() replays it every step.
  *
- * An op is made of *pieces*. Those over shards see a range of local shards and nothing else; an op whose
- * result mixes samples emits a vector of partial sums per shard, and the graph adds them over shards, threads
- * and ranks at a *cut*. An op knows neither ranks nor threads. */
+ * What an op is made of, and how one is written: graph/op.h. */
 #ifndef LOCKSTEP_GRAPH_GRAPH_H
 #define LOCKSTEP_GRAPH_GRAPH_H
 
@@ -18,20 +16,17 @@
 #include "core/lane.h"
 #include "core/shards.h"
 #include "graph/parameters.h"
-#include "graph/fusion.h"
-#include "graph/observer.h"
 
 enum { LS_MAX_DIMS = 8, LS_MAX_INPUTS = 3 };
 
 typedef struct ls_graph ls_graph;
 typedef struct ls_op ls_op;
-typedef struct ls_plan ls_plan;
 
-/* What one replay runs on. Host arrays are over the local rows of the shards. */
+/* What one replay runs on. */
 typedef struct ls_run {
     const ls_shards *shards;
-    const ls_dataset *data;
-    const uint32_t *sample; /* [rows] indices in the data set */
+    const ls_dataset *data; /* its images and labels are in backend memory .. */
+    const uint32_t *sample; /* [local rows] indices in it, and so are these */
     uint64_t seed;
     uint32_t epoch, step;
     const ls_shards
@@ -53,93 +48,6 @@ typedef struct ls_tensor {
     void *grad;   /* batched: [rows][shape], NULL where none is needed or it is fused away */
     int64_t pass; /* the ls_backward() that wrote the gradient last; 0: none */
 } ls_tensor;
-
-/* Vectors of a normalisation, [channels] each, computed at its cuts: forward mean, scale, shift; backward a,
- * b, c. */
-typedef struct ls_norm_vectors {
-    void *mean, *scale, *shift, *a, *b, *c;
-} ls_norm_vectors;
-
-/* What an op loads through and stores with, as the plan decided; all zero where nothing is fused. */
-typedef struct ls_fusion {
-    ls_tensor *source;   /* the tensor that is read: in[0], or the start of the chain folded into the load */
-    ls_op *norm;         /* BatchNorm folded into the load */
-    ls_tensor *residual; /* what an addition folded into the load adds, or the start of the chain before it */
-    ls_op *residual_norm; /* BatchNorm of the residual, folded too */
-    ls_activation act;    /* activation folded into the load */
-    ls_op *dropout;       /* dropout folded into the load */
-    ls_op *shared;        /* activation folded into the load that other ops read too: x' is its output */
-    ls_tensor *others;    /* that output, if its gradient holds what they have written; else NULL */
-    void *stored;         /* [rows][in[0]'s shape]: x' kept for the backward pass */
-    ls_op *sums_for;      /* BatchNorm whose forward sums this op's store takes */
-    ls_op *grad_norm;     /* BatchNorm behind this op whose backward is applied while dy is loaded */
-} ls_fusion;
-
-typedef void (*ls_shard_piece)(ls_op *op, const ls_run *run, int first, int last, const ls_lane *lane);
-/* false: a number that it has written is not finite; asked of factored ops only, others may return true */
-typedef bool (*ls_part_piece)(ls_op *op, const ls_run *run, int64_t first, int64_t last, const ls_lane *lane);
-typedef void (*ls_cut_piece)(ls_op *op, const ls_run *run, const ls_lane *lane);
-
-/* Batched values that the backward pieces of an op read, and which a plan keeps for them. */
-typedef enum ls_kept { LS_KEEPS_ALL, LS_KEEPS_INPUTS, LS_KEEPS_NOTHING } ls_kept;
-
-/* One kind of op. A piece that is NULL has nothing to do. */
-typedef struct ls_op_class {
-    const char *name;
-    bool loads_prologue; /* forward and backward read in[0] through a prologue, and dy through its twin */
-    bool loads_join; /* with a residual in the prologue, and with what other readers of x' have written of its
-                        gradient on the way back; with loads_prologue */
-    bool stores_sums; /* forward can take the sums of a BatchNorm that follows */
-    bool view;        /* the output is the input under another shape: no pieces, no memory */
-    ls_kept kept;
-    bool norm, elementwise; /* can be folded into a load: BatchNorm; activation or dropout */
-    bool join;              /* the sum of two tensors, which can be folded into the load of an activation */
-    bool unbatched; /* the output is not batched: one tensor, cut into no shards (tensor/tensor.h). Pieces
-                       over shards ignore their range; such an op runs eagerly only, on one rank */
-    ls_shard_piece sums;      /* partial sums per shard into op->sums */
-    ls_cut_piece cut;         /* once op->reduced holds their sum over all shards */
-    ls_shard_piece forward;   /* out->value */
-    ls_shard_piece grad_sums; /* partial sums per shard into op->grad_sums */
-    ls_cut_piece grad_cut;
-    ls_shard_piece backward; /* gradients of the inputs from out->grad */
-    /* Does `backward` sum the weight gradient of each shard as well? Then it runs even where no input needs a
-     * gradient, and computes x' again rather than have it stored, unless that takes a dropout or a tanh.
-     * NULL: no. */
-    bool (*joint_gradients)(const ls_op *op);
-    /* Not NULL: the op is *factored*, its weight gradient a function of all rows of x' and of dy, as
-     * `backward` reads them, and of what that packs of them into op->factors: so many bytes for so many rows
-     * in so many shards, which may be 0. So it can be computed over the shards of all ranks
-     * (ls_graph_share()), and `backward` runs even where no input needs a gradient. */
-    size_t (*factor_bytes)(const ls_op *op, int64_t rows, int shards);
-    int64_t (*parts)(const ls_op *op); /* independent parts of the weight gradient, shared out over threads */
-    ls_part_piece weight_grad;
-    size_t (*scratch)(const ls_op *op, int64_t rows_per_shard); /* bytes each thread needs */
-} ls_op_class;
-
-struct ls_op {
-    const ls_op_class *class;
-    ls_graph *graph;
-    int index;         /* on the tape */
-    const char *layer; /* name of the layer that put it there, which outlives the graph; NULL: none did */
-    ls_tensor *in[LS_MAX_INPUTS];
-    ls_tensor *reread[LS_MAX_INPUTS]; /* in[k], a parameter that an op before reads too: with its own
-                                         gradient; owned */
-    ls_tensor *out;
-    void *state;             /* of its class, one block; owned */
-    ls_activation act;       /* of an activation */
-    ls_dropout_mask mask;    /* of a dropout; step and sample are the run's */
-    ls_norm_vectors vectors; /* of a BatchNorm */
-    int64_t sum_length; /* doubles per shard that `sums` (or a fused store) emits; with no cut they join the
-                           step's sum */
-    double *sums, *nodes,
-        *reduced; /* [local shards][sum_length]; with no cut [nodes][sum_length]; [sum_length] */
-    int64_t grad_sum_length;
-    double *grad_sums, *grad_reduced;
-    bool whole;    /* the weight gradient is computed over the shards of all ranks, run->all */
-    void *factors; /* class->factor_bytes, or NULL: nothing is packed */
-    bool accumulate[LS_MAX_INPUTS]; /* += into in[i]->grad: another consumer has written it before */
-    ls_fusion fusion;
-};
 
 /* A vector to be added over all shards: out [length] is the sum of what each has. */
 typedef struct ls_partial {
@@ -193,49 +101,15 @@ void ls_graph_destroy(ls_graph **graph);
 void ls_graph_set_reducer(ls_graph *graph, ls_reducer reducer);
 ls_status ls_graph_status(const ls_graph *graph);
 
-/* Memory that all ranks of a run see, aligned to 64 bytes: for the factors of weight gradients, and for who
- * computes which part of them. */
-typedef struct ls_sharing {
-    void *memory;
-    size_t bytes; /* at least ls_sharing_bytes() */
-    int rank, ranks;
-} ls_sharing;
-size_t ls_sharing_bytes(const ls_parameters *parameters, ls_dtype dtype, int64_t batch, int shards,
-                        int ranks);
-/* Before ls_plan_create(), which then computes the weight gradients of factored ops over the shards of all
- * ranks (sharing.c), straight into parameters->reduced, and marks their parameters as `whole`. The ranks must
- * share that arena too, and every rank must plan the same graph. */
-void ls_graph_share(ls_graph *graph, const ls_sharing *sharing);
-
 ls_purpose ls_graph_purpose(const ls_graph *graph);
 const ls_backend *ls_graph_backend(const ls_graph *graph);
 ls_parameters *ls_graph_parameters(const ls_graph *graph);
 const ls_shards *ls_graph_shards(const ls_graph *graph);
-/* The most local rows of any batch up to the largest, at least 1. Not the rows of the largest: of 5 samples
- * in 16 shards none is in shard 5, of 3 samples one. */
-int64_t ls_graph_rows(const ls_graph *graph);
 int ls_graph_op_count(const ls_graph *graph);
-/* How often ls_backward() has been called. */
-int64_t ls_graph_pass(const ls_graph *graph);
 ls_op *ls_graph_op(const ls_graph *graph, int index);
 
 /* The parameter of that index as a tensor of the graph. */
 ls_tensor *ls_graph_parameter(ls_graph *graph, int index);
-
-/* For layers: puts an op on the tape and, in an eager graph, runs it. `op` describes class, inputs, state
- * (taken over, also on failure), sum lengths and the like; the output is batched with this shape. Returns the
- * output, or NULL on a graph that has failed. */
-ls_tensor *ls_graph_add(ls_graph *graph, const ls_op *op, int dims, const int64_t *shape);
-
-/* Records a failure, for layers that find their inputs wrong; returns NULL. */
-ls_tensor *ls_graph_fail(ls_graph *graph, ls_status status, const char *format, ...)
-    __attribute__((format(printf, 3, 4)));
-
-/* The same for a failure whose message is already recorded. */
-ls_tensor *ls_graph_give_up(ls_graph *graph, ls_status status);
-
-/* Device memory that lives as long as the graph, zeroed; NULL on a graph that has failed. */
-void *ls_graph_allocate(ls_graph *graph, size_t size, const char *what);
 
 /* Forgets the ops of an eager graph from number `first` on (ls_graph_op_count() at some time before), with
  * their tensors and all memory that came with them; what came earlier keeps values and gradients. A failure
@@ -252,58 +126,7 @@ ls_status ls_backward(ls_tensor *tensor);
 /* Channels (the last dimension) and pixels (all others) of a tensor, of one sample. */
 int64_t ls_tensor_channels(const ls_tensor *tensor);
 int64_t ls_tensor_pixels(const ls_tensor *tensor);
-/* The tensor whose memory this one is a view of: itself, mostly. */
-ls_tensor *ls_tensor_base(ls_tensor *tensor);
 /* "784", "28x28x1", or "scalar" for no dimensions, for messages. */
 const char *ls_shape_text(int dims, const int64_t *shape, char *text, size_t size);
-
-/* Bytes by which this rank's rows of a factor, like that tensor, lie behind the first row of the batch, where
- * the op's weight gradient is over the shards of all ranks; otherwise 0: its own rows are all. */
-size_t ls_op_bytes_before(const ls_op *op, const ls_run *run, const ls_tensor *tensor);
-
-/* The kernel arguments that an op's fusion, its inputs and the run amount to. */
-ls_prologue ls_op_prologue(const ls_op *op, const ls_run *run);
-ls_epilogue ls_op_epilogue(const ls_op *op);
-ls_grad_prologue ls_op_grad_prologue(const ls_op *op);
-ls_grad_epilogue ls_op_grad_epilogue(const ls_op *op);
-
-/* Lays out a recorded graph whose last op is a loss (training) or any op (evaluation). fuse: fold BatchNorm,
- * activation and dropout into loads and stores; the result is the same bits either way. The plan refers to
- * the graph and writes fusion and addresses into it: one plan a graph at a time. */
-ls_status ls_plan_create(ls_graph *graph, bool fuse, int threads, ls_plan **plan);
-void ls_plan_destroy(ls_plan **plan);
-
-struct ls_team;
-/* Replays the plan on the team's threads (as many as it was created for). Collective through the reducer;
- * nothing is allocated. The vectors of ops without a cut (the loss) and parameter gradients are left as sums
- * over nodes. */
-ls_status ls_plan_run(ls_plan *plan, const ls_run *run, struct ls_team *team);
-/* After a replay, and once every rank is known to have ended its own: the weight gradients over the shards of
- * all ranks, as many of their parts as the others leave to this one. They are there when every rank has
- * returned; the next replay must not begin before. Returns whether all gradients of factored ops that this
- * rank has computed in the replay and here are finite. Local. */
-bool ls_plan_run_whole(ls_plan *plan, const ls_run *run, struct ls_team *team);
-
-/* Watches every replay from now on; NULL: nobody does. The observer must outlive them. */
-void ls_plan_observe(ls_plan *plan, const ls_observer *observer);
-
-/* A piece of an op, and the bytes of the buffers that it reads or writes, each counted once. */
-typedef struct ls_piece_info {
-    ls_op *op;
-    ls_work work;
-    size_t bytes;
-} ls_piece_info;
-
-/* The pieces in the order of a replay, but those of weight gradients last; and one of them by itself, on all
- * threads, as often as one likes after a whole replay. What it computes means nothing, since plans share
- * memory between buffers. Local. */
-int ls_plan_piece_count(const ls_plan *plan);
-ls_piece_info ls_plan_piece(const ls_plan *plan, int i);
-void ls_plan_run_piece(ls_plan *plan, int i, const ls_run *run, struct ls_team *team);
-
-/* Bytes that the plan's buffers take, and what they would take without sharing memory between them. */
-void ls_plan_memory(const ls_plan *plan, size_t *planned, size_t *unshared);
-/* Prints stages and pieces, for people. */
-void ls_plan_print(const ls_plan *plan);
 
 #endif

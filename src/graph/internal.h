@@ -2,7 +2,8 @@
 #ifndef LOCKSTEP_GRAPH_INTERNAL_H
 #define LOCKSTEP_GRAPH_INTERNAL_H
 
-#include "graph/graph.h"
+#include "graph/op.h"
+#include "graph/plan.h"
 
 enum { LS_MAX_OPS = 4096 }; /* of a recorded graph; an eager tape grows */
 

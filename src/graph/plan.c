@@ -3,7 +3,7 @@
  * Scheduling is a list schedule over the tape. A stage takes every piece whose inputs are there; when nothing
  * more fits without a sum over all shards, all partial sums that are ready are added in one cut and the next
  * stage begins. So two BatchNorms that do not wait for one another share a cut. */
-#include "graph/plan.h"
+#include "graph/planner.h"
 
 #include <stdio.h>
 #include <stdlib.h>

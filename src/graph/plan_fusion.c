@@ -1,6 +1,6 @@
 /* What is fused: which BatchNorms, activations, dropouts and additions the loads and stores of other ops take
  * over. */
-#include "graph/plan.h"
+#include "graph/planner.h"
 
 static ls_op_plan *plan_of(ls_plan *plan, const ls_op *op) {
     return &plan->ops[op->index];

@@ -1,5 +1,5 @@
 /* Who writes which gradient, who adds to it, and which gradients of a residual join share their memory. */
-#include "graph/plan.h"
+#include "graph/planner.h"
 
 ls_tensor *ls_gradient_target(const ls_op *op, int k) {
     const ls_fusion *f = &op->fusion;

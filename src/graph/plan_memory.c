@@ -4,7 +4,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "graph/plan.h"
+#include "graph/planner.h"
 
 enum { ALIGNMENT = 64 };
 

@@ -1,6 +1,6 @@
 /* The replay of a plan: stage by stage, on the threads of a rank. */
 #include "core/team.h"
-#include "graph/plan.h"
+#include "graph/planner.h"
 
 _Static_assert((int)LS_WORK_SUMS == LS_PIECE_SUMS && (int)LS_WORK_WEIGHT_GRAD == LS_PIECE_WEIGHT_GRAD,
                "pieces are the first kinds of work");

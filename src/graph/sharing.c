@@ -8,7 +8,7 @@
 #include <stdlib.h>
 
 #include "core/claims.h"
-#include "graph/plan.h"
+#include "graph/planner.h"
 
 enum { ALIGNMENT = 64 };
 

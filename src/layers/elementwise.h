@@ -4,7 +4,7 @@
 #define LOCKSTEP_LAYERS_ELEMENTWISE_H
 
 #include "core/shards.h"
-#include "graph/graph.h"
+#include "graph/op.h"
 
 typedef struct ls_elementwise_kernels {
     /* out = x' for the rows of shards [first, last) */

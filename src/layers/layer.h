@@ -4,7 +4,7 @@
 #define LOCKSTEP_LAYERS_LAYER_H
 
 #include "core/keys.h"
-#include "graph/graph.h"
+#include "graph/op.h"
 
 typedef struct ls_layer ls_layer;
 

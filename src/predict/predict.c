@@ -6,6 +6,8 @@
 #include <string.h>
 
 #include "core/team.h"
+#include "graph/op.h"
+#include "graph/plan.h"
 #include "inspect/saved_model.h"
 #include "io/reader.h"
 #include "layers/input/input.h"
@@ -57,7 +59,8 @@ static ls_status copy_values(const ls_parameters *from, const ls_parameters *to)
     if (status == LS_OK) status = ls_parameters_open(to, &target);
     if (status == LS_OK) {
         memcpy(target.value, source.value, (size_t)to->total * ls_dtype_size(to->backend->dtype));
-        memcpy(target.statistics, source.statistics, ls_parameters_statistics(to) * sizeof(double));
+        if (target.statistics)
+            memcpy(target.statistics, source.statistics, ls_parameters_statistics(to) * sizeof(double));
     }
     ls_status closed = ls_parameters_close(to, &target, status == LS_OK);
     if (status == LS_OK) status = closed;

@@ -7,6 +7,7 @@
 #ifndef LOCKSTEP_TENSOR_KERNELS_H
 #define LOCKSTEP_TENSOR_KERNELS_H
 
+#include "graph/op.h"
 #include "tensor/tensor.h"
 
 enum { LS_NEST_LOOPS = LS_MAX_DIMS + 1 }; /* the result's axes and the one that a matrix product sums over */

@@ -9,7 +9,7 @@
 
 /* All ranks have the same sum, and find the same of the model. */
 static ls_status not_finite(ls_trainer *t) {
-    ls_state_export(&t->network->parameters, &t->state);
+    LS_TRY(ls_state_export(&t->network->parameters, &t->state));
     const char *bad = ls_state_not_finite(&t->state);
     return ls_comm_everywhere(t->comm,
                               ls_fail(LS_NOT_FINITE, "after step %lld, %s: the loss is not a number: %s%s",

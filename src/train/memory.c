@@ -6,6 +6,7 @@
 #include <sys/mman.h>
 
 #include "core/memory_limit.h"
+#include "graph/plan.h"
 #include "layers/batchnorm/statistics.h"
 #include "layers/input/input.h"
 #include "layers/softmax_cross_entropy/softmax_cross_entropy.h"

@@ -10,7 +10,7 @@
 #include <cmocka.h>
 
 #include "core/rng.h"
-#include "graph/plan.h"
+#include "graph/planner.h"
 #include "layers/input/input.h"
 #include "layers/softmax_cross_entropy/softmax_cross_entropy.h"
 

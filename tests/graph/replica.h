@@ -4,7 +4,8 @@
 #define LOCKSTEP_TESTS_GRAPH_REPLICA_H
 
 #include "core/team.h"
-#include "graph/graph.h"
+#include "graph/op.h"
+#include "graph/plan.h"
 #include "model/network.h"
 
 /* A network and the images it is for; `layers` is the YAML list of the configuration. */

@@ -10,7 +10,7 @@
 
 #include <cmocka.h>
 
-#include "graph/plan.h"
+#include "graph/planner.h"
 #include "graph/replica.h"
 #include "layers/input/input.h"
 #include "layers/softmax_cross_entropy/softmax_cross_entropy.h"

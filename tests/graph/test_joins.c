@@ -7,7 +7,7 @@
 
 #include <cmocka.h>
 
-#include "graph/plan.h"
+#include "graph/planner.h"
 #include "graph/replica.h"
 #include "layers/conv2d/conv2d.h"
 

@@ -9,7 +9,7 @@
 
 #include <cmocka.h>
 
-#include "graph/plan.h"
+#include "graph/planner.h"
 #include "graph/replica.h"
 #include "layers/dense/dense.h"
 #include "layers/elementwise.h"

@@ -3,7 +3,7 @@
 #ifndef LOCKSTEP_TESTS_LAYERS_OP_CASE_H
 #define LOCKSTEP_TESTS_LAYERS_OP_CASE_H
 
-#include "graph/graph.h"
+#include "graph/op.h"
 #include "layers/layer.h"
 
 enum { OP_ELEMENTS = 1 << 16, OP_PARAMETERS = 64 };

@@ -7,6 +7,7 @@
 #include <cmocka.h>
 
 #include "core/team.h"
+#include "graph/plan.h"
 #include "layers/input/input.h"
 #include "layers/softmax_cross_entropy/softmax_cross_entropy.h"
 #include "model/builder.h"

@@ -8,6 +8,7 @@
 #include <cmocka.h>
 
 #include "check/probe.h"
+#include "graph/plan.h"
 #include "tensor/tensor.h"
 
 /* Every expression has x 2x3x4 and v 5 at hand. */

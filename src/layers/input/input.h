@@ -3,7 +3,7 @@
 #ifndef LOCKSTEP_LAYERS_INPUT_H
 #define LOCKSTEP_LAYERS_INPUT_H
 
-#include "graph/graph.h"
+#include "graph/op.h"
 #include "layers/input/augment.h"
 
 typedef struct ls_input_args {

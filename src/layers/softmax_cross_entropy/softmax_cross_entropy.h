@@ -5,7 +5,7 @@
 #ifndef LOCKSTEP_LAYERS_SOFTMAX_CROSS_ENTROPY_H
 #define LOCKSTEP_LAYERS_SOFTMAX_CROSS_ENTROPY_H
 
-#include "graph/graph.h"
+#include "graph/op.h"
 
 typedef struct ls_softmax_args {
     int64_t classes;
