@@ -4,15 +4,15 @@
 #include <stdlib.h>
 
 #include "core/vector.h"
-#include "train/guard.h"
 
 struct ls_updater {
     int rank;
     ls_parameters *parameters;
     ls_gradient *gradient;
     ls_team *team;
-    ls_slice slice; /* of the parameters that this rank updates: all where ranks share no memory */
-    ls_guard guard;
+    ls_slice slice;      /* of the parameters that this rank updates: all where ranks share no memory */
+    uint64_t *left;      /* [threads] sum of the bits that a thread has left; NULL: nothing is guarded */
+    atomic_bool flipped; /* it has found others */
     ls_lane lane;
     const ls_update *update; /* the one at hand */
     atomic_bool not_finite;  /* a gradient, here */
@@ -29,7 +29,10 @@ ls_status ls_updater_create(int rank, ls_parameters *parameters, ls_gradient *gr
     u->team = team;
     u->slice = ls_gradient_slice(gradient);
     u->lane.device = parameters->backend->device;
-    ls_status status = guarded ? ls_guard_create(&u->guard, ls_team_size(team)) : LS_OK;
+    ls_status status = LS_OK;
+    if (guarded)
+        status =
+            ls_calloc(&u->left, (size_t)ls_team_size(team), sizeof *u->left, "the guard of the parameters");
     if (status == LS_OK)
         *out = u;
     else
@@ -39,7 +42,7 @@ ls_status ls_updater_create(int rank, ls_parameters *parameters, ls_gradient *gr
 
 void ls_updater_destroy(ls_updater **updater) {
     if (!*updater) return;
-    ls_guard_destroy(&(*updater)->guard);
+    free((*updater)->left);
     free(*updater);
     *updater = NULL;
 }
@@ -95,9 +98,17 @@ ls_status ls_updater_check(ls_updater *u, bool finite, const ls_observer *observ
 
 /* --- the update ------------------------------------------------------------------------------------------- */
 
+static void compare(ls_updater *u, int member, uint64_t found) {
+    if (found != u->left[member]) atomic_store(&u->flipped, true);
+}
+
 static void update_part(void *argument, int member) {
     ls_updater *u = argument;
-    ls_guard_update(&u->guard, member, u->update, u->parameters, share_of(u, member));
+    const ls_slice s = share_of(u, member);
+    const ls_bit_sums sums = ls_optimizer_apply(u->update, u->parameters, s.first, s.last);
+    if (!u->left) return;
+    compare(u, member, sums.before);
+    u->left[member] = sums.after;
 }
 
 ls_status ls_updater_run(ls_updater *u, const ls_update *update, const ls_observer *observer) {
@@ -115,24 +126,26 @@ ls_status ls_updater_run(ls_updater *u, const ls_update *update, const ls_observ
 
 static void remember_part(void *argument, int member) {
     ls_updater *u = argument;
-    ls_guard_remember(&u->guard, member, u->parameters, share_of(u, member));
+    const ls_slice s = share_of(u, member);
+    u->left[member] = ls_optimizer_sum(u->parameters, s.first, s.last);
 }
 
 void ls_updater_watch(ls_updater *u) {
-    ls_team_run(u->team, remember_part, u);
+    if (u->left) ls_team_run(u->team, remember_part, u);
 }
 
 static void look_part(void *argument, int member) {
     ls_updater *u = argument;
-    ls_guard_look(&u->guard, member, u->parameters, share_of(u, member));
+    const ls_slice s = share_of(u, member);
+    compare(u, member, ls_optimizer_sum(u->parameters, s.first, s.last));
 }
 
 void ls_updater_look(ls_updater *u) {
-    ls_team_run(u->team, look_part, u);
+    if (u->left) ls_team_run(u->team, look_part, u);
 }
 
 ls_status ls_updater_unchanged(const ls_updater *u, int64_t step) {
-    if (!atomic_load(&u->guard.broken)) return LS_OK;
+    if (!atomic_load(&u->flipped)) return LS_OK;
     return ls_fail(LS_REPLICAS_DIFFER,
                    "step %lld: the parameters or moments that rank %d updates have changed since it did so: "
                    "a bit of its memory has flipped",

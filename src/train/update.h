@@ -1,5 +1,9 @@
-/* The end of a step: every gradient is found finite before any parameter changes, the optimizer updates, and
- * what it leaves is guarded against flipped bits until the next update (guard.h). */
+/* The end of a step: every gradient is found finite before any parameter changes, and the optimizer updates.
+ *
+ * It notices bits that flip in parameters and moments between two updates. Ranks that share a window have them
+ * once, so there is no replica to compare with; but between the end of an update and the begin of the next
+ * nobody writes them. So each thread adds up the bits that it leaves, and again those that it finds at the next
+ * update (ls_optimizer_apply()). */
 #ifndef LOCKSTEP_TRAIN_UPDATE_H
 #define LOCKSTEP_TRAIN_UPDATE_H
 
