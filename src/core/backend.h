@@ -32,7 +32,7 @@ struct ls_device;
  * kernel tables alone read and write it (core/lane.h), and these functions copy from and to it. */
 typedef struct ls_backend ls_backend;
 struct ls_backend {
-    const char *name;                   /* "cpu" */
+    const char *name;                   /* for people */
     ls_instruction_set instruction_set; /* of the kernels */
     ls_precision precision;
     ls_dtype dtype;           /* ls_precision_dtype(precision) */
