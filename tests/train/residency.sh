@@ -16,11 +16,12 @@ lockstep() {
 }
 
 run() { # NAME DATA TRAIN_ARGUMENTS..: the second epoch is a resumed one
-  local name=$1 data=$2 arguments=("${@:3}")
+  local name=$1 data=$2 arguments=("${@:3}") checkpoints
   arguments+=("data=$data" threads=1 "output=$WORK/$name" progress=none check_interval=2 trail_interval=1)
   lockstep train "${arguments[@]}" epochs=1
   lockstep train "${arguments[@]}" epochs=2 resume=auto
-  lockstep attack "$(ls "$WORK/$name"/checkpoint-*.h5 | tail -n 1)" "data=$data" epsilon=0,0.1 samples=20 eval_batch=16
+  checkpoints=("$WORK/$name"/checkpoint-*.h5)
+  lockstep attack "${checkpoints[-1]}" "data=$data" epsilon=0,0.1 samples=20 eval_batch=16
 }
 
 run mlp "$DATA" "$ROW6" batch=50 split=1900 samples_per_epoch=150
