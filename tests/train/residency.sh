@@ -21,14 +21,14 @@ run() { # NAME DATA TRAIN_ARGUMENTS..: the second epoch is a resumed one
   lockstep train "${arguments[@]}" epochs=1
   lockstep train "${arguments[@]}" epochs=2 resume=auto
   checkpoints=("$WORK/$name"/checkpoint-*.h5)
-  lockstep attack "${checkpoints[-1]}" "data=$data" epsilon=0,0.1 samples=20 eval_batch=16
+  lockstep attack "${checkpoints[-1]}" "data=$data" epsilon=0,0.1 samples=10 eval_batch=10
 }
 
-run mlp "$DATA" "$ROW6" batch=50 split=1900 samples_per_epoch=150
-run statistics "$DATA" "$ROW6" batch=50 split=1900 samples_per_epoch=150 optimizer=momentum \
+run mlp "$DATA" "$ROW6" batch=50 split=1900 samples_per_epoch=100
+run statistics "$DATA" "$ROW6" batch=50 split=1900 samples_per_epoch=50 optimizer=momentum \
   'network.1={batchnorm: {statistics: dataset}}'
-run cnn "$DATA" "$CNN" batch=20 split=1900 samples_per_epoch=50 augment=0.5
-run resnet "$FEW" "$RESNET" batch=20 split=100 samples_per_epoch=40 augment=0.5
+run cnn "$DATA" "$CNN" batch=20 split=1900 samples_per_epoch=20 augment=0.5
+run resnet "$FEW" "$RESNET" batch=20 split=100 samples_per_epoch=20 augment=0.5
 
 FOUND=$(sort -u "$LS_RESIDENCY_LIST")
 if [[ $FOUND != touches_on_purpose ]]; then
