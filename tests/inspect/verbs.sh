@@ -147,7 +147,7 @@ if "$PYTHON" -c 'import h5py' 2>/dev/null; then
 with h5py.File('$1', 'r+') as f: $2"
   }
   for file in checkpoint-25.h5 metrics.h5; do
-    cp one/$file opened.h5
+    cp -f one/$file opened.h5
     chmod u+w opened.h5
     change opened.h5 'list(f)'
     cmp -s opened.h5 one/$file || fail "h5py has changed $file, to which it wrote nothing"
@@ -158,14 +158,14 @@ with h5py.File('$1', 'r+') as f: $2"
     [[ $(stat -c %a opened.h5) == 444 ]] || fail "a file sealed again: permissions $(stat -c %a opened.h5)"
   done
   # what the fingerprint, or HDF5's own checksums, find is not sealed
-  cp one/checkpoint-25.h5 opened.h5
+  cp -f one/checkpoint-25.h5 opened.h5
   chmod u+w opened.h5
   change opened.h5 'f["model/2.weight"][0, 0] = 3'
-  cp opened.h5 before.h5
+  cp -f opened.h5 before.h5
   expect 78 "opened.h5: " -- inspect opened.h5
   expect 78 "opened.h5: not sealed again: fingerprint of the tensors" -- inspect --reseal opened.h5
   cmp -s opened.h5 before.h5 || fail "a refused reseal has changed the file"
-  cp bad/checkpoint-25.h5 opened.h5
+  cp -f bad/checkpoint-25.h5 opened.h5
   expect 78 "opened.h5: not sealed again: HDF5: " -- inspect --reseal opened.h5
   [[ -z $(find . -name '*.tmp-*') ]] || fail "--reseal leaves $(find . -name '*.tmp-*')"
 else
