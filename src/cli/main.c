@@ -37,6 +37,7 @@ static const struct argp_option options[] = {
      "write a timeline of the first steps (Chrome trace format); of the benches only step does", 0},
     {"reseal", LS_OPTION_RESEAL, NULL, 0,
      "check a file that another program has changed, and seal it again if all in it is sound", 0},
+    {"force", LS_OPTION_FORCE, NULL, 0, "replace the file to write where one is there", 0},
     {"keys", LS_OPTION_KEYS, NULL, 0, "print every key of a configuration and of each layer", 0},
     {"verbose", 'v', NULL, 0, "say more on standard error", 0},
     {"version", 'V', NULL, 0, "print versions: git commit, MPI, HDF5, instruction set", 0},
@@ -148,6 +149,7 @@ static error_t parse_option(int key, char *argument, struct argp_state *state) {
     case LS_OPTION_JSON: line->json = true; return 0;
     case LS_OPTION_OUTPUT: line->output = argument; return 0;
     case LS_OPTION_FORMAT: line->format = argument; return 0;
+    case LS_OPTION_FORCE: line->force = true; return 0;
     case LS_OPTION_TRACE: line->trace = argument; return 0;
     case LS_OPTION_RESEAL: line->reseal = true; return 0;
     case LS_OPTION_KEYS: exit_after_output(print_keys()); return 0;

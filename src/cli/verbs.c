@@ -13,6 +13,7 @@
 #include "exchange/exchange.h"
 #include "inspect/inspect.h"
 #include "inspect/network_report.h"
+#include "io/output.h"
 #include "layers/layer.h"
 #include "model/network.h"
 #include "train/eval.h"
@@ -56,6 +57,17 @@ int ls_refuse_count(const ls_command_line *line) {
 
 /* --- verbs ----------------------------------------------------------------------------------------- */
 
+/* Before anything is done for it. */
+static ls_status check_trace(ls_comm *comm, const ls_command_line *line, const char *config_path) {
+    const ls_output trace = {line->trace, config_path, line->force};
+    return ls_comm_agree(comm, comm->rank == 0 ? ls_output_check(&trace, NULL) : LS_OK);
+}
+
+/* The file that --force is about, where an option names it. */
+static int refuse_force(const ls_command_line *line, const char *option) {
+    return ls_refuse("%s: --force is for the file of --%s, and none is given", line->verb->name, option);
+}
+
 static ls_status print_resolved(const ls_config *config) {
     char *yaml;
     LS_TRY(ls_config_resolve(config, &yaml));
@@ -68,12 +80,14 @@ static int train(const ls_command_line *line) {
     ls_layer_keys layers[LS_LAYER_CLASSES_MAX];
     ls_config *config = NULL;
     ls_comm *comm = NULL;
+    if (line->force && !line->trace) return refuse_force(line, "trace");
     signal(SIGPIPE, SIG_IGN); /* who reads the progress may go; the run goes on */
     ls_network_layer_keys(layers);
     const ls_start from = {line->word[1], line->word + 2, line->count - 2, layers};
     ls_status status = ls_start_verb(LS_OK, &from, &comm, &config);
     if (status == LS_OK)
         status = ls_comm_agree(comm, comm->rank == 0 ? ls_preview_check(config, line->dry_run) : LS_OK);
+    if (status == LS_OK && !line->dry_run) status = check_trace(comm, line, line->word[1]);
     if (status == LS_OK && line->dry_run)
         status = ls_comm_agree(comm, comm->rank == 0 ? print_resolved(config) : LS_OK);
     else if (status == LS_OK)
@@ -96,7 +110,12 @@ static ls_status take_comm_keys(const char *const *words, int count, ls_options 
 static int look_at(const ls_command_line *line, ls_status (*look)(ls_comm *comm, const ls_look *what)) {
     ls_comm *comm = NULL;
     ls_options o = {0};
-    ls_look what = {line->word[1], line->word + 2, line->count - 2, line->json, line->output};
+    ls_look what = {line->word[1],
+                    line->word + 2,
+                    line->count - 2,
+                    line->json,
+                    {line->output, line->word[1], line->force}};
+    if (line->force && !line->output) return refuse_force(line, "output");
     signal(SIGPIPE, SIG_IGN); /* who reads what is printed may go; what goes into a file is written */
     if (take_comm_keys(what.overrides, what.override_count, &o) != LS_OK) {
         char why[1024];
@@ -133,6 +152,7 @@ static int bench(const ls_command_line *line) {
     if (line->count < 3) return ls_refuse_count(line);
     if (line->trace && strcmp(line->word[1], "step") != 0)
         return ls_refuse("bench %s: takes no --trace", line->word[1]);
+    if (line->force && !line->trace) return refuse_force(line, "trace");
     ls_network_layer_keys(layers);
     b.config_path = line->word[2];
     ls_status status = ls_keys_set_defaults(&ls_bench_keys, &b.options);
@@ -140,6 +160,7 @@ static int bench(const ls_command_line *line) {
         status = ls_keys_take(&ls_bench_keys, &b.options, line->word + 3, line->count - 3, rest, &rest_count);
     const ls_start from = {b.config_path, rest, rest_count, layers};
     status = ls_start_verb(status, &from, &b.comm, &b.config);
+    if (status == LS_OK) status = check_trace(b.comm, line, b.config_path);
     if (status == LS_OK) status = ls_bench_run(&b, line->word[1]);
     if (status == LS_OK) status = ls_comm_agree(b.comm, ls_flush_output());
     ls_config_destroy(&b.config);
@@ -186,14 +207,15 @@ static int diff(const ls_command_line *line) {
 
 static int export_model(const ls_command_line *line) {
     ls_comm *none = NULL;
-    ls_status status = ls_export(line->word[1], line->format, line->word[2], stdout);
+    ls_status status = ls_export(line->word[1], line->format,
+                                 &(ls_output){line->word[2], line->word[1], line->force}, stdout);
     return ls_end(&none, status == LS_OK ? ls_flush_output() : status);
 }
 
 static int import_state(const ls_command_line *line) {
     ls_comm *none = NULL;
-    ls_status status =
-        ls_import(line->word[1], line->word[2], line->word[3], line->word + 4, line->count - 4, stdout);
+    ls_status status = ls_import(line->word[1], line->word[2], line->word[3], line->force, line->word + 4,
+                                 line->count - 4, stdout);
     return ls_end(&none, status == LS_OK ? ls_flush_output() : status);
 }
 
@@ -203,18 +225,19 @@ enum { MANY = LS_MOST_WORDS - 1 };
 
 const ls_verb ls_verbs[] = {
     {"train", "CONFIG [KEY=VALUE ...]", 1, MANY, train,
-     LS_TAKES(LS_OPTION_DRY_RUN) | LS_TAKES(LS_OPTION_TRACE)},
+     LS_TAKES(LS_OPTION_DRY_RUN) | LS_TAKES(LS_OPTION_TRACE) | LS_TAKES(LS_OPTION_FORCE)},
     {"eval", "CHECKPOINT [KEY=VALUE ...]", 1, MANY, eval,
-     LS_TAKES(LS_OPTION_JSON) | LS_TAKES(LS_OPTION_OUTPUT)},
+     LS_TAKES(LS_OPTION_JSON) | LS_TAKES(LS_OPTION_OUTPUT) | LS_TAKES(LS_OPTION_FORCE)},
     {"attack", "CHECKPOINT [epsilon=0,0.05,..] [KEY=VALUE ...]", 1, MANY, attack,
-     LS_TAKES(LS_OPTION_JSON) | LS_TAKES(LS_OPTION_OUTPUT)},
+     LS_TAKES(LS_OPTION_JSON) | LS_TAKES(LS_OPTION_OUTPUT) | LS_TAKES(LS_OPTION_FORCE)},
     {"inspect", "FILE|FOLDER\ninspect --reseal FILE\ninspect CONFIG [KEY=VALUE ...]", 1, MANY, inspect,
      LS_TAKES(LS_OPTION_JSON) | LS_TAKES(LS_OPTION_RESEAL)},
     {"diff", "A B", 2, 2, diff, 0},
-    {"export", "CHECKPOINT FILE", 2, 2, export_model, LS_TAKES(LS_OPTION_FORMAT)},
-    {"import", "CONFIG STATE.h5 FOLDER|FILE [KEY=VALUE ...]", 3, MANY, import_state, 0},
+    {"export", "CHECKPOINT FILE", 2, 2, export_model, LS_TAKES(LS_OPTION_FORMAT) | LS_TAKES(LS_OPTION_FORCE)},
+    {"import", "CONFIG STATE.h5 FOLDER|FILE [KEY=VALUE ...]", 3, MANY, import_state,
+     LS_TAKES(LS_OPTION_FORCE)},
     {"bench", "step|layers|comm|scaling CONFIG [KEY=VALUE ...]", 1, MANY, bench,
-     LS_TAKES(LS_OPTION_JSON) | LS_TAKES(LS_OPTION_TRACE)},
+     LS_TAKES(LS_OPTION_JSON) | LS_TAKES(LS_OPTION_TRACE) | LS_TAKES(LS_OPTION_FORCE)},
     {"gradcheck", "", 0, 0, gradcheck, 0},
     {NULL, NULL, 0, 0, NULL, 0},
 };

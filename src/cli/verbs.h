@@ -19,6 +19,7 @@ enum {
     LS_OPTION_FORMAT,
     LS_OPTION_TRACE,
     LS_OPTION_RESEAL,
+    LS_OPTION_FORCE,
     LS_OPTION_KEYS
 };
 #define LS_TAKES(option) (1u << ((option)-LS_OPTION_DRY_RUN))
@@ -27,7 +28,7 @@ typedef struct ls_command_line {
     const struct ls_verb *verb;
     const char *word[LS_MOST_WORDS]; /* the verb and its arguments */
     int count;
-    bool dry_run, json, verbose, reseal;
+    bool dry_run, json, verbose, reseal, force;
     unsigned given;      /* LS_TAKES() of the options that only some verbs take */
     const char *output;  /* file */
     const char *format;  /* export: of the file */

@@ -14,9 +14,9 @@
     X(LS_OK, 0, "done")                                                                                      \
     X(LS_DIFFERENT, 1, "a difference was found")                                                             \
     X(LS_USAGE, 2, "usage or configuration")                                                                 \
-    X(LS_INTERNAL, 70, "internal error, out of memory, a failed system call, or MPI that cannot start")                             \
-    X(LS_NOT_FINITE, 71, "the loss, a gradient or the model is not finite")                                             \
-    X(LS_BUSY, 73, "the run folder is in use or already holds a run")                                        \
+    X(LS_INTERNAL, 70, "internal error, out of memory, a failed system call, or MPI that cannot start")      \
+    X(LS_NOT_FINITE, 71, "the loss, a gradient or the model is not finite")                                  \
+    X(LS_BUSY, 73, "a run folder is in use or holds a run, or a file to write is there already")             \
     X(LS_OUTPUT, 74, "output cannot be written")                                                             \
     X(LS_STOPPED, 75, "stopped on request; training wrote a checkpoint")                                     \
     X(LS_STUCK, 76, "a rank is stuck")                                                                       \

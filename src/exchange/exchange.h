@@ -6,15 +6,17 @@
 #include <stdio.h>
 
 #include "core/status.h"
+#include "io/output.h"
 
-/* Writes the model group of a checkpoint (PyTorch's state_dict) to `path`, whole or not at all, and says so
+/* Writes the model group of a checkpoint (PyTorch's state_dict) to a file, whole or not at all, and says so
  * on `out`. `format`: "safetensors", NULL likewise: 8 bytes of header length, a JSON header, the values in C
- * order. LS_BAD_DATA: no good checkpoint; LS_OUTPUT: `path` cannot be written; LS_USAGE: another format. */
-ls_status ls_export(const char *checkpoint, const char *format, const char *path, FILE *out);
+ * order. LS_BAD_DATA: no good checkpoint; LS_OUTPUT: the file cannot be written; LS_USAGE: another format; and
+ * as ls_output_check(). */
+ls_status ls_export(const char *checkpoint, const char *format, const ls_output *output, FILE *out);
 
 /* Writes a checkpoint of step 0 that holds a PyTorch state_dict, saved as HDF5 with one dataset a tensor in
  * the root or in the group "model", under the network and data of a configuration: `output` is the file, or
- * a folder that gets checkpoint-0.h5. Nothing of the state file is trusted.
+ * a folder that gets checkpoint-0.h5; `force` replaces one that is there. Nothing of the state file is trusted.
  *
  * Statistics of BatchNorms: exponential ones are PyTorch's own. Cumulative ones become those of
  * num_batches_tracked batches that all had this mean and variance; of a data set, those of one element, which
@@ -23,7 +25,7 @@ ls_status ls_export(const char *checkpoint, const char *format, const char *path
  * LS_USAGE: the configuration; LS_BAD_DATA: the state file (all tensors that are missing, unexpected or of
  * another type or shape are named on
  * standard error, a line each) or the data; LS_BUSY: the output is there; LS_OUTPUT. */
-ls_status ls_import(const char *config, const char *state, const char *output, const char *const *overrides,
-                    int override_count, FILE *out);
+ls_status ls_import(const char *config, const char *state, const char *output, bool force,
+                    const char *const *overrides, int override_count, FILE *out);
 
 #endif

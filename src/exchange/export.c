@@ -2,7 +2,6 @@
 #include <inttypes.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/stat.h>
 
 #include "exchange/exchange.h"
 #include "inspect/saved_model.h"
@@ -89,25 +88,16 @@ static ls_status build(const ls_saved_model *model, char **file, size_t *size) {
     return status;
 }
 
-/* The file is replaced as a whole: a device, a folder or the checkpoint itself must not be. */
-static ls_status check_output(const char *path, const char *checkpoint) {
-    struct stat there, source;
-    if (stat(path, &there) != 0) return LS_OK;
-    if (!S_ISREG(there.st_mode)) return ls_fail(LS_OUTPUT, "%s: is there and not a regular file", path);
-    if (stat(checkpoint, &source) == 0 && there.st_dev == source.st_dev && there.st_ino == source.st_ino)
-        return ls_fail(LS_USAGE, "%s is the checkpoint; expected another file to write to", path);
-    return LS_OK;
-}
-
-ls_status ls_export(const char *checkpoint, const char *format, const char *path, FILE *out) {
+ls_status ls_export(const char *checkpoint, const char *format, const ls_output *output, FILE *out) {
+    const char *path = output->path;
     ls_saved_model *model;
     char *file = NULL;
     size_t size = 0;
     if (format && strcmp(format, "safetensors") != 0)
         return ls_fail(LS_USAGE, "export: found the format %s; expected safetensors", format);
+    LS_TRY(ls_output_check(output, NULL));
     LS_TRY(ls_saved_model_open(checkpoint, &model));
-    ls_status status = check_output(path, checkpoint);
-    if (status == LS_OK) status = build(model, &file, &size);
+    ls_status status = build(model, &file, &size);
     if (status == LS_OK) status = ls_atomic_write(path, file, size, LS_EDITABLE);
     if (status == LS_OK)
         fprintf(out, "%s: %d tensors of step %" PRIu64 ", fingerprint %016" PRIx64 ", %zu bytes\n", path,

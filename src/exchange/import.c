@@ -1,6 +1,5 @@
 /* `lockstep import`: a checkpoint of step 0 from the tensors of a PyTorch state_dict. */
 #include <ctype.h>
-#include <errno.h>
 #include <inttypes.h>
 #include <math.h>
 #include <stdarg.h>
@@ -223,15 +222,15 @@ static ls_status create_model(import *in) {
 
 /* --- the checkpoint -------------------------------------------------------------------------------- */
 
-/* The file that `output` means; a run may need what is there. */
-static ls_status output_path(const char *output, char **path) {
+/* The file that `output` means. */
+static ls_status output_path(const import *in, const char *output, bool force, char **path) {
     struct stat info;
     size_t size = strlen(output) + 32;
     LS_TRY(ls_calloc(path, size, 1, "a path"));
     bool folder = stat(output, &info) == 0 && S_ISDIR(info.st_mode);
     snprintf(*path, size, folder ? "%s/checkpoint-0.h5" : "%s", output);
-    if (lstat(*path, &info) != 0 && errno == ENOENT) return LS_OK;
-    return ls_fail(LS_BUSY, "%s is there already; expected a new file, or a folder without it", *path);
+    LS_TRY(ls_output_check(&(ls_output){*path, in->state_path, force}, NULL));
+    return ls_output_check(&(ls_output){*path, in->config_path, force}, NULL);
 }
 
 /* What a run that has not begun would save. */
@@ -274,15 +273,15 @@ done:
 
 /* --- the verb -------------------------------------------------------------------------------------- */
 
-static ls_status run(import *in, const char *output, const char *const *overrides, int override_count,
-                     FILE *out) {
+static ls_status run(import *in, const char *output, bool force, const char *const *overrides,
+                     int override_count, FILE *out) {
     char *path = NULL;
     ls_network_layer_keys(in->layers);
     LS_TRY(ls_config_load(in->config_path, overrides, override_count, &ls_option_keys, in->layers,
                           ls_layer_class_count, &in->config));
     LS_TRY(ls_config_settings(in->config, &in->options));
     LS_TRY(ls_h5_open_foreign(in->state_path, &in->file));
-    ls_status status = output_path(output, &path);
+    ls_status status = output_path(in, output, force, &path);
     if (status == LS_OK) status = create_model(in);
     if (status == LS_OK) status = read_tensors(in);
     if (status == LS_OK) status = check_values(in);
@@ -296,10 +295,10 @@ static ls_status run(import *in, const char *output, const char *const *override
     return status;
 }
 
-ls_status ls_import(const char *config, const char *state, const char *output, const char *const *overrides,
-                    int override_count, FILE *out) {
+ls_status ls_import(const char *config, const char *state, const char *output, bool force,
+                    const char *const *overrides, int override_count, FILE *out) {
 import in = {.state_path = state, .config_path = config };
-    ls_status status = run(&in, output, overrides, override_count, out);
+    ls_status status = run(&in, output, force, overrides, override_count, out);
     free(in.seen);
     ls_h5_discard(&in.file);
     ls_state_destroy(&in.state);

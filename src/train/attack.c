@@ -171,8 +171,9 @@ static ls_status attack_restored(const ls_restored *restored, const ls_attack_op
     ls_status status = run(&result);
     if (status == LS_OK && comm->rank == 0)
         (look->json ? ls_attack_print_json : ls_attack_print_text)(&result);
-    if (status == LS_OK && look->output)
-        status = ls_comm_agree(comm, comm->rank == 0 ? ls_attack_write_file(&result, look->output) : LS_OK);
+    if (status == LS_OK && look->output.path)
+        status =
+            ls_comm_agree(comm, comm->rank == 0 ? ls_attack_write_file(&result, look->output.path) : LS_OK);
     for (int64_t i = 0; i < result.example_count; i++) free(result.examples[i].sign);
     free(result.examples);
     return status;
@@ -187,9 +188,9 @@ ls_status ls_attack(ls_comm *comm, const ls_look *look) {
     LS_TRY(ls_comm_agree(comm,
                          ls_calloc(&rest, (size_t)look->override_count, sizeof *rest, "the command line")));
     ls_status status = ls_comm_agree(comm, ls_attack_options_read(look, &options, rest, &count));
-    if (status == LS_OK && look->output)
+    if (status == LS_OK)
         status =
-            ls_comm_agree(comm, comm->rank == 0 ? ls_result_file_check(look->output, LS_ATTACK_KIND) : LS_OK);
+            ls_comm_agree(comm, comm->rank == 0 ? ls_output_check(&look->output, LS_ATTACK_KIND) : LS_OK);
     if (status == LS_OK) status = ls_restore(comm, "attack", look->checkpoint, rest, count, &restored);
     if (status == LS_OK) {
         status = attack_restored(&restored, &options, look);

@@ -72,7 +72,7 @@ static ls_status parse_epsilons(const char *text, ls_attack_options *options) {
 
 /* Without a file there is nothing that examples would go to. */
 static ls_status check_examples(const ls_look *look) {
-    for (int i = 0; i < look->override_count && !look->output; i++)
+    for (int i = 0; i < look->override_count && !look->output.path; i++)
         if (strncmp(look->overrides[i], "examples=", strlen("examples=")) == 0)
             return ls_fail(LS_USAGE, "command line: %s: would not be read: that needs --output",
                            look->overrides[i]);

@@ -63,8 +63,8 @@ static ls_status evaluate(const ls_restored *r, const ls_look *look) {
                                          t->data.validation, &parts[VALIDATION]);
     if (status == LS_OK) status = collect_test(t, &samples, &parts[TEST]);
     if (status == LS_OK && t->comm->rank == 0) (look->json ? print_json : print_text)(r, parts);
-    if (status == LS_OK && look->output)
-        status = ls_comm_agree(t->comm, t->comm->rank == 0 ? write_file(r, parts, look->output) : LS_OK);
+    if (status == LS_OK && look->output.path)
+        status = ls_comm_agree(t->comm, t->comm->rank == 0 ? write_file(r, parts, look->output.path) : LS_OK);
     for (int i = 0; i < PARTS; i++) ls_scores_destroy(&parts[i]);
     free(samples);
     return status;
@@ -73,9 +73,7 @@ static ls_status evaluate(const ls_restored *r, const ls_look *look) {
 ls_status ls_eval(ls_comm *comm, const ls_look *look) {
     ls_restored restored;
     LS_TRY(ls_comm_agree(comm, ls_signals_install()));
-    if (look->output)
-        LS_TRY(ls_comm_agree(comm, comm->rank == 0 ? ls_result_file_check(look->output, LS_EVALUATION_KIND)
-                                                   : LS_OK));
+    LS_TRY(ls_comm_agree(comm, comm->rank == 0 ? ls_output_check(&look->output, LS_EVALUATION_KIND) : LS_OK));
     LS_TRY(ls_restore(comm, "eval", look->checkpoint, look->overrides, look->override_count, &restored));
     ls_status status = evaluate(&restored, look);
     ls_restored_destroy(&restored);

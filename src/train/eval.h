@@ -18,6 +18,7 @@
 #include "core/keys.h"
 #include "dist/comm.h"
 #include "io/json.h"
+#include "io/output.h"
 #include "train/restore.h"
 
 /* What to look at, and how to say what was found. */
@@ -27,7 +28,8 @@ typedef struct ls_look {
         *overrides; /* KEY=VALUE: keys of the run (data, threads, eval_batch), and those of the verb */
     int override_count;
     bool json;
-    const char *output; /* HDF5 file, or NULL */
+    /* HDF5 file; one of the same kind is replaced without being forced */
+    ls_output output;
 } ls_look;
 
 /* Loss, accuracy, confusion and the worst mistakes on the validation and the test samples. */

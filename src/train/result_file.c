@@ -1,18 +1,6 @@
 #include "train/result_file.h"
 
 #include <stdio.h>
-#include <unistd.h>
-
-ls_status ls_result_file_check(const char *path, const char *kind) {
-    ls_h5_file *file = NULL;
-    if (access(path, F_OK) != 0) return LS_OK;
-    ls_status status = ls_h5_open(path, kind, LS_RESULT_FILE_VERSION, &file);
-    ls_h5_discard(&file);
-    if (status == LS_BAD_DATA)
-        return ls_fail(LS_USAGE, "--output %s: exists and is no file of kind \"%s\"; it is left alone", path,
-                       kind);
-    return status;
-}
 
 ls_status ls_result_file_create(const char *path, const char *kind, const ls_restored *r, ls_h5_file **file) {
     char format[64];

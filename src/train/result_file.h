@@ -16,7 +16,4 @@ ls_status ls_result_file_create(const char *path, const char *kind, const ls_res
                                 ls_h5_file **file);
 ls_status ls_result_file_commit(ls_h5_file *file, const char *kind);
 
-/* LS_USAGE where the path holds something that is no such file, and would be lost. Local. */
-ls_status ls_result_file_check(const char *path, const char *kind);
-
 #endif

@@ -24,13 +24,24 @@ expect_failure 2 "3 ranks for 2 shards" 3 bench step "$ROW6" bench_data=made spl
 expect_failure 2 "no timed step had a whole batch" - bench step "$ROW6" bench_data=made split=300 bench_warmup=1 bench_steps=1
 expect_failure 78 "nowhere" - bench step "$ROW6" bench_data=real data=nowhere
 expect_failure 74 "none/trace.json" - bench step "$ROW6" bench_data=made split=512 bench_steps=1 --trace none/trace.json
+echo "dear diary" >diary
+for verb in "bench step $ROW6 bench_data=made split=512 bench_steps=1" "train $ROW6 output=run"; do
+  # shellcheck disable=SC2086 # words
+  expect_failure 73 "diary: is there already" 2 $verb --trace diary
+  # shellcheck disable=SC2086
+  expect_failure 2 "is what is read" - $verb --trace "$ROW6" --force
+  # shellcheck disable=SC2086
+  expect_failure 2 "--force is for the file of --trace" - $verb --force
+done
+check "the diary is as it was" test "$(cat diary)" = "dear diary"
+check "and no run was begun" test ! -e run
 
 # --- one object on standard output, the same losses for every number of ranks and threads
 
 MADE=(bench_data=made split=900 bench_steps=8 bench_warmup=3)
 for case in "- 1" "2 1" "- 2" "3 2"; do
   read -r ranks threads <<<"$case"
-  expect_success "" "$ranks" bench step "$ROW6" "${MADE[@]}" threads="$threads" augment=0.5 --json --trace trace.json
+  expect_success "" "$ranks" bench step "$ROW6" "${MADE[@]}" threads="$threads" augment=0.5 --json --trace trace.json --force
   mv out "step-$ranks-$threads.json"
   touch out
   check "the object on $ranks ranks of $threads threads" "$PYTHON" -E -s -B "$CHECK" step "step-$ranks-$threads.json" \
@@ -87,8 +98,8 @@ mv out made.json
 touch out
 expect_success "" - train "${SMALL[@]}" steps=5 output=run progress=none
 mv out train.txt
-expect_success "" 2 train "${SMALL[@]}" steps=5 output=traced progress=none --trace trace.json
-check "the timeline of a training run" "$PYTHON" -E -s -B "$CHECK" trace trace.json 2 1
+expect_success "" 2 train "${SMALL[@]}" steps=5 output=traced progress=none --trace trained.json
+check "the timeline of a training run" "$PYTHON" -E -s -B "$CHECK" trace trained.json 2 1
 check "a run that is watched has the same bits" test "$(fingerprint)" = "$(tail -n 1 train.txt | cut -d " " -f 2)"
 expect_success "" - inspect run --json
 check "the losses are those of training" "$PYTHON" -E -s -B "$CHECK" losses made.json out

@@ -313,9 +313,22 @@ def bad_exports():
     good = "cnn/checkpoint-7.h5"
     run("export", good, code=2, texts=["expected lockstep export CHECKPOINT FILE"])
     run("export", good, "a", "--format", "onnx", code=2, texts=["found the format onnx; expected safetensors"])
-    run("export", good, good, code=2, texts=["is the checkpoint"])
+    run("export", good, good, code=2, texts=["is what is read"])
     run("export", good, "cnn", code=74, texts=["not a regular file"])
     run("export", good, "/dev/full", code=74, texts=["not a regular file"])
+    for there in "cnn/config.yaml", "cnn/metrics.h5", "cnn.h5", "cnn.safetensors":
+        before = content_of(there)
+        run("export", good, there, code=73, texts=[f"{there}: is there already"])
+        check(content_of(there) == before, f"export: {there} was replaced")
+    run("export", good, good, "--force", code=2, texts=["is what is read"])
+    with open("forced", "w") as file:
+        file.write("of no further use")
+    run("export", good, "forced", "--force")
+    check(content_of("forced") == content_of("cnn.safetensors"), "export --force")
+    cnn = os.path.join(SOURCE, "experiments", CASES["cnn"][0])
+    run("import", cnn, "cnn.state.h5", "cnn.state.h5", *SMALL, CNN, "--force", code=2, texts=["is what is read"])
+    run("import", cnn, "cnn.state.h5", "forced", *SMALL, CNN, "--force")
+    check(content_of("forced") == content_of("cnn.h5"), "import --force")
     run("export", good, "nowhere/a", code=74, texts=["nowhere/a"])
     run("export", "none.h5", "a", code=78, texts=["none.h5"])
     run("export", "cnn.state.h5", "a", code=78, texts=["cnn.state.h5"])

@@ -93,6 +93,8 @@ check "nor a group for them" test "$(h5dump -n whole.h5 | grep -c validation)" =
 
 # --- what is refused
 
+ln -s nowhere-at-all nowhere-link
+cat bytes-attack.h5 bytes/config.yaml bytes/metrics.h5 unit/checkpoint-*.h5 | cksum >there.sums
 for ranks in - 3; do
   expect_failure 2 "attack: found 0 arguments; expected lockstep attack CHECKPOINT [epsilon=0,0.05,..] [KEY=VALUE ...]" $ranks attack
   expect_failure 78 "none.h5: cannot open: No such file" $ranks attack none.h5
@@ -105,10 +107,20 @@ for ranks in - 3; do
   expect_failure 2 "samples: found 501, expected at most the 500" $ranks attack "$checkpoint" "data=$DATA" samples=501
   expect_failure 2 "examples: out of range: found '-1'" $ranks attack "$checkpoint" "data=$DATA" examples=-1
   expect_failure 2 "lr is the checkpoint's; attack takes data" $ranks attack "$checkpoint" "data=$DATA" lr=5
-  expect_failure 2 "it is left alone" $ranks attack "$checkpoint" "data=$DATA" --output "$checkpoint"
-  expect_failure 2 'no file of kind "evaluation"' $ranks eval "$checkpoint" "data=$DATA" --output bytes-attack.h5
+  expect_failure 2 "is what is read" $ranks attack "$checkpoint" "data=$DATA" --output "$checkpoint"
+  expect_failure 2 "is what is read" $ranks eval "$checkpoint" "data=$DATA" --output "$checkpoint" --force
+  for there in bytes-attack.h5 bytes/config.yaml bytes/metrics.h5 unit/checkpoint-*.h5 nowhere-link; do
+    expect_failure 73 "$there: is there already" $ranks eval "$checkpoint" "data=$DATA" --output "$there"
+  done
+  expect_failure 73 "bytes-eval.h5: is there already" $ranks attack "$checkpoint" "data=$DATA" --output bytes-eval.h5
+  expect_failure 74 "unit: is there and not a regular file" $ranks eval "$checkpoint" "data=$DATA" --output unit --force
+  expect_failure 2 "--force is for the file of --output" $ranks eval "$checkpoint" "data=$DATA" --force
   expect_failure 74 "nowhere/eval.h5" $ranks eval "$checkpoint" "data=$DATA" --output nowhere/eval.h5
 done
+check "nothing there was touched" cmp there.sums <(cat bytes-attack.h5 bytes/config.yaml bytes/metrics.h5 unit/checkpoint-*.h5 | cksum)
+cp bytes/config.yaml forced.h5
+expect_success "" 2 eval "$checkpoint" "data=$DATA" eval_batch=77 --output forced.h5 --force
+check "a file was replaced when it was asked for" cmp forced.h5 bytes-eval.h5
 { head -c 50000 "$checkpoint"; printf 'xyz'; tail -c +50004 "$checkpoint"; } >damaged.h5
 expect_failure 78 "damaged.h5: damaged, or changed by another program: found digest" - attack damaged.h5
 expect_failure 78 "damaged.h5: damaged, or changed by another program: found digest" 3 attack damaged.h5 epsilon=0.1
