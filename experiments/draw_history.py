@@ -4,7 +4,7 @@ import matplotlib.pyplot as plt
 import numpy as np
 from matplotlib.ticker import MaxNLocator
 
-from drawing import COLOURS, GREY, LABELS, start
+from drawing import COLOURS, GREY, LABELS, say_what_is_cut, start
 from runs import PAPER_EPOCHS, Missing, count
 
 MEASURED = ("loss", "accuracy")
@@ -52,6 +52,8 @@ def history(run):
     for axes, measure in zip(panels, MEASURED):
         draw_measure(axes, run, measure)
     panels[0].set_ylim(bottom=0)
+    for axes, measure in zip(panels, MEASURED):
+        say_what_is_cut(axes, run.epoch[f"train_{measure}"])
     panels[0].legend(loc="upper right")
     figure.suptitle(run.title, x=0.012, ha="left", fontsize=12, fontweight="bold")
     return figure
@@ -63,6 +65,22 @@ def smooth(values, window):
     end = np.arange(1, len(values) + 1)
     begin = np.maximum(end - window, 0)
     return (total[end] - total[begin]) / (end - begin)
+
+
+def validates(values):
+    """Which epochs were validated: NaN stands for those that were not."""
+    return ~np.isnan(values)
+
+
+def limit_iterations(axes, measure, seen):
+    """Limits that single batches do not decide."""
+    seen = seen[np.isfinite(seen)]
+    if not len(seen):
+        return
+    if measure == "loss":
+        axes.set_ylim(0, 1.6 * np.percentile(seen, 98) or 1)
+    else:
+        axes.set_ylim(max(0, 1 - 1.6 * (1 - np.percentile(seen, 2))), 1.002)
 
 
 def iterations(run):
@@ -78,7 +96,7 @@ def iterations(run):
         axes.plot(step, mean, color=COLOURS["train"], linewidth=1.8,
                   label="training" if window == 1 else f"training, mean of {window} batches")
         validation = run.epoch[f"validation_{measure}"]
-        if np.isfinite(validation).any():
+        if validates(validation).any():
             axes.plot(run.epoch["epoch"] * run.steps_per_epoch, validation, color=COLOURS["validation"], linewidth=1.8,
                       label=LABELS["validation"], marker="o", markersize=3.5 if run.epochs <= 40 else 0)
         draw_tests(axes, run, measure, run.steps_per_epoch)
@@ -86,10 +104,9 @@ def iterations(run):
         axes.set_xlabel("iteration")
         axes.set_xlim(0, 1.02 * max(step[-1], 2))
         axes.xaxis.set_major_locator(MaxNLocator(nbins=7, integer=True))
-        seen = np.concatenate([mean[window - 1:], validation[np.isfinite(validation)], run.tests.get(measure, [])])
+        tests = run.tests.get(measure, [])
+        limit_iterations(axes, measure, np.concatenate([mean[window - 1:], validation, tests]))
+        say_what_is_cut(axes, np.concatenate([values, validation[validates(validation)], tests]))
         if measure == "loss":
-            axes.set_ylim(0, 1.6 * np.percentile(seen, 98))
             axes.legend(loc="upper right")
-        else:
-            axes.set_ylim(max(0, 1 - 1.6 * (1 - np.percentile(seen, 2))), 1.002)
     return figure

@@ -30,6 +30,19 @@ def start(width, height, title, subtitle=None):
     return figure
 
 
+def say_what_is_cut(axes, values):
+    """At the right above the axes: how many of the values lie outside of them, or are no numbers."""
+    bottom, top = axes.get_ylim()
+    values = np.asarray(values, float)
+    finite = values[np.isfinite(values)]
+    above, below = finite[finite > top], finite[finite < bottom]
+    parts = [f"{len(above)} above, up to {above.max():.3g}"] if len(above) else []
+    parts += [f"{len(below)} below, down to {below.min():.3g}"] if len(below) else []
+    parts += [f"{len(values) - len(finite)} not finite"] if len(finite) < len(values) else []
+    if parts:
+        axes.set_title("values not shown: " + "; ".join(parts), loc="right", fontsize=8.5, color=GREY)
+
+
 def show(axes, image, **how):
     """A picture without axes; how: imshow's limits and colours."""
     how.setdefault("cmap", "gray")

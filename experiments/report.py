@@ -7,7 +7,11 @@ import argparse
 import statistics
 import sys
 
-from runs import MEASURES, PAPER_EPOCHS, count, read_runs
+try:
+    from runs import MEASURES, PAPER_EPOCHS, count, read_runs
+except ImportError as error:
+    sys.exit(f"report.py: {error} for {sys.executable}; expected a Python with numpy and h5py, on Debian /usr/bin/python3 "
+             "with python3-h5py")
 
 
 def spread(values, several):

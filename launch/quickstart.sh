@@ -50,7 +50,7 @@ show() {
   shown=$(realpath --relative-to="$OLDPWD" -- "$OUTPUT")
   echo
   "$PYTHON" -E -s experiments/report.py "$OUTPUT"
-  "$PYTHON" -E -s experiments/figures.py history "$OUTPUT" -o "$OUTPUT/history.png" >/dev/null
+  "$PYTHON" -E -s experiments/figures.py history "$OUTPUT" >/dev/null
   echo
   echo "Run:      $shown"
   echo "Picture:  $shown/history.png"

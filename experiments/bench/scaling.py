@@ -23,6 +23,7 @@ import os
 import statistics
 import subprocess
 import sys
+from pathlib import Path
 
 
 def bench(options, ranks, kind, *keys):
@@ -160,10 +161,14 @@ def main():
     parser.add_argument("--latency", type=float, help="microseconds of a message between nodes, for the extrapolation")
     parser.add_argument("--gigabytes", type=float, help="gigabytes a second between nodes, for the extrapolation")
     parser.add_argument("--json", metavar="FILE", help="keep what the runs printed")
+    parser.add_argument("--force", action="store_true", help="replace the file of --json")
     options = parser.parse_intermixed_args()
     options.ranks = sorted({1, *options.ranks})
     if options.ranks == [1]:
         parser.error("--ranks: expected a number above 1")
+    if options.json and Path(options.json).exists() and not options.force:
+        print(f"scaling.py: {options.json}: is there already; expected a new file (--force replaces it)", file=sys.stderr)
+        sys.exit(73)
     found, batch, shards = measure(options)
     if options.json:
         with open(options.json, "w") as file:

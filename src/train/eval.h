@@ -3,7 +3,7 @@
  * written.
  *
  * eval --output, a file of kind "evaluation": groups /validation and /test with attributes samples, loss,
- * accuracy, uncertainty; confusion [true][predicted]; of each sample (index in its file) sample, class,
+ * accuracy, uncertainty, confusion_axes; confusion [true][predicted]; of each sample (index in its file) sample, class,
  * predicted, probability (of the predicted class), loss; the same of the worst mistakes under worst/, with
  * their images [height][width], 0..1.
  *

@@ -34,7 +34,7 @@ double ls_accuracy_uncertainty(double correct, int64_t n);
 /* Samples of a true class, by counts [true class][predicted class]; the diagonal holds those that were
  * recognised. */
 int64_t ls_confusion_samples(const int64_t *confusion, int64_t classes, int64_t class);
-/* The keys "classes" and "confusion" of the object at hand. */
+/* The keys "classes", "confusion_axes" and "confusion" of the object at hand. */
 void ls_confusion_json(ls_json *json, const int64_t *confusion, int64_t classes);
 
 /* One line; then, for people, everything else. Nothing where there are no samples. */

@@ -18,6 +18,10 @@ void ls_confusion_json(ls_json *json, const int64_t *confusion, int64_t classes)
         ls_json_end(json, '}');
     }
     ls_json_end(json, ']');
+    ls_json_begin(json, "confusion_axes", '[');
+    ls_json_text(json, NULL, "true class");
+    ls_json_text(json, NULL, "predicted class");
+    ls_json_end(json, ']');
     ls_json_begin(json, "confusion", '[');
     for (int64_t c = 0; c < classes; c++) {
         ls_json_begin(json, NULL, '[');
@@ -134,6 +138,7 @@ ls_status ls_scores_write_hdf5(const ls_scores *s, ls_h5_file *file) {
     LS_TRY(ls_h5_attribute_f64(file, s->name, "accuracy", s->total.correct / n));
     LS_TRY(ls_h5_attribute_f64(file, s->name, "uncertainty",
                                ls_accuracy_uncertainty(s->total.correct, s->count)));
+    LS_TRY(ls_h5_attribute_text(file, s->name, "confusion_axes", "[true class][predicted class]"));
     snprintf(path, sizeof path, "%s/confusion", s->name);
     ls_record confusion = {path, LS_RECORD_I64, 2, {s->classes, s->classes}, s->confusion};
     LS_TRY(ls_h5_write_record(file, &confusion));

@@ -197,6 +197,70 @@ def test_odd_results():
     expect(run("figures.py", "history", empty, code=1), "no epoch came to its end", without=("Traceback",))
 
 
+def test_outputs():
+    """Folders are made, what is there is kept, and what cannot be is one line."""
+    folder = write_run("outputs", 3)
+    run("figures.py", "history", folder, "-o", FOLDER / "new/deep/history.png")
+    check_picture(FOLDER / "new/deep/history.png")
+    run("figures.py", "all", folder, "-o", FOLDER / "new/deeper/still")
+    check_picture(FOLDER / "new/deeper/still/history.png")
+    run("figures.py", "history", folder)
+    run("figures.py", "history", folder)  # the default place is its own
+    run("figures.py", "history", folder, "-o", FOLDER / "new/history.pdf")
+    assert (FOLDER / "new/history.pdf").read_bytes().startswith(b"%PDF")
+    diary = FOLDER / "diary.png"
+    diary.write_text("dear diary")
+    expect(run("figures.py", "history", folder, "-o", diary, code=73), "diary.png: is there already", "--force")
+    expect(run("figures.py", "all", folder, "-o", FOLDER / "new/deep", code=73), "new/deep/history.png: is there already")
+    assert diary.read_text() == "dear diary"
+    run("figures.py", "history", folder, "-o", diary, "--force")
+    check_picture(diary)
+    for name, found in (("picture.xyz", "the suffix .xyz"), ("picture", "no suffix")):
+        said = run("figures.py", "history", folder, "-o", FOLDER / name, code=2)
+        expect(said, f"{name}: found {found}, expected one of", ".pdf", ".png", without=("Traceback",))
+        assert said.count("\n") == 1, said
+    said = run("figures.py", "history", folder, "-o", FOLDER / "diary.png/history.png", code=1)
+    expect(said, "diary.png", without=("Traceback",))
+
+
+def test_python_without_modules():
+    for script, module in (("figures.py", "matplotlib"), ("figures.py", "h5py"), ("report.py", "h5py"), ("report.py", "numpy")):
+        code = (f"import sys, runpy; sys.modules[{module!r}] = None; sys.path.insert(0, {str(EXPERIMENTS)!r}); "
+                f"sys.argv = ['x', 'y']; runpy.run_path({str(EXPERIMENTS / script)!r}, run_name='__main__')")
+        done = subprocess.run([sys.executable, "-E", "-s", "-B", "-c", code], stdout=subprocess.PIPE,
+                              stderr=subprocess.STDOUT, encoding="utf-8")
+        assert done.returncode == 1 and done.stdout.count("\n") == 1, done.stdout
+        expect(done.stdout, script, module, sys.executable, "python3-h5py")
+
+
+def test_cut_off():
+    """200 batches: the first far above the others, the last not a number."""
+    folder = write_run("cut", 2)
+    with h5py.File(folder / "metrics.h5", "a") as file:
+        loss = np.ones(200)
+        loss[0], loss[-1] = 50, np.nan
+        file["step/step"], file["step/loss"] = np.arange(1, 201, dtype=np.uint64), loss
+        file["step/accuracy"] = np.where(np.arange(200) == 3, 0.03, 0.9)
+        file["config/yaml"] = np.bytes_(MLP)
+    run("figures.py", "iterations", folder)
+    check_picture(folder / "iterations.png")
+    sys.path.insert(0, str(EXPERIMENTS))
+    sys.dont_write_bytecode = True
+    import draw_history
+    import runs
+    titles = [axes.get_title(loc="right") for axes in draw_history.iterations(runs.Run(folder)).axes]
+    assert titles == ["values not shown: 1 above, up to 50; 1 not finite", "values not shown: 1 below, down to 0.03"], titles
+    with h5py.File(folder / "metrics.h5", "a") as file:
+        file["step/loss"][...] = np.nan
+        file["epoch/validation_loss"][...] = np.nan
+    run("figures.py", "iterations", folder)  # all that a run which diverged at once has
+    titles = [axes.get_title(loc="right") for axes in draw_history.iterations(runs.Run(folder)).axes]
+    assert titles[0] == "values not shown: 200 not finite", titles
+    whole = write_run("uncut", 2)
+    write_steps(whole, MLP, 10)
+    assert "not shown" not in draw_history.history(runs.Run(whole)).axes[0].get_title(loc="right")
+
+
 def plain_convolution(image, weight, bias, stride, pad):
     padded = np.pad(image, pad)
     height = (padded.shape[0] - weight.shape[2]) // stride + 1
@@ -306,6 +370,8 @@ def test_real_run(binary, data):
             confusion = np.zeros((10, 10), np.int64)
             np.add.at(confusion, (group["class"][()], group["predicted"][()]), 1)
             assert (confusion == group["confusion"][()]).all() and confusion.sum() == samples
+            axes = group.attrs["confusion_axes"]
+            assert (axes.decode() if isinstance(axes, bytes) else axes) == "[true class][predicted class]", axes
             assert abs(group["loss"][()].mean() - group.attrs["loss"]) < 1e-6
             assert len(set(group["sample"][()])) == samples
             wrong = group["class"][()] != group["predicted"][()]
@@ -330,6 +396,9 @@ else:
     test_history()
     test_mlp()
     test_odd_results()
+    test_outputs()
+    test_python_without_modules()
+    test_cut_off()
     test_cnn()
     test_nested()
 print("report.py and figures.py: passed")
