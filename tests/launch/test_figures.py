@@ -1,6 +1,8 @@
 """report.py and figures.py on files written here in the layouts of metrics.h, checkpoint.h and eval.h, and on a run of
 the program: test_figures.py EXPERIMENTS FOLDER [BINARY DATA]"""
 
+import contextlib
+import io
 import shutil
 import subprocess
 import sys
@@ -122,6 +124,23 @@ def run(script, *arguments, code=0):
     return done.stdout
 
 
+def draw(*arguments, code=0):
+    """As run() of figures.py, in this process: most of such a run is imports."""
+    sys.path.insert(0, str(EXPERIMENTS))
+    sys.dont_write_bytecode = True
+    import figures
+    said, status = io.StringIO(), 0
+    with contextlib.redirect_stdout(said), contextlib.redirect_stderr(said):
+        try:
+            figures.main([str(word) for word in arguments])
+        except SystemExit as end:  # a text is printed by the interpreter, and the code is 1
+            status = end.code if isinstance(end.code, int) else 1
+            if status == 1:
+                print(end.code)
+    assert status == code, f"figures.py {arguments}: exit {status}\n{said.getvalue()}"
+    return said.getvalue()
+
+
 def expect(text, *parts, without=()):
     for part in parts:
         assert part in text, f"expected {part!r} in:\n{text}"
@@ -200,26 +219,26 @@ def test_odd_results():
 def test_outputs():
     """Folders are made, what is there is kept, and what cannot be is one line."""
     folder = write_run("outputs", 3)
-    run("figures.py", "history", folder, "-o", FOLDER / "new/deep/history.png")
+    draw("history", folder, "-o", FOLDER / "new/deep/history.png")
     check_picture(FOLDER / "new/deep/history.png")
-    run("figures.py", "all", folder, "-o", FOLDER / "new/deeper/still")
+    draw("all", folder, "-o", FOLDER / "new/deeper/still")
     check_picture(FOLDER / "new/deeper/still/history.png")
-    run("figures.py", "history", folder)
-    run("figures.py", "history", folder)  # the default place is its own
-    run("figures.py", "history", folder, "-o", FOLDER / "new/history.pdf")
+    draw("history", folder)
+    draw("history", folder)  # the default place is its own
+    draw("history", folder, "-o", FOLDER / "new/history.pdf")
     assert (FOLDER / "new/history.pdf").read_bytes().startswith(b"%PDF")
     diary = FOLDER / "diary.png"
     diary.write_text("dear diary")
-    expect(run("figures.py", "history", folder, "-o", diary, code=73), "diary.png: is there already", "--force")
-    expect(run("figures.py", "all", folder, "-o", FOLDER / "new/deep", code=73), "new/deep/history.png: is there already")
+    expect(draw("history", folder, "-o", diary, code=73), "diary.png: is there already", "--force")
+    expect(draw("all", folder, "-o", FOLDER / "new/deep", code=73), "new/deep/history.png: is there already")
     assert diary.read_text() == "dear diary"
-    run("figures.py", "history", folder, "-o", diary, "--force")
+    draw("history", folder, "-o", diary, "--force")
     check_picture(diary)
     for name, found in (("picture.xyz", "the suffix .xyz"), ("picture", "no suffix")):
-        said = run("figures.py", "history", folder, "-o", FOLDER / name, code=2)
+        said = draw("history", folder, "-o", FOLDER / name, code=2)
         expect(said, f"{name}: found {found}, expected one of", ".pdf", ".png", without=("Traceback",))
         assert said.count("\n") == 1, said
-    said = run("figures.py", "history", folder, "-o", FOLDER / "diary.png/history.png", code=1)
+    said = draw("history", folder, "-o", FOLDER / "diary.png/history.png", code=1)
     expect(said, "diary.png", without=("Traceback",))
 
 
@@ -242,10 +261,8 @@ def test_cut_off():
         file["step/step"], file["step/loss"] = np.arange(1, 201, dtype=np.uint64), loss
         file["step/accuracy"] = np.where(np.arange(200) == 3, 0.03, 0.9)
         file["config/yaml"] = np.bytes_(MLP)
-    run("figures.py", "iterations", folder)
+    draw("iterations", folder)
     check_picture(folder / "iterations.png")
-    sys.path.insert(0, str(EXPERIMENTS))
-    sys.dont_write_bytecode = True
     import draw_history
     import runs
     titles = [axes.get_title(loc="right") for axes in draw_history.iterations(runs.Run(folder)).axes]
@@ -253,7 +270,7 @@ def test_cut_off():
     with h5py.File(folder / "metrics.h5", "a") as file:
         file["step/loss"][...] = np.nan
         file["epoch/validation_loss"][...] = np.nan
-    run("figures.py", "iterations", folder)  # all that a run which diverged at once has
+    draw("iterations", folder)  # all that a run which diverged at once has
     titles = [axes.get_title(loc="right") for axes in draw_history.iterations(runs.Run(folder)).axes]
     assert titles[0] == "values not shown: 200 not finite", titles
     whole = write_run("uncut", 2)
