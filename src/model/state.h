@@ -10,8 +10,12 @@
 #include "io/checkpoint.h"
 
 /* The records of a model, with memory of their own for the exported values:
- *   model/<name>, model/<layer>.running_mean, .running_var, .num_batches_tracked (as PyTorch's BatchNorm has
- * them), optimizer/m/<name>, optimizer/v/<name>, batchnorm/<layer> (float64, [1 + 3 channels]). */
+ *
+ *   model/<name>                                       parameters
+ *   model/<layer>.running_mean, .running_var,
+ *     .num_batches_tracked                             as PyTorch's BatchNorm has them
+ *   optimizer/m/<name>, optimizer/v/<name>             moments
+ *   batchnorm/<layer>                                  float64, [1 + 3 channels] */
 typedef struct ls_state {
     ls_record *records;
     int count;

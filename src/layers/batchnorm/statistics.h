@@ -1,17 +1,21 @@
-/* Which mean and variance a BatchNorm evaluates with. All are kept in double and updated from the sums over
+/* Which mean and variance a BatchNorm evaluates with. All are kept in double. They are updated from sums over
  * the global batch, so they are the same on every rank.
  *
- *   exponential  running = (1 - momentum) running + momentum batch, with the unbiased variance of the batch,
- * as PyTorch cumulative   mean of all batch means so far; mean of the batch variances + variance of the batch
- * means, each batch counting once whatever its size; variances biased (the published code of report 1)
- *   dataset      mean and biased variance of the layer's input over the whole training set, collected by one
- * forward pass before an evaluation, batches normalised by their own statistics, without dropout or
- * augmentation
+ *   exponential   running = (1 - momentum) running + momentum batch, with the unbiased variance of the batch,
+ *                 as in PyTorch
+ *   cumulative    mean: of all batch means so far. Variance: mean of the batch variances + variance of the
+ *                 batch means. Each batch counts once, whatever its size. Variances are biased (the published
+ *                 code of report 1)
+ *   dataset       mean and biased variance of the layer's input over the whole training set. One forward pass
+ *                 before an evaluation collects them. In it batches are normalised by their own statistics,
+ *                 without dropout or augmentation
  *
- * values[0] is the count of updates (dataset: of elements), then three accumulators of length channels:
- *   exponential  running mean, running variance, unused
- *   cumulative   sum of batch means, sum of their squares, sum of batch variances
- *   dataset      sum of x, sum of x x, unused */
+ * values[0] is the count of updates (dataset: of elements). Behind it are three accumulators of length
+ * channels:
+ *
+ *   exponential   running mean, running variance, unused
+ *   cumulative    sum of batch means, sum of their squares, sum of batch variances
+ *   dataset       sum of x, sum of x x, unused */
 #ifndef LOCKSTEP_LAYERS_STATISTICS_H
 #define LOCKSTEP_LAYERS_STATISTICS_H
 

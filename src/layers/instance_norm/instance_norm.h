@@ -1,16 +1,25 @@
-/* Instance normalisation (Ulyanov, Vedaldi, Lempitsky, 2016): each channel of each sample by the mean and the
- * biased deviation of its own pixels, in training as in evaluation, y = gamma (x - mu) / s + beta, with s =
- * sqrt(sigma^2 + eps) (PyTorch and the text of report 2) or s = sigma + eps (its published layers).
+/* Instance normalisation (Ulyanov, Vedaldi, Lempitsky, 2016): each channel of each sample by the mean mu and
+ * the biased deviation sigma of its own pixels, in training as in evaluation:
  *
- * With M pixels, g = gamma dy and d = x - mu,
- *   dx = (g - (sum of g) / M - d k (sum of g d) / M) / s,
- * k = 1 / s^2, since ds/dx = d / (M s), or k = 1 / (s sigma), since ds/dx = d / (M sigma). With s = sigma +
- * eps dx is 0 where sigma is 0, since the gradient does not exist there and would be about 1/eps on one side.
- *   dgamma = sum over samples and pixels of dy d / s,  dbeta = sum of dy.
+ *   y = gamma (x - mu) / s + beta,  s = sqrt(sigma^2 + eps)   (PyTorch, and the text of report 2)
+ *                                or s = sigma + eps           (the published layers of report 2)
  *
- * All of it is computed in double and rounded once. Sums over pixels are in row-major order from 0; the mean
- * is that of x - x[0], so that equal pixels have a deviation of exactly 0. dgamma and dbeta: over rows and
- * pixels of a shard in increasing order from 0, rounded; over shards by the tree. */
+ * Backward, with M pixels, g = gamma dy and d = x - mu:
+ *
+ *   dx = (g - (sum of g) / M - d k (sum of g d) / M) / s
+ *        k = 1 / s^2        for the first, since ds/dx = d / (M s)
+ *        k = 1 / (s sigma)  for the second, since ds/dx = d / (M sigma)
+ *   dgamma = sum over samples and pixels of dy d / s,  dbeta = sum of dy
+ *
+ * With s = sigma + eps dx is 0 where sigma is 0: there is no gradient there, and on one side it would be
+ * about 1 / eps.
+ *
+ * All of it is computed in double and rounded once. Sums:
+ *
+ *   over pixels      in row-major order from 0; the mean is that of x - x[0], so that equal pixels have a
+ *                    deviation of exactly 0
+ *   dgamma, dbeta    over rows and pixels of a shard in increasing order from 0, rounded; over shards by the
+ *                    tree */
 #ifndef LOCKSTEP_LAYERS_INSTANCE_NORM_H
 #define LOCKSTEP_LAYERS_INSTANCE_NORM_H
 

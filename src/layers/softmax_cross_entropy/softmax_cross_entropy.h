@@ -1,7 +1,11 @@
-/* Softmax and cross entropy: p_j = exp(x_j - max x) / sum exp, loss of a sample = -log(max(p_label, clip)),
- * the loss of a batch is their mean. Gradient with respect to x: (p - onehot) / B; with LS_CLIP_DAMPED times
- * p / (p + clip) where p_label < clip, as the published code of report 1 has it. The class is the first of
- * the largest p. */
+/* Softmax and cross entropy.
+ *
+ *   probability         p[j] = exp(x[j] - max of x) / (sum over j of exp(x[j] - max of x))
+ *   loss of a sample    -log(max(p[label], clip))
+ *   loss of a batch     the mean of those
+ *   gradient of x       (p - onehot) / B; with LS_CLIP_DAMPED that times p[label] / (p[label] + clip) where
+ *                       p[label] < clip, as the published code of report 1 has it
+ *   class               the first of the largest p */
 #ifndef LOCKSTEP_LAYERS_SOFTMAX_CROSS_ENTROPY_H
 #define LOCKSTEP_LAYERS_SOFTMAX_CROSS_ENTROPY_H
 
