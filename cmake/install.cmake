@@ -10,7 +10,7 @@ set(public_headers
   check/gradcheck.h check/probe.h
   core/backend.h core/dataset.h core/elementary.h core/instruction_set.h core/keys.h core/lane.h core/real.h core/rng.h
   core/shards.h core/status.h core/team.h
-  graph/fusion.h graph/graph.h graph/observer.h graph/op.h graph/parameters.h graph/plan.h
+  graph/activation.h graph/fusion.h graph/graph.h graph/observer.h graph/op.h graph/parameters.h graph/plan.h
   io/config.h io/reader.h
   model/builder.h model/network.h model/optimizer.h model/optimizer_rule.h model/schedule.h
   predict/predict.h

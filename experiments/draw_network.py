@@ -1,6 +1,8 @@
 """Figures of a trained network: first-layer weights of an MLP (figure 6 of the first report), first-layer kernels of a
 CNN (figure 8), and what its first layers make of an image (figures 7 and 9), computed here from the checkpoint."""
 
+import math
+
 import numpy as np
 
 from drawing import SIGNED, grid_shape, show, signed_limit, start
@@ -60,12 +62,28 @@ def convolve(image, weight, bias, stride, pad):
     return result if bias is None else result + bias[:, None, None]
 
 
+def gelu(z, keys):
+    if keys.get("formula", "erf") == "tanh":
+        return z * (1 + np.tanh(np.sqrt(2 / np.pi) * (z + 0.044715 * z ** 3))) / 2
+    return z * (1 + np.vectorize(math.erf)(z / np.sqrt(2))) / 2
+
+
+ACTIVATIONS = {
+    "gelu": gelu,
+    "leaky_relu": lambda z, keys: np.where(z > 0, z, float(keys.get("slope", "0.01")) * z),
+    "relu": lambda z, keys: np.maximum(z, 0),
+    "sigmoid": lambda z, keys: 1 / (1 + np.exp(-z)),
+    "silu": lambda z, keys: z / (1 + np.exp(-z)),
+    "tanh": lambda z, keys: np.tanh(z),
+}
+
+
 def apply(run, layer, maps):
     """What a layer behind the convolution makes of its maps in evaluation mode; None: not one that is known here."""
     column = (slice(None), None, None)
     tensor = run.tensors(layer.name)
-    if layer.type in ("relu", "tanh"):
-        return np.maximum(maps, 0) if layer.type == "relu" else np.tanh(maps)
+    if layer.type in ACTIVATIONS:
+        return ACTIVATIONS[layer.type](maps, layer.keys)
     if layer.type == "dropout":
         return maps
     eps = float(layer.keys.get("eps", "1e-5"))
@@ -98,7 +116,7 @@ def first_maps(run, image):
         maps = after
         if layer.type != "dropout":
             applied.append(names.get(layer.type, layer.type))
-        if layer.type in ("relu", "tanh"):
+        if layer.type in ACTIVATIONS:
             break
     return maps, applied
 

@@ -71,6 +71,12 @@ const ls_gradcheck_case ls_gradcheck_cases[] = {
     {"relu", "[relu]", IMAGE(3, 1, 5), RAGGED_SHARDS, SUM, .gap = 0.1},
     {"tanh", "[tanh]", VECTOR(7), EMPTY_SHARDS, SUM},
     {"tanh", "[tanh]", IMAGE(1, 3, 3), RAGGED_SHARDS, SUM, .scale = 3},
+    {"leaky_relu", "[{leaky_relu: {slope: 0.3}}]", VECTOR(7), EMPTY_SHARDS, SUM, .gap = 0.1},
+    {"leaky_relu", "[{leaky_relu: {slope: 0}}]", IMAGE(3, 1, 5), RAGGED_SHARDS, SUM, .gap = 0.1},
+    {"sigmoid", "[sigmoid]", VECTOR(7), EMPTY_SHARDS, SUM, .scale = 3},
+    {"silu", "[silu]", IMAGE(1, 3, 3), RAGGED_SHARDS, SUM, .scale = 5},
+    {"gelu", "[gelu]", VECTOR(7), EMPTY_SHARDS, SUM, .scale = 3},
+    {"gelu", "[{gelu: {formula: tanh}}]", IMAGE(1, 3, 3), RAGGED_SHARDS, SUM, .scale = 3},
     {"dropout", "[{dropout: {rate: 0.5}}]", VECTOR(7), EMPTY_SHARDS, SUM},
     {"dropout", "[{dropout: {rate: 0.3}}]", IMAGE(3, 5, 3), RAGGED_SHARDS, SUM},
     {"flatten", "[flatten]", IMAGE(3, 5, 1), EMPTY_SHARDS, SUM},
@@ -142,6 +148,10 @@ const ls_gradcheck_case ls_gradcheck_cases[] = {
      IMAGE(5, 4, 1), EMPTY_SHARDS, .clip = 1e-8},
     {"chain", "[{conv2d: {channels: 2, pad: 1}}, batchnorm, relu, {conv2d: {channels: 1}}, tanh, flatten, "
               "{batchnorm: {eps: 0.01}}, {dropout: {rate: 0.3}}, {dense: {units: 3}}]", IMAGE(4, 5, 2), RAGGED_SHARDS, .clip = 1e-8},
+    {"chain", "[{dense: {units: 7}}, batchnorm, gelu, {dropout: {rate: 0.3}}, {dense: {units: 5}}, silu, {dense: {units: 3}}]",
+     VECTOR(5), RAGGED_SHARDS, .clip = 1e-8},
+    {"chain", "[{conv2d: {channels: 3, pad: 1}}, batchnorm, {leaky_relu: {slope: 0.2}}, {dropout: {rate: 0.3}}, {conv2d: {channels: 2}}, "
+              "sigmoid, {dense: {units: 3}}]", IMAGE(4, 5, 1), EMPTY_SHARDS, .clip = 1e-8},
     {"chain", "[{conv2d: {channels: 3}}, {instance_norm: {eps_added: deviation}}, {max_pool: {kernel: 2}}, flatten, {dense: {units: 3}}]",
      IMAGE(7, 6, 1), RAGGED_SHARDS, .clip = 1e-8},
     {"chain", "[{conv2d: {channels: 2}}, batchnorm, relu, {average_pool: {kernel: 2}}, {conv2d: {channels: 3, kernel: 1}}, instance_norm, "

@@ -5,7 +5,7 @@
 
 #include "layers/max_pool/max_pool.h"
 
-static bool relu_near_kink(const ls_op *op, int64_t rows, double margin) {
+static bool activation_near_kink(const ls_op *op, int64_t rows, double margin) {
     const double *x = op->in[0]->value;
     const int64_t count = rows * ls_tensor_pixels(op->out) * ls_tensor_channels(op->out);
     for (int64_t i = 0; i < count; i++)
@@ -41,6 +41,6 @@ static bool max_pool_near_kink(const ls_op *op, int64_t rows, double margin) {
 }
 
 bool ls_near_kink(const ls_op *op, int64_t rows, double margin) {
-    if (op->act == LS_ACT_RELU) return relu_near_kink(op, rows, margin);
+    if (op->act.class && op->act.class->kink_at_0) return activation_near_kink(op, rows, margin);
     return strcmp(op->class->name, "max_pool") == 0 && max_pool_near_kink(op, rows, margin);
 }

@@ -4,7 +4,7 @@
 
 #include "graph/op.h"
 
-/* After an eager fp64 run of `rows` local rows: is an input of a ReLU nearer to 0 than the margin (0 itself,
+/* After an eager fp64 run of `rows` local rows: is an input of a ReLU or the like nearer to 0 than the margin (0 itself,
  * a dropped element, stays 0), or are the two largest of a window of a max pooling nearer to one another? */
 bool ls_near_kink(const ls_op *op, int64_t rows, double margin);
 

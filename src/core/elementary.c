@@ -125,6 +125,75 @@ double ls_tanh(double x) {
     return with_sign_of(quotient + (top_low - quotient * bottom_low) / bottom, x);
 }
 
+/* erf(c) and its derivative 2/sqrt(pi) e^(-c^2) at c = 0, 1/8, .. 6. */
+static const double erf_at[][2] = {
+    {0, 0x1.20dd750429b6dp+0},
+    {0x1.1f5e1a35c3b89p-3, 0x1.1c62fa1e869b6p+0},
+    {0x1.1af54e232d609p-2, 0x1.0f5d1602f7e41p+0},
+    {0x1.9dd0d2b721f39p-2, 0x1.f5f0cdaf15313p-1},
+    {0x1.0a7ef5c18edd2p-1, 0x1.c1efca49a5011p-1},
+    {0x1.3f196dcd0f135p-1, 0x1.86e9694134b9ep-1},
+    {0x1.6c1c9759d0e5fp-1, 0x1.492e42d78d2c5p-1},
+    {0x1.91724951b8fc6p-1, 0x1.0cab61f084b93p-1},
+    {0x1.af767a741088bp-1, 0x1.a911f096fbc26p-2},
+    {0x1.c6dad2829ec62p-1, 0x1.45e99bcbb7915p-2},
+    {0x1.d8865d98abe01p-1, 0x1.e4652fadcb6b2p-3},
+    {0x1.e5768c3b4a3fcp-1, 0x1.5ce595c455b0ap-3},
+    {0x1.eea5557137ae0p-1, 0x1.e723726b824a9p-4},
+    {0x1.f4f693b67bd77p-1, 0x1.499d478bca735p-4},
+    {0x1.f92d077f8d56dp-1, 0x1.b055303221015p-5},
+    {0x1.fbe61eef4cf6ap-1, 0x1.12ceb37ff9bc3p-5},
+    {0x1.fd9ae142795e3p-1, 0x1.529b9e8cf9a1ep-6},
+    {0x1.fea4218d6594ap-1, 0x1.94624e78e0fafp-7},
+    {0x1.ff404760319b4p-1, 0x1.d4143a9dfe965p-8},
+    {0x1.ff9960f3eb327p-1, 0x1.06918b6355624p-8},
+    {0x1.ffcaa8f4c9beap-1, 0x1.1d83170fbf6fbp-9},
+    {0x1.ffe514bbdc197p-1, 0x1.2ce898809244ep-10},
+    {0x1.fff2cfb0453d9p-1, 0x1.3360ccd23db3ap-11},
+    {0x1.fff9ba420e834p-1, 0x1.30538fbb77ecdp-12},
+    {0x1.fffd1ac4135f9p-1, 0x1.2408e9ba3327fp-13},
+    {0x1.fffeb3ebb267bp-1, 0x1.0f9e1b4dd36dfp-14},
+    {0x1.ffff6f9f67e55p-1, 0x1.e9b5e8d00ce77p-16},
+    {0x1.ffffc316d9ed0p-1, 0x1.abe09e9144b5ep-17},
+    {0x1.ffffe710d565ep-1, 0x1.6a597219a93dap-18},
+    {0x1.fffff618c3da6p-1, 0x1.296a70f414053p-19},
+    {0x1.fffffc2f171e3p-1, 0x1.d9371e2ff7c35p-21},
+    {0x1.fffffe92ced93p-1, 0x1.6ce1aa3fd7bddp-22},
+    {0x1.ffffff7b91176p-1, 0x1.10b1488aeb235p-23},
+    {0x1.ffffffd169d0cp-1, 0x1.8b0cfce0579e0p-25},
+    {0x1.fffffff01a8b6p-1, 0x1.155a09065d4f7p-26},
+    {0x1.fffffffabd229p-1, 0x1.7974e743dea3dp-28},
+    {0x1.fffffffe4fa30p-1, 0x1.f1e3523b41d7dp-30},
+    {0x1.ffffffff79626p-1, 0x1.3e44e45301b92p-31},
+    {0x1.ffffffffd759dp-1, 0x1.8a61745ec7d1dp-33},
+    {0x1.fffffffff4188p-1, 0x1.d9a880f306bd8p-35},
+    {0x1.fffffffffc9e8p-1, 0x1.13af4f04f9998p-36},
+    {0x1.ffffffffff11ap-1, 0x1.370ab8327af5ep-38},
+    {0x1.ffffffffffc05p-1, 0x1.5422ef5d8949dp-40},
+    {0x1.ffffffffffef8p-1, 0x1.68823e52970bep-42},
+    {0x1.fffffffffffbep-1, 0x1.7258610b3b233p-44},
+    {0x1.ffffffffffff0p-1, 0x1.70beaf9c7ffb6p-46},
+    {0x1.ffffffffffffcp-1, 0x1.63daf8b4b1e0cp-48},
+    {0x1.fffffffffffffp-1, 0x1.4cd9c04158cd7p-50},
+    {0x1.0000000000000p+0, 0x1.2dc119095729fp-52},
+};
+
+double ls_erf(double x) {
+    enum { TERMS = 11 };
+    double magnitude = fabs(x);
+    if (!(magnitude < 6)) return x != x ? x + x : with_sign_of(1, x); /* 1 - erf(6) < 2^-55 */
+    int k = (int)(magnitude * 8 + 0.5);
+    double c = k * 0.125, h = magnitude - c; /* exact, |h| <= 1/16 */
+    /* erf(c + h) - erf(c) = 2/sqrt(pi) e^(-c^2) times the integral of e^(-2 c s - s^2) over s from 0 to h.
+     * The terms q[n] of that power's series, taken at h, follow from its derivative; those left out are
+     * below 2^-60. They are added from the smallest on. */
+    double u = -2 * c * h, v = -2 * h * h, q[TERMS + 1] = {1, u}, rest = 0;
+    for (int n = 1; n < TERMS; n++) q[n + 1] = (u * q[n] + v * q[n - 1]) * (1.0 / (n + 1));
+    for (int n = TERMS; n > 0; n--) rest += q[n] * (1.0 / (n + 1));
+    double step = erf_at[k][1] * h;
+    return with_sign_of(erf_at[k][0] + (step + step * rest), x);
+}
+
 /* x = n pi/2 + high + low with |high| <= pi/4, for |x| <= 1e5. pi/2 is cut into three parts of 33 bits, whose
  * products with n < 2^20 are exact, and a tail: 152 bits, for arguments that nearly are multiples (Cody,
  * Waite). */

@@ -1,4 +1,4 @@
-/* exp, log, tanh, sin, cos and pow that give the same bits on every processor. The C library picks its
+/* exp, log, tanh, erf, sin, cos and pow that give the same bits on every processor. The C library picks its
  * versions by processor (with or without fused multiply-add), and their last bits differ; these use
  * additions, multiplications, divisions and square roots in a fixed order alone, which IEEE 754 defines to
  * the bit. */
@@ -13,6 +13,7 @@
 double ls_exp(double x);
 double ls_log_e(double x); /* natural logarithm; log(0) = -inf, log(x < 0) = NaN */
 double ls_tanh(double x);
+double ls_erf(double x);
 double ls_sin(double x);           /* |x| <= 1e5, NaN beyond */
 double ls_cos(double x);           /* |x| <= 1e5, NaN beyond */
 double ls_pow(double x, double y); /* x > 0: exp(y log x), relative error below 1e-13 for |y log x| < 100 */

@@ -15,7 +15,7 @@ typedef enum ls_key_type {
     LS_KEY_INT,      /* int64_t */
     LS_KEY_REAL,     /* double */
     LS_KEY_STRING,   /* char *, owned */
-    LS_KEY_CHOICE,   /* int: position in `choices` */
+    LS_KEY_CHOICE,   /* int or an enum: position in `choices` */
     LS_KEY_INT_LIST, /* ls_int_list */
     LS_KEY_LAYERS    /* no member: the reader of the configuration keeps the layers (io/config.h) */
 } ls_key_type;

@@ -1,19 +1,25 @@
 /* What a kernel does while it loads and while it stores: the prologue and epilogue of every dense and
  * convolution kernel, forward and backward. A BatchNorm, an activation and a dropout between two dense layers
- * never pass over a tensor by themselves: they are applied here. fusion_ref.h is the specification, in plain
- * C.
+ * never pass over a tensor by themselves: they are applied here. layers/fusion_ref.h is the specification, in
+ * plain C.
  *
- * An activation tensor is [rows][pixels][channels], channels last; a row is a sample; pixels is 1 for a dense
- * layer. Pointers to `void` are to fp32 or fp64 elements, as the kernel's name says. Rows are the local rows
- * of the shards. A normalisation is a set of vectors of length channels; the mean is subtracted first, since
- * with an eps of 1e-8 the scale can reach 1e4 and x scale + shift would cancel. */
+ *   forward     load x' = dropout(act((x - mean) scale + shift + r'))         ls_prologue
+ *               store y = sum + bias, and the sums of a BatchNorm behind      ls_epilogue
+ *   backward    load dy = a dz + b (y - mean) + c                             ls_grad_prologue
+ *               store dz = dx' back through dropout and activation, and the
+ *               sums of the BatchNorm before                                  ls_grad_epilogue
+ *
+ * An activation tensor is [rows][pixels][channels], channels last. A row is a sample; pixels is 1 for a
+ * dense layer. Pointers to `void` are to fp32 or fp64 elements, as the kernel's name says. Rows are the
+ * local rows of the shards. A normalisation is a set of vectors of length channels. It subtracts the mean
+ * first: with an eps of 1e-8 the scale can reach 1e4, and x scale + shift would cancel. */
 #ifndef LOCKSTEP_GRAPH_FUSION_H
 #define LOCKSTEP_GRAPH_FUSION_H
 
 #include <stdbool.h>
 #include <stdint.h>
 
-typedef enum ls_activation { LS_ACT_NONE, LS_ACT_RELU, LS_ACT_TANH } ls_activation;
+#include "graph/activation.h"
 
 /* (x - mean) * scale + shift; mean == NULL: nothing. */
 typedef struct ls_normalisation {
@@ -47,7 +53,7 @@ typedef struct ls_prologue {
 
 /* Does the prologue change x at all? */
 static inline bool ls_prologue_is_identity(const ls_prologue *p) {
-    return !p->norm.mean && !p->residual && p->act == LS_ACT_NONE && !p->dropout.active;
+    return !p->norm.mean && !p->residual && !p->act.class && !p->dropout.active;
 }
 
 /* Storing: y = sum + bias, and the sums that the next BatchNorm needs. */
@@ -75,7 +81,7 @@ typedef struct ls_grad_epilogue {
     bool accumulate;    /* dz += instead of dz = : x has another consumer that ran before */
     double *sums;       /* [local shards][2][channels]: sum of dz, sum of dz (x - mean), or NULL */
     void *dresidual;    /* [rows][pixels][channels] += or = the same gradient for the residual; NULL: nobody
-                           needs    it, or it is read in dz */
+                           needs it, or it is read in dz */
     bool dresidual_accumulate;
     double *residual_sums; /* as sums, with the residual and its mean, or NULL */
 } ls_grad_epilogue;

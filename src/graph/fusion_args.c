@@ -67,12 +67,13 @@ ls_grad_epilogue ls_op_grad_epilogue(const ls_op *op) {
 
 /* Does the load change what it reads, so that x' differs from x? */
 static bool has_prologue(const ls_op *op) {
-    return op->fusion.norm || op->fusion.residual || op->fusion.act != LS_ACT_NONE || op->fusion.dropout;
+    return op->fusion.norm || op->fusion.residual || op->fusion.act.class || op->fusion.dropout;
 }
 
 /* Would x' be computed again where it is needed, from what is kept anyway? */
 static bool recomputed(const ls_op *op) {
-    return ls_op_joint_gradients(op) && op->fusion.act != LS_ACT_TANH && !op->fusion.dropout;
+    const ls_activation_class *act = op->fusion.act.class;
+    return ls_op_joint_gradients(op) && (!act || act->cheap) && !op->fusion.dropout;
 }
 
 /* x' of a fused load is kept for the weight gradient and the masks; without a backward pass nothing is. That

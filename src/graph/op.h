@@ -48,8 +48,8 @@ typedef struct ls_op_class {
     int64_t (*parts)(const ls_op *op); /* independent parts of the weight gradient, shared out over threads */
     ls_part_piece weight_grad;
     /* Does `backward` sum the weight gradient of each shard as well? Then it runs even where no input needs a
-     * gradient, and computes x' again rather than have it stored, unless that takes a dropout or a tanh.
-     * Absent: no. */
+     * gradient, and computes x' again rather than have it stored, unless that takes a dropout or an
+     * activation that is not cheap. Absent: no. */
     bool (*joint_gradients)(const ls_op *op);
     /* Present: the op is *factored*, its weight gradient a function of all rows of x' and of dy, as
      * `backward` reads them, and of what that packs of them into op->factors: so many bytes for so many rows
@@ -61,6 +61,9 @@ typedef struct ls_op_class {
     bool norm, elementwise; /* can be folded into a load: BatchNorm; activation or dropout */
     bool join;              /* the sum of two tensors, which can be folded into the load of an activation */
     bool loads_prologue;    /* forward and backward read in[0] through a prologue, and dy through its twin */
+    /* With loads_prologue: can this op's kernels fold the activation into that prologue, and its derivative
+     * into the store of the gradient? Absent: none; activations before the op then have passes of their own. */
+    bool (*folds)(const ls_op *op, const ls_activation *act);
     bool loads_join; /* with a residual in the prologue, and with what other readers of x' have written of its
                         gradient on the way back; with loads_prologue */
     bool stores_sums; /* forward can take the sums of a BatchNorm that follows */

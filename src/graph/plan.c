@@ -268,7 +268,7 @@ static void print_piece(const ls_piece *piece) {
     if (f->norm) printf(" +norm %d", f->norm->index);
     if (f->residual) printf(" +residual of %d", f->residual->producer ? f->residual->producer->index : -1);
     if (f->residual_norm) printf(" +norm %d", f->residual_norm->index);
-    if (f->act != LS_ACT_NONE) printf(" +%s", f->act == LS_ACT_RELU ? "relu" : "tanh");
+    if (f->act.class) printf(" +%s", f->act.class->name);
     if (f->dropout) printf(" +dropout %d", f->dropout->index);
     if (f->sums_for) printf(" (sums for %d)", f->sums_for->index);
     if (f->grad_norm) printf(" (through norm %d)", f->grad_norm->index);

@@ -11,7 +11,12 @@ static bool sole_consumer(const ls_tensor *tensor) {
 }
 
 static bool is_activation(const ls_op *op) {
-    return op->class->elementwise && op->act != LS_ACT_NONE;
+    return op->class->elementwise && op->act.class;
+}
+
+/* Do the op's kernels fold this activation? */
+static bool folds(const ls_op *op, const ls_op *activation) {
+    return op->class->folds && op->class->folds(op, &activation->act);
 }
 
 /* The BatchNorm that makes t for one reader alone, folded into that reader's load, and in *source what it
@@ -44,7 +49,7 @@ static void fold_chain(ls_plan *plan, ls_op *op) {
         plan_of(plan, t->producer)->folded = true;
         t = t->producer->in[0];
     }
-    if (sole_consumer(t) && is_activation(t->producer)) {
+    if (sole_consumer(t) && is_activation(t->producer) && folds(op, t->producer)) {
         op->fusion.act = t->producer->act;
         plan_of(plan, t->producer)->folded = true;
         t = t->producer->in[0];
@@ -73,7 +78,8 @@ static ls_op *first_reader(const ls_plan *plan, const ls_op *activation) {
  * of its own, into whose load goes what comes before it. */
 static void fold_activation(ls_plan *plan, ls_op *activation) {
     ls_op *reader = first_reader(plan, activation);
-    if (!reader || !reader->class->loads_join || reader->in[0] != activation->out) {
+    if (!reader || !reader->class->loads_join || reader->in[0] != activation->out ||
+        !folds(reader, activation)) {
         fold_join(plan, activation, activation->in[0]);
         return;
     }

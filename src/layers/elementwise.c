@@ -25,7 +25,7 @@ static void elementwise_forward(ls_op *op, const ls_run *run, int first, int las
 
 static void elementwise_backward(ls_op *op, const ls_run *run, int first, int last, const ls_lane *lane) {
     ls_prologue in = own_prologue(op, run);
-    if (op->act != LS_ACT_NONE) in.stored = op->out->value; /* x' itself: the mask */
+    if (op->act.class) in.stored = op->out->value; /* x' itself */
     ls_grad_epilogue dx = ls_op_grad_epilogue(op);
     ls_elementwise_kernels_for(ls_graph_backend(op->graph))
         ->backward(&in, &dx, run->shards, first, last, op->out->grad, lane);

@@ -22,6 +22,11 @@ typedef struct ls_elementwise_kernels {
 LS_KERNELS(ls_elementwise_kernels, ls_elementwise_ref);
 const ls_elementwise_kernels *ls_elementwise_kernels_for(const ls_backend *backend);
 
+/* Those of layers/activations/, for programs and for kernels that know one; ls_leaky_relu_activation has its
+ * slope as the parameter. */
+extern const ls_activation_class ls_relu_activation, ls_leaky_relu_activation, ls_tanh_activation,
+    ls_sigmoid_activation, ls_silu_activation, ls_gelu_activation, ls_gelu_tanh_activation;
+
 /* y = act(x), of any shape. */
 ls_tensor *ls_activate(ls_graph *graph, ls_tensor *x, ls_activation act);
 

@@ -2,7 +2,6 @@
 
 #include <string.h>
 
-#include "core/elementary.h"
 #include "core/rng.h"
 
 /* Rows are taken in chunks that stay in L1 with all their temporaries. A multiple of 4, so that a chunk
@@ -14,12 +13,10 @@ static inline int64_t smaller(int64_t a, int64_t b) {
     return a < b ? a : b;
 }
 
-static inline real tanh_real(real x) {
-#ifdef LS_F64
-    return ls_tanh(x);
-#else
-    return ls_tanhf(x);
-#endif
+/* The activation's kernels of this tier. */
+static const ls_activation_kernels *kernels_of(const ls_activation *act) {
+    const ls_activation_kernels *own = act->class->LS_TIER_NAME(kernels);
+    return own ? own : act->class->kernels_f32;
 }
 
 /* (x - mean) * scale + shift of n elements from `start` of a row, channel by channel. */
@@ -45,19 +42,21 @@ static void add_residual(const ls_prologue *p, int64_t base, int64_t start, int6
     for (int64_t i = 0; i < n; i++) z[i] = z[i] + r[i];
 }
 
-/* act(z) of n elements from `start` of the row; base = row * pixels * channels + start. */
-static void activations(const ls_prologue *p, int64_t base, int64_t start, int64_t n, real *restrict t) {
+/* z, what goes into the activation, of n elements from `start` of the row; base = row * pixels * channels +
+ * start. */
+static void inputs(const ls_prologue *p, int64_t base, int64_t start, int64_t n, real *restrict t) {
     const real *x = (const real *)p->x + base;
     if (p->norm.mean)
         normalise(&p->norm, p->channels, start, n, x, t);
     else
         memcpy(t, x, (size_t)n * sizeof(real));
     if (p->residual) add_residual(p, base, start, n, t);
-    if (p->act == LS_ACT_RELU) {
-        for (int64_t i = 0; i < n; i++) t[i] = t[i] <= 0 ? 0 : t[i]; /* NaN stays NaN */
-    } else if (p->act == LS_ACT_TANH) {
-        for (int64_t i = 0; i < n; i++) t[i] = tanh_real(t[i]);
-    }
+}
+
+/* act(z) of them. */
+static void activations(const ls_prologue *p, int64_t base, int64_t start, int64_t n, real *restrict t) {
+    inputs(p, base, start, n, t);
+    if (p->act.class) kernels_of(&p->act)->forward(&p->act, n, t);
 }
 
 /* v = kept ? v * scale : 0, for n elements from `start` of the row. */
@@ -121,34 +120,35 @@ void LS_NAME(ls_grad_prologue_rows)(const ls_grad_prologue *p, int64_t row, int6
     if (stored && stored != out) memcpy(stored, out, (size_t)(rows * length) * sizeof(real));
 }
 
-/* g = dx through the dropout and the activation. Where x' was stored it tells what z would: with ReLU x' > 0
- * where the element was kept and z > 0 (scale >= 1 cannot underflow), with tanh and no dropout x' is tanh(z)
- * itself. */
+/* What the activation's derivative is made of: x' where it was stored and is act(z), or that, or z, made
+ * again in `room`. */
+static const real *seen(const ls_prologue *p, int64_t base, int64_t start, int64_t n, real *restrict room) {
+    switch (p->act.class->derivative) {
+    case LS_DERIVATIVE_MASK:
+    case LS_DERIVATIVE_OUTPUT:
+        if (p->stored && !p->dropout.active) return (const real *)p->stored + base;
+        activations(p, base, start, n, room);
+        break;
+    case LS_DERIVATIVE_INPUT: inputs(p, base, start, n, room); break;
+    }
+    return room;
+}
+
+/* g = dx through the dropout and the activation. A mask is in x' where that was stored, whatever dropout has
+ * made of it (scale >= 1 cannot underflow). */
 static void back_through(const ls_prologue *p, int64_t row, int64_t base, int64_t start, int64_t n,
                          const real *restrict dx, real *restrict g) {
-    const real *restrict stored = p->stored ? (const real *)p->stored + base : NULL;
-    if (p->act == LS_ACT_RELU && stored) {
+    const ls_activation_class *class = p->act.class;
+    real room[CHUNK];
+    if (class && class->derivative == LS_DERIVATIVE_MASK && p->stored) {
         const real scale = p->dropout.active ? (real)p->dropout.scale : 1;
-        for (int64_t i = 0; i < n; i++) {
-            real scaled = dx[i] * scale;
-            g[i] = stored[i] <= 0 ? 0 : scaled;
-        }
+        for (int64_t i = 0; i < n; i++) g[i] = dx[i] * scale;
+        kernels_of(&p->act)->backward(&p->act, n, (const real *)p->stored + base, g);
         return;
     }
     memcpy(g, dx, (size_t)n * sizeof(real));
     if (p->dropout.active) drop(&p->dropout, row, start, n, g);
-    if (p->act == LS_ACT_NONE) return;
-    real recomputed[CHUNK];
-    const real *t = recomputed;
-    if (p->act == LS_ACT_TANH && stored && !p->dropout.active)
-        t = stored;
-    else
-        activations(p, base, start, n, recomputed);
-    if (p->act == LS_ACT_RELU) {
-        for (int64_t i = 0; i < n; i++) g[i] = t[i] <= 0 ? 0 : g[i];
-    } else {
-        for (int64_t i = 0; i < n; i++) g[i] = g[i] * (1 - t[i] * t[i]);
-    }
+    if (class) kernels_of(&p->act)->backward(&p->act, n, seen(p, base, start, n, room), g);
 }
 
 /* Stores g at d (= or +=), leaves what was stored in v, and adds it to the sums with the deviations of x. */

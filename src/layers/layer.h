@@ -20,6 +20,9 @@ typedef struct ls_layer_class {
     ls_status (*initialise)(const ls_layer *layer, ls_parameters *parameters, uint64_t seed);
     /* Puts the layer's ops on the graph. */
     ls_tensor *(*apply)(const ls_layer *layer, ls_graph *graph, ls_tensor *x);
+    /* Can a training batch of so few samples teach it anything? LS_USAGE: the message says why not. NULL:
+     * yes. */
+    ls_status (*check_batch)(const ls_layer *layer, int64_t samples);
 } ls_layer_class;
 
 enum { LS_LAYER_PARAMETERS = 2, LS_LAYER_BRANCHES = 2 };
@@ -68,10 +71,21 @@ void ls_layer_same_shape(ls_layer *layer);
 /* declare() of those of them that have no parameters. */
 ls_status ls_layer_declare_same_shape(ls_layer *layer, ls_parameters *parameters);
 
-/* For layers whose only key is their name: their settings and their table. */
+/* A row of a layer's table: the key of that member of its settings, an LS_KEY_INT and so on. */
+#define LS_LAYER_KEY(settings, type_, member, initial_, min_, max_, choices_, help_)                         \
+    {                                                                                                        \
+        .name = #member, .type = LS_KEY_##type_, .effect = LS_KEY_RESULT,                                    \
+        .offset = offsetof(settings, member), .initial = (initial_), .min = (min_), .max = (max_),           \
+        .choices = (choices_), .help = (help_)                                                               \
+    }
+/* The key `name`, which most layers have. */
+#define LS_LAYER_NAME_KEY(settings) LS_LAYER_KEY(settings, STRING, name, "", 0, 0, NULL, "name of the layer")
+
+/* For layers whose only key that is: their settings and their table, as members of the class. */
 typedef struct ls_layer_name_settings {
     char *name;
 } ls_layer_name_settings;
 extern const ls_key ls_layer_name_keys[1];
+#define LS_LAYER_NAME_ALONE .keys = {ls_layer_name_keys, 1}, .settings_size = sizeof(ls_layer_name_settings)
 
 #endif

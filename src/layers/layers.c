@@ -2,31 +2,36 @@
 #include <ctype.h>
 #include <string.h>
 
-#include "layers/average_pool/average_pool.h"
-#include "layers/batchnorm/batchnorm.h"
-#include "layers/conv2d/conv2d.h"
-#include "layers/dense/dense.h"
-#include "layers/dropout/dropout.h"
-#include "layers/flatten/flatten.h"
-#include "layers/global_average_pool/global_average_pool.h"
-#include "layers/instance_norm/instance_norm.h"
 #include "layers/layer.h"
-#include "layers/max_pool/max_pool.h"
-#include "layers/relu/relu.h"
-#include "layers/residual/residual.h"
-#include "layers/sequential/sequential.h"
-#include "layers/tanh/tanh.h"
 
 /* The list: a new layer is a line here. */
-#define OWN_LAYERS                                                                                           \
-    &ls_average_pool_layer, &ls_batchnorm_layer, &ls_conv2d_layer, &ls_dense_layer, &ls_dropout_layer,       \
-        &ls_flatten_layer, &ls_global_average_pool_layer, &ls_instance_norm_layer, &ls_max_pool_layer,       \
-        &ls_relu_layer, &ls_residual_layer, &ls_sequential_layer, &ls_tanh_layer
+#define OWN_LAYERS(X)                                                                                        \
+    X(average_pool)                                                                                          \
+    X(batchnorm)                                                                                             \
+    X(conv2d)                                                                                                \
+    X(dense)                                                                                                 \
+    X(dropout)                                                                                               \
+    X(flatten)                                                                                               \
+    X(gelu)                                                                                                  \
+    X(global_average_pool)                                                                                   \
+    X(instance_norm)                                                                                         \
+    X(leaky_relu)                                                                                            \
+    X(max_pool)                                                                                              \
+    X(relu)                                                                                                  \
+    X(residual)                                                                                              \
+    X(sequential)                                                                                            \
+    X(sigmoid)                                                                                               \
+    X(silu)                                                                                                  \
+    X(tanh)
 
-static const ls_layer_class *classes[LS_LAYER_CLASSES_MAX] = {OWN_LAYERS};
+#define DECLARE(name) extern const ls_layer_class ls_##name##_layer;
+#define ADDRESS(name) &ls_##name##_layer,
+OWN_LAYERS(DECLARE)
+
+static const ls_layer_class *classes[LS_LAYER_CLASSES_MAX] = {OWN_LAYERS(ADDRESS)};
 
 const ls_layer_class *const *const ls_layer_classes = classes;
-int ls_layer_class_count = sizeof((const ls_layer_class *const[]){OWN_LAYERS}) / sizeof *classes;
+int ls_layer_class_count = sizeof((const ls_layer_class *const[]){OWN_LAYERS(ADDRESS)}) / sizeof *classes;
 
 static bool is_name(const char *text) {
     if (!text || !*text) return false;
@@ -94,13 +99,5 @@ ls_status ls_layer_declare_same_shape(ls_layer *layer, ls_parameters *parameters
 }
 
 const ls_key ls_layer_name_keys[1] = {
-    {.name = "name",
-     LS_KEY_STRING,
-     LS_KEY_RESULT,
-     offsetof(ls_layer_name_settings, name),
-     "",
-     0,
-     0,
-     NULL,
-     "name of the layer"},
+    LS_LAYER_NAME_KEY(ls_layer_name_settings),
 };

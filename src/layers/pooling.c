@@ -78,7 +78,7 @@ ls_pool_window ls_pool_window_of(const ls_pool_settings *settings) {
     return (ls_pool_window){.kernel = settings->kernel,
                             .stride = settings->stride == -1 ? settings->kernel : settings->stride,
                             .pad = settings->pad,
-                            .ties = (ls_pool_ties)settings->ties};
+                            .ties = settings->ties};
 }
 
 ls_status ls_pool_declare(ls_layer *layer, ls_parameters *parameters) {

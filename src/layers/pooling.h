@@ -52,9 +52,16 @@ size_t ls_pool_scratch(const ls_op *op, int64_t rows_per_shard);
 /* The keys of a configuration. stride: -1 stands for the kernel. */
 typedef struct ls_pool_settings {
     int64_t kernel, stride, pad;
-    int ties;
+    ls_pool_ties ties;
     char *name;
 } ls_pool_settings;
+
+/* The first three of their keys. */
+#define LS_POOL_WINDOW_KEYS(pad_help)                                                                        \
+    LS_LAYER_KEY(ls_pool_settings, INT, kernel, NULL, 1, 1024, NULL, "height and width of the window"),      \
+        LS_LAYER_KEY(ls_pool_settings, INT, stride, "-1", -1, 1024, NULL,                                    \
+                     "step of the window, at least 1; -1: as large as the kernel"),                          \
+        LS_LAYER_KEY(ls_pool_settings, INT, pad, "0", 0, 512, NULL, pad_help)
 
 /* The window that they describe. */
 ls_pool_window ls_pool_window_of(const ls_pool_settings *settings);

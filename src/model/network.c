@@ -4,6 +4,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "layers/batchnorm/statistics.h"
+
 void ls_network_layer_keys(ls_layer_keys *tables) {
     for (int i = 0; i < ls_layer_class_count; i++)
         tables[i] = (ls_layer_keys){ls_layer_classes[i]->name, ls_layer_classes[i]->keys};
@@ -83,6 +85,14 @@ typedef struct declaration {
 static ls_status refuse(const ls_layer *layer, const char *why) {
     return ls_fail(LS_USAGE, "%s%slayer %s: %s", layer->position ? layer->position : "",
                    layer->position ? ": " : "", layer->name, why);
+}
+
+/* The same of a status that says what is wrong already. */
+static ls_status explain(const ls_layer *layer, ls_status status) {
+    char why[1024];
+    if (status != LS_USAGE) return status;
+    snprintf(why, sizeof why, "%s", ls_error_message());
+    return refuse(layer, why);
 }
 
 static const ls_layer *find_name(const ls_layer_list *list, const char *name, const ls_layer *but) {
@@ -176,13 +186,8 @@ static ls_status declare_branches(declaration *d, ls_layer *layer) {
 
 static ls_status declare_layer(declaration *d, ls_layer *layer) {
     LS_TRY(declare_branches(d, layer));
-    ls_status status = layer->class->declare(layer, d->parameters);
-    if (status == LS_USAGE) {
-        char why[1024];
-        snprintf(why, sizeof why, "%s", ls_error_message());
-        return refuse(layer, why);
-    }
-    return status == LS_OK ? check_size(d, layer) : status;
+    LS_TRY(explain(layer, layer->class->declare(layer, d->parameters)));
+    return check_size(d, layer);
 }
 
 static ls_status declare_layers(declaration *d, ls_layer_list *list, const char *prefix,
@@ -248,6 +253,26 @@ static ls_status initialise_layers(const ls_layer_list *list, ls_parameters *par
         if (layer->class->initialise) LS_TRY(layer->class->initialise(layer, parameters, seed));
     }
     return LS_OK;
+}
+
+bool ls_network_collects(const ls_network *network) {
+    for (int i = 0; i < network->parameters.statistics_count; i++)
+        if (network->parameters.statistics[i].kind == LS_STATISTICS_DATASET) return true;
+    return false;
+}
+
+static ls_status check_layers(const ls_layer_list *list, int64_t samples) {
+    for (int i = 0; i < list->count; i++) {
+        const ls_layer *layer = &list->layers[i];
+        for (int b = 0; b < LS_LAYER_BRANCHES; b++) LS_TRY(check_layers(&layer->branch[b], samples));
+        if (!layer->class->check_batch) continue;
+        LS_TRY(explain(layer, layer->class->check_batch(layer, samples)));
+    }
+    return LS_OK;
+}
+
+ls_status ls_network_check_batch(const ls_network *network, int64_t samples) {
+    return check_layers(&network->list, samples);
 }
 
 ls_status ls_network_initialise(ls_network *network, uint64_t seed) {

@@ -37,6 +37,13 @@ void ls_network_destroy(ls_network **network);
 ls_status ls_layers_append(ls_layer_list *list, const ls_layer_class *class, ls_layer **layer);
 ls_status ls_network_declare(ls_network *network, int dims, const int64_t *shape, int classes);
 
+/* Does a layer want a pass that collects statistics of the whole training set (`statistics: dataset`)? */
+bool ls_network_collects(const ls_network *network);
+
+/* Can the network be trained on batches as small as that? LS_USAGE with file and line: the first layer that
+ * cannot. */
+ls_status ls_network_check_batch(const ls_network *network, int64_t samples);
+
 /* Initial parameters and statistics, a function of the seed alone; after ls_parameters_allocate(). */
 ls_status ls_network_initialise(ls_network *network, uint64_t seed);
 

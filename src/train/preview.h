@@ -17,7 +17,7 @@ typedef struct ls_preview {
 } ls_preview;
 
 /* LS_USAGE with file and line: a network that does not fit the data, or MNIST's images where no data is
- * found, which the message then says. Local. */
+ * found, which the message then says; or one that cannot be trained on a batch of the run. Local. */
 ls_status ls_preview_create(const ls_config *config, ls_preview *preview);
 /* Safe twice. */
 void ls_preview_destroy(ls_preview *preview);

@@ -4,7 +4,6 @@
 #include <string.h>
 
 #include "core/log.h"
-#include "layers/batchnorm/statistics.h"
 #include "train/memory.h"
 #include "train/program.h"
 
@@ -24,12 +23,6 @@ static ls_status warn_about_cores(const ls_trainer *t) {
     return LS_OK;
 }
 
-static bool collects(const ls_network *network) {
-    for (int i = 0; i < network->parameters.statistics_count; i++)
-        if (network->parameters.statistics[i].kind == LS_STATISTICS_DATASET) return true;
-    return false;
-}
-
 /* Doubles that one cut moves at most: all partial sums of the network together bound it. */
 static int64_t most_doubles(const ls_graph *graph) {
     int64_t most = 4;
@@ -42,7 +35,7 @@ static ls_status create_programs(ls_trainer *t) {
     ls_program *programs[] = {&t->training, &t->evaluating, &t->collecting};
     LS_TRY(ls_program_create(t, LS_TRAINING, t->options.batch, NULL, &t->training));
     LS_TRY(ls_program_create(t, LS_EVALUATING, t->options.eval_batch, NULL, &t->evaluating));
-    if (collects(t->network))
+    if (ls_network_collects(t->network))
         LS_TRY(ls_program_create(t, LS_COLLECTING, t->options.batch, NULL, &t->collecting));
     LS_TRY(ls_gradient_prepare(t->gradient, t->training.plan, &t->training.shards, t->team,
                                most_doubles(t->training.graph)));

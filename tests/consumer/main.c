@@ -5,7 +5,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "silu.h"
+#include "swish.h"
 
 enum { SIDE = 4, CLASSES = 3, SAMPLES = 48, SHARDS = 4, STEPS = 60 };
 
@@ -18,23 +18,29 @@ enum { SIDE = 4, CLASSES = 3, SAMPLES = 48, SHARDS = 4, STEPS = 60 };
     } while (0)
 
 static void check_registration(void) {
-    EXPECT(ls_layer_register(&silu_layer) == LS_OK);
-    EXPECT(ls_layer_register(&silu_layer) == LS_USAGE);
-    EXPECT(strstr(ls_error_message(), "silu"));
+    EXPECT(ls_layer_register(&swish_layer) == LS_OK);
+    EXPECT(ls_layer_register(&swish_layer) == LS_USAGE);
+    EXPECT(strstr(ls_error_message(), "swish"));
 }
 
 static void check_gradient(void) {
     static const ls_gradcheck_case cases[] = {
-        {.layer = "silu", .layers = "[silu]", .dims = 1, .shape = {5}, .shards = 16, .batch = 5, .clip = -1},
-        {.layer = "silu",
-         .layers = "[{silu: {beta: 2.5}}]",
+        {.layer = "swish",
+         .layers = "[swish]",
+         .dims = 1,
+         .shape = {5},
+         .shards = 16,
+         .batch = 5,
+         .clip = -1},
+        {.layer = "swish",
+         .layers = "[{swish: {beta: 2.5}}]",
          .dims = 3,
          .shape = {3, 1, 2},
          .shards = 4,
          .batch = 7,
          .clip = -1},
-        {.layer = "silu",
-         .layers = "[{dense: {units: 4}}, batchnorm, silu, {dense: {units: 3}}]",
+        {.layer = "swish",
+         .layers = "[{dense: {units: 4}}, batchnorm, swish, {dense: {units: 3}}]",
          .dims = 1,
          .shape = {3},
          .shards = 4,
@@ -65,7 +71,7 @@ static ls_network *make_network(const ls_backend *backend, const ls_shards *shar
     ls_network *network;
     ls_builder *b = ls_builder_create();
     ls_build(b, "dense", "units=%d", 8);
-    ls_build(b, "silu", "beta=1.5");
+    ls_build(b, "swish", "beta=1.5");
     ls_build(b, "dense", "units=%d", CLASSES);
     EXPECT(ls_build_network(&b, SIDE, SIDE, CLASSES, &network) == LS_OK);
     EXPECT(ls_parameters_allocate(&network->parameters, backend, 0, shards->node_count) == LS_OK);

@@ -26,7 +26,7 @@ typedef struct function {
 static const function doubles[] = {
     {"exp", ls_exp, expl, -745.2, 709.8}, {"log", ls_log_e, logl, 0, DBL_MAX},
     {"tanh", ls_tanh, tanhl, -25, 25},    {"sin", ls_sin, sinl, -1e5, 1e5},
-    {"cos", ls_cos, cosl, -1e5, 1e5},
+    {"cos", ls_cos, cosl, -1e5, 1e5},     {"erf", ls_erf, erfl, -6.5, 6.5},
 };
 
 /* The distance of `got` from `exact` in units of the last place of a format of `digits` bits at `exact`. */
@@ -113,6 +113,8 @@ static void subnormal_and_edge_results(void **state) {
     assert_true(isnan(ls_log_e(nan)));
     assert_true(ls_tanh(inf) == 1 && ls_tanh(-inf) == -1 && ls_tanh(1e300) == 1 && isnan(ls_tanh(nan)));
     assert_true(ls_tanh(0x1p-1074) == 0x1p-1074 && signbit(ls_tanh(-0.0)) && ls_tanh(-0.5) == -ls_tanh(0.5));
+    assert_true(ls_erf(inf) == 1 && ls_erf(-inf) == -1 && ls_erf(1e300) == 1 && isnan(ls_erf(nan)));
+    assert_true(ls_erf(0x1p-1074) == 0x1p-1074 && signbit(ls_erf(-0.0)) && ls_erf(-0.5) == -ls_erf(0.5));
     assert_true(ls_sin(0x1p-1074) == 0x1p-1074 && signbit(ls_sin(-0.0)) && ls_cos(0) == 1 &&
                 ls_cos(-0.0) == 1);
     assert_true(isnan(ls_sin(inf)) && isnan(ls_sin(nan)) && isnan(ls_cos(-inf)) && isnan(ls_cos(nan)));
@@ -199,7 +201,12 @@ static void bits_are_pinned(void **state) {
         *next++ = (double)ls_tanhf((float)(10 * signed_unit));
     }
     uint64_t hash = XXH3_64bits(out, sizeof *out * COUNT * KINDS);
+    for (uint32_t i = 0; i < COUNT; i++) out[i] = ls_erf(7 * (2 * ls_rng_unit((uint32_t)word64(300, i)) - 1));
+    uint64_t erf_hash = XXH3_64bits(out, sizeof *out * COUNT);
     free(out);
+    if (erf_hash != UINT64_C(0xc790a038ce989390))
+        print_message("erf: hash 0x%016llx\n", (unsigned long long)erf_hash);
+    assert_true(erf_hash == UINT64_C(0xc790a038ce989390));
     if (hash != UINT64_C(0x81e485c8f2571e9f)) print_message("hash 0x%016llx\n", (unsigned long long)hash);
     assert_true(hash == UINT64_C(0x81e485c8f2571e9f));
 }

@@ -176,6 +176,11 @@ const network_case network_cases[] = {
             "]}}, tanh, " FC(5) ", {residual: {body: [" FC(
                 5) "], shortcut: [" BN "]}}, relu, " DROP
                    ", {residual: {body: [relu], shortcut: [tanh]}}, relu, " FC(3) "]"},
+    {"mlp, silu", 5, 7, 5, .layers = MLP(BN, "silu")},
+    {"mlp, gelu", 5, 7, 5, .layers = MLP(PLAIN_BN, "gelu")},
+    {"residual blocks, leaky_relu", 6, 4, 4, .layers = BLOCKS(BN, "{leaky_relu: {slope: 0.1}}", 16, 18)},
+    {"shared activations, gelu", 4, 4, 4, .layers = SHARED(BN, "gelu", 16), .wire = shared_activations},
+    {"dense-sigmoid-dropout-dense", 4, 3, 3, .layers = "[" FC(6) ", sigmoid, " DROP ", " FC(3) "]"},
     {"views", 4, 3, 3,
      .layers = "[{conv2d: {channels: 1, kernel: 1}}, tanh, flatten, " BN ", relu, " FC(3) "]", .wire = views},
     {"many readers", 4, 3, 3,

@@ -155,7 +155,7 @@ static void check_differences(const network_case *network) {
         p.perturbation.sign[i] = 0;
     }
     if (!(worst < 1e-7))
-        fail_msg("%s: the gradient is off by %g of its largest element", network->name, worst);
+        fail_msg("%s: the gradient is off by %g of its largest element, %g", network->name, worst, largest);
     ls_plan_destroy(&p.plan);
     ls_graph_destroy(&p.graph);
     free(p.perturbation.sign);

@@ -171,7 +171,7 @@ static void test_failed_graph(void **state) {
     /* a graph that has failed stays so, and takes no more ops */
     int count = ls_graph_op_count(r.graph);
     assert_null(ls_softmax_cross_entropy(r.graph, image, 0, false));
-    assert_null(ls_activate(r.graph, image, LS_ACT_RELU));
+    assert_null(ls_activate(r.graph, image, (ls_activation){.class = &ls_relu_activation}));
     assert_null(ls_input(r.graph, 3, 3, true, NULL));
     assert_int_equal(ls_graph_op_count(r.graph), count);
     assert_int_equal(ls_plan_create(r.graph, true, 1, &plan), LS_USAGE);
@@ -199,7 +199,8 @@ static outcome run_with_dead_branch(const char *network, int at, bool eager, boo
     }
     /* behind the layers, so that dropout, which counts the ops before it, draws the same masks with and
      * without */
-    ls_activate(r.graph, ls_activate(r.graph, branch, LS_ACT_TANH), LS_ACT_RELU);
+    ls_activate(r.graph, ls_activate(r.graph, branch, (ls_activation){.class = &ls_tanh_activation}),
+                (ls_activation){.class = &ls_relu_activation});
     ls_tensor *loss = ls_softmax_cross_entropy(r.graph, x, 1e-8, false);
     assert_non_null(loss);
     if (eager) {

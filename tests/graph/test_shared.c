@@ -27,7 +27,7 @@ static ls_tensor *thrice(const ls_network *network, int step, ls_graph *graph, l
     for (int use = 0; use < USES; use++) {
         x = apply(network, 1 + use * step, graph, x);
         x = apply(network, 2 + use * step, graph, x);
-        x = ls_activate(graph, x, LS_ACT_RELU);
+        x = ls_activate(graph, x, (ls_activation){.class = &ls_relu_activation});
     }
     for (int i = 3 + (USES - 1) * step; i < network->count; i++) x = apply(network, i, graph, x);
     return x;

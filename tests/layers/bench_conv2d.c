@@ -13,6 +13,7 @@
 
 #include "core/backend.h"
 #include "layers/conv2d/conv2d.h"
+#include "layers/elementwise.h"
 
 static double now(void) {
     struct timespec t;
@@ -168,7 +169,7 @@ static void bench(int64_t size, int64_t inputs, int64_t outputs, int64_t kernel,
                               .dx = {.dz = inputs > 1 ? dx : NULL}};
     if (fused) {
         l.args.in.norm = (ls_normalisation){vector, vector + 64, vector + 128};
-        l.args.in.act = LS_ACT_RELU;
+        l.args.in.act.class = &ls_relu_activation;
         l.args.out.sums = l.args.dx.sums = sums;
         l.args.dy =
             (ls_grad_prologue){out * out, outputs, dz, y, vector, vector + 64, vector + 128, vector, dz};

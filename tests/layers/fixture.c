@@ -73,6 +73,16 @@ static ls_normalisation normalisation(int64_t channels, uint32_t seed) {
                               fixture_reals(channels, seed + 2)};
 }
 
+static ls_activation activation_of(unsigned features) {
+    if (features & RELU) return (ls_activation){.class = &ls_relu_activation};
+    if (features & TANH) return (ls_activation){.class = &ls_tanh_activation};
+    if (features & LEAKY) return (ls_activation){&ls_leaky_relu_activation, 0.3};
+    if (features & SIGMOID) return (ls_activation){.class = &ls_sigmoid_activation};
+    if (features & SILU) return (ls_activation){.class = &ls_silu_activation};
+    if (features & GELU) return (ls_activation){.class = &ls_gelu_activation};
+    return (ls_activation){0};
+}
+
 static void fill_prologue(fixture *f, unsigned features) {
     const int64_t n = f->rows * f->x_pixels * f->x_channels;
     ls_prologue *p = &f->in;
@@ -82,7 +92,7 @@ static void fill_prologue(fixture *f, unsigned features) {
     if (features & NORM) p->norm = normalisation(f->x_channels, 20);
     if (features & RESIDUAL) p->residual = fixture_reals(n, 30);
     if (features & RESIDUAL_NORM) p->residual_norm = normalisation(f->x_channels, 40);
-    p->act = features & RELU ? LS_ACT_RELU : features & TANH ? LS_ACT_TANH : LS_ACT_NONE;
+    p->act = activation_of(features);
     if (features & DROPOUT) {
         uint32_t *sample = fixture_memory((size_t)(f->rows + 1) * sizeof *sample);
         for (int64_t row = 0; row < f->rows; row++) sample[row] = (uint32_t)(row * 7919 % 60000);
@@ -150,7 +160,7 @@ static real naive_normalise(const ls_normalisation *norm, int64_t c, real x) {
     return scaled + at(norm->shift, c);
 }
 
-static real naive_activation(const ls_prologue *p, int64_t row, int64_t e) {
+static real naive_input(const ls_prologue *p, int64_t row, int64_t e) {
     const int64_t i = row * p->pixels * p->channels + e, c = e % p->channels;
     real z = at(p->x, i);
     if (p->norm.mean) z = naive_normalise(&p->norm, c, z);
@@ -159,12 +169,29 @@ static real naive_activation(const ls_prologue *p, int64_t row, int64_t e) {
         if (p->residual_norm.mean) r = naive_normalise(&p->residual_norm, c, r);
         z = z + r;
     }
-    if (p->act == LS_ACT_RELU) return z > 0 ? z : 0;
+    return z;
+}
+
+static double logistic(double z) {
+    return 1 / (1 + ls_exp(-z));
+}
+static double normal(double z) {
+    return 0.5 * (1 + ls_erf(z * sqrt(0.5)));
+}
+
+static real naive_activation(const ls_prologue *p, int64_t row, int64_t e) {
+    const real z = naive_input(p, row, e);
+    const ls_activation_class *act = p->act.class;
+    if (act == &ls_relu_activation) return z > 0 ? z : 0;
+    if (act == &ls_leaky_relu_activation) return z > 0 ? z : (real)0.3 * z;
 #ifdef LS_F64
-    if (p->act == LS_ACT_TANH) return ls_tanh(z);
+    if (act == &ls_tanh_activation) return ls_tanh(z);
 #else
-    if (p->act == LS_ACT_TANH) return ls_tanhf(z);
+    if (act == &ls_tanh_activation) return ls_tanhf(z);
 #endif
+    if (act == &ls_sigmoid_activation) return (real)logistic((double)z);
+    if (act == &ls_silu_activation) return (real)((double)z * logistic((double)z));
+    if (act == &ls_gelu_activation) return (real)((double)z * normal((double)z));
     return z;
 }
 
@@ -182,8 +209,15 @@ real naive_prologue(const ls_prologue *p, int64_t row, int64_t e) {
 
 real naive_back(const ls_prologue *p, int64_t row, int64_t e, real dx) {
     real g = naive_drop(&p->dropout, row, e, dx), t = naive_activation(p, row, e);
-    if (p->act == LS_ACT_RELU) return t > 0 ? g : 0;
-    if (p->act == LS_ACT_TANH) return g * (1 - t * t);
+    const ls_activation_class *act = p->act.class;
+    const double z = (double)naive_input(p, row, e), s = logistic(z);
+    if (act == &ls_relu_activation) return t > 0 ? g : 0;
+    if (act == &ls_leaky_relu_activation) return z > 0 ? g : (real)0.3 * g;
+    if (act == &ls_tanh_activation) return g * (1 - t * t);
+    if (act == &ls_sigmoid_activation) return g * (t * (1 - t));
+    if (act == &ls_silu_activation) return (real)((double)g * (s * (1 + z * (1 - s))));
+    if (act == &ls_gelu_activation)
+        return (real)((double)g * (normal(z) + z * (0.39894228040143267794 * ls_exp(-0.5 * z * z))));
     return g;
 }
 
@@ -227,7 +261,8 @@ void naive_grad_epilogue(const fixture *f, const ls_grad_epilogue *e, const real
 }
 
 void each_prologue(void (*f)(void *context, unsigned features), void *context) {
-    const unsigned residual[] = {0, RESIDUAL, RESIDUAL | RESIDUAL_NORM}, act[] = {0, RELU, TANH};
+    const unsigned residual[] = {0, RESIDUAL, RESIDUAL | RESIDUAL_NORM},
+                   act[] = {0, RELU, TANH, LEAKY, SIGMOID, SILU, GELU};
     for (int r = 0; r < 3; r++)
         for (int a = 0; a < 3; a++)
             for (unsigned rest = 0; rest < 8; rest++)

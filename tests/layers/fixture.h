@@ -12,6 +12,7 @@
 #include "core/real.h"
 #include "core/shards.h"
 #include "graph/fusion.h"
+#include "layers/elementwise.h"
 
 enum {
     /* prologue */
@@ -22,6 +23,10 @@ enum {
     TANH = 1 << 4,
     DROPOUT = 1 << 5,
     STORED = 1 << 6,
+    LEAKY = 1 << 24,
+    SIGMOID = 1 << 25,
+    SILU = 1 << 26,
+    GELU = 1 << 27,
     /* epilogue */
     BIAS = 1 << 7,
     SUMS = 1 << 8,

@@ -14,6 +14,7 @@
 #include "core/rng.h"
 #include "graph/exchange.h"
 #include "layers/batchnorm/batchnorm.h"
+#include "layers/input/input.h"
 
 enum { MOST_CHANNELS = 8, MOST_ELEMENTS = 4096 };
 
@@ -242,7 +243,35 @@ static void test_fp64(void **state) {
     check_all(LS_FP64);
 }
 
+/* One value a channel: refused where statistics are those of the batch, and nowhere else. */
+static void test_one_value(void **state) {
+    static const struct {
+        int64_t batch;
+        int side;
+        ls_purpose purpose;
+        ls_status status;
+    } cases[] = {{1, 1, LS_TRAINING, LS_USAGE}, {1, 1, LS_COLLECTING, LS_USAGE}, {1, 1, LS_EVALUATING, LS_OK},
+                 {1, 1, LS_ATTACKING, LS_OK},   {2, 1, LS_TRAINING, LS_OK},      {1, 2, LS_TRAINING, LS_OK}};
+    (void)state;
+    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+        ls_parameters none = {0};
+        const ls_backend *backend;
+        ls_shards shards;
+        ls_graph *graph;
+        assert_int_equal(ls_backend_find(LS_FP32, &backend), LS_OK);
+        assert_int_equal(ls_shards_create(&shards, 4, 0, 1, cases[i].batch), LS_OK);
+        assert_int_equal(ls_graph_create(LS_RECORD, cases[i].purpose, backend, &none, &shards, NULL,
+                                         &ls_reducer_local, &graph),
+                         LS_OK);
+        ls_batchnorm(graph, ls_input(graph, cases[i].side, cases[i].side, true, NULL), NULL, NULL, 1e-5, 0);
+        assert_int_equal(ls_graph_status(graph), cases[i].status);
+        if (cases[i].status != LS_OK) assert_non_null(strstr(ls_error_message(), "one value a channel"));
+        ls_graph_destroy(&graph);
+    }
+}
+
 int main(void) {
-    const struct CMUnitTest tests[] = {cmocka_unit_test(test_fp32), cmocka_unit_test(test_fp64)};
+    const struct CMUnitTest tests[] = {cmocka_unit_test(test_fp32), cmocka_unit_test(test_fp64),
+                                       cmocka_unit_test(test_one_value)};
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

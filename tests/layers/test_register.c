@@ -44,7 +44,11 @@ static ls_tensor *apply(const ls_layer *layer, ls_graph *graph, ls_tensor *x) {
 }
 
 static ls_layer_class named(const char *name) {
-    return (ls_layer_class){name, {keys, 1}, sizeof(settings), declare, NULL, apply};
+    return (ls_layer_class){.name = name,
+                            .keys = {keys, 1},
+                            .settings_size = sizeof(settings),
+                            .declare = declare,
+                            .apply = apply};
 }
 
 static void expect_refused(const ls_layer_class *class, const char *words) {

@@ -8,6 +8,7 @@
 
 #include "core/team.h"
 #include "graph/plan.h"
+#include "layers/elementwise.h"
 #include "layers/input/input.h"
 #include "layers/softmax_cross_entropy/softmax_cross_entropy.h"
 #include "model/builder.h"
@@ -275,6 +276,50 @@ static void mistakes(void **state) {
     expect_mistake(b, "layer 0: conv2d of 9x9x1: a kernel of 12 with pad 0 does not fit");
 }
 
+/* Activations from C, with their settings, as ops of a graph. */
+static void activations(void **state) {
+    static const struct {
+        const char *layer, *settings;
+        const ls_activation_class *class;
+        double parameter;
+    } made[] = {{"leaky_relu", "slope=0.25", &ls_leaky_relu_activation, 0.25},
+                {"leaky_relu", NULL, &ls_leaky_relu_activation, 0.01},
+                {"sigmoid", NULL, &ls_sigmoid_activation, 0},
+                {"silu", NULL, &ls_silu_activation, 0},
+                {"gelu", NULL, &ls_gelu_activation, 0},
+                {"gelu", "formula=tanh", &ls_gelu_tanh_activation, 0}};
+    enum { COUNT = sizeof made / sizeof *made };
+    const ls_backend *backend;
+    ls_network *network;
+    ls_shards shards;
+    ls_graph *graph;
+    (void)state;
+    ls_builder *b = ls_builder_create();
+    ls_build(b, "flatten", NULL);
+    for (int i = 0; i < COUNT; i++)
+        ls_build(b, made[i].layer, made[i].settings ? "%s" : NULL, made[i].settings);
+    if (ls_build_network(&b, 1, 3, 3, &network) != LS_OK) fail_msg("%s", ls_error_message());
+    assert_int_equal(ls_backend_find(LS_FP32, &backend), LS_OK);
+    assert_int_equal(ls_shards_create(&shards, 1, 0, 1, 2), LS_OK);
+    assert_int_equal(ls_graph_create(LS_RECORD, LS_TRAINING, backend, &network->parameters, &shards, NULL,
+                                     &ls_reducer_local, &graph),
+                     LS_OK);
+    assert_non_null(ls_network_apply(network, graph, ls_input(graph, 1, 3, true, NULL)));
+    for (int i = 0; i < COUNT; i++) {
+        const ls_activation *act = &ls_graph_op(graph, 2 + i)->act; /* behind input and flatten */
+        assert_ptr_equal(act->class, made[i].class);
+        assert_true(act->parameter == made[i].parameter);
+    }
+    ls_graph_destroy(&graph);
+    ls_network_destroy(&network);
+    b = ls_builder_create();
+    ls_build(b, "leaky_relu", "slope=-1");
+    expect_mistake(b, "slope: out of range: found '-1'");
+    b = ls_builder_create();
+    ls_build(b, "gelu", "formula=sine");
+    expect_mistake(b, "formula: unknown choice: found 'sine', expected one of erf|tanh");
+}
+
 static void out_of_memory(void **state) {
     (void)state;
     for (int way = 0; way < 2; way++) {
@@ -295,8 +340,8 @@ static void out_of_memory(void **state) {
 
 int main(void) {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(names),    cmocka_unit_test(refused),       cmocka_unit_test(resnet_both_ways),
-        cmocka_unit_test(mistakes), cmocka_unit_test(out_of_memory),
+        cmocka_unit_test(names),    cmocka_unit_test(refused),     cmocka_unit_test(resnet_both_ways),
+        cmocka_unit_test(mistakes), cmocka_unit_test(activations), cmocka_unit_test(out_of_memory),
     };
     return cmocka_run_group_tests_name("networks", tests, NULL, NULL);
 }

@@ -17,6 +17,7 @@
 #include <string.h>
 
 #include "io/hdf5.h"
+#include "layers/elementwise.h"
 #include "layers/input/input.h"
 #include "layers/softmax_cross_entropy/softmax_cross_entropy.h"
 #include "train/trainer.h"
@@ -111,7 +112,7 @@ static ls_status write_relus(const dump *d, ls_graph *graph) {
     for (int i = 0; i < ls_graph_op_count(graph); i++) {
         const ls_op *op = ls_graph_op(graph, i);
         char name[16];
-        if (op->act != LS_ACT_RELU) continue;
+        if (op->act.class != &ls_relu_activation) continue;
         if (op->out->dims > 3) return ls_fail(LS_USAGE, "relu of %d dimensions", op->out->dims);
         ls_record record = {.type = real_type(d), .dims = op->out->dims + 1, .data = op->out->value};
         record.shape[0] = ls_graph_shards(graph)->batch;

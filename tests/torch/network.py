@@ -91,10 +91,14 @@ LAYERS = {
     "dense": lambda s, x: nn.Linear(x.shape[1], s["units"], bias=s["bias"]),
     "dropout": lambda s, x: nn.Dropout(s["rate"]),
     "flatten": lambda s, x: nn.Flatten(),
+    "gelu": lambda s, x: nn.GELU(approximate={"erf": "none", "tanh": "tanh"}[s["formula"]]),
     "global_average_pool": lambda s, x: nn.Sequential(nn.AdaptiveAvgPool2d(1), nn.Flatten()),
     "instance_norm": instance_norm,
+    "leaky_relu": lambda s, x: nn.LeakyReLU(s["slope"]),
     "max_pool": max_pool,
     "relu": lambda s, x: nn.ReLU(),
+    "sigmoid": lambda s, x: nn.Sigmoid(),
+    "silu": lambda s, x: nn.SiLU(),
     "tanh": lambda s, x: nn.Tanh(),
 }
 NESTED = {"sequential": (Sequential, ["layers"]), "residual": (Residual, ["body", "shortcut"])}

@@ -199,7 +199,7 @@ def single_errors(config, group, state, images, labels, gradients):
     """How far the gradients of torch.float32 are from those of torch.float64, of the largest element of each tensor."""
     model = Network(config, *images.shape[1:]).float()
     model.load_state_dict(state)
-    decide_kinks(model, group["relu"])
+    decide_kinks(model, group.get("relu", {}))
     logits = model.train()((torch.from_numpy(images)[:, None] / (255 if config["pixels"] == "unit" else 1)).float())
     torch.nn.functional.cross_entropy(logits, labels).backward()
     return {name: (abs(p.grad.double() - gradients[name]).max() / abs(gradients[name]).max()).item()
@@ -218,7 +218,7 @@ def check_step(config, step, group, worst):
     model.load_state_dict(before["model"], strict=True)
 
     if config["precision"] == "fp32":
-        kinks = decide_kinks(model, group["relu"])
+        kinks = decide_kinks(model, group.get("relu", {}))
     x = torch.from_numpy(images)[:, None] / (255 if config["pixels"] == "unit" else 1)
     logits = model.train()(x)
     likelihoods = logits.softmax(dim=1)[torch.arange(len(labels)), labels]

@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
-# Networks that cannot be: refused before any image is read, with file, line, layer and shapes, exit code 2, by a dry run, by
-# training and by inspect. What can be is reported.
+# Networks that cannot be, or cannot be trained on some batch of the run: refused before any image is read, with file, line,
+# layer and shapes, exit code 2, by a dry run, by training and by inspect. What can be is reported.
 # shellcheck source-path=SCRIPTDIR source=cli.bash
 source "$(dirname "$0")/cli.bash"
 
@@ -33,7 +33,48 @@ refused "repeat.times: out of range: found '1000000000', expected an integer fro
   '  - repeat: {times: 1000000000, layers: [relu]}'
 refused 'more than 4096 layers' '  - repeat: {times: 4096, layers: [{repeat: {times: 4096, layers: [relu]}}]}'
 refused 'network: no layers; expected a list of at least one' '  []'
+refused 'layer 1: instance_norm of 1x1x3: expected planes of more than one pixel' \
+  $'  - conv2d: {channels: 3, kernel: 28}\n  - instance_norm\n  - flatten\n  - dense: {units: 10}'
 refused 'bad.yaml:6:5: layer 2: the last layer gives 11' $'  - flatten\n  - relu\n  - dense: {units: 11}'
+
+# A BatchNorm over one value a channel learns nothing, in any batch that a run comes to.
+cat >one.yaml <<'YAML'
+seed: 1
+split: 50
+network:
+  - flatten
+  - dense: {units: 5}
+  - batchnorm
+  - dense: {units: 10}
+YAML
+alone() { # TEXT OVERRIDES..
+  local text="one.yaml:6:5: layer 2: batchnorm of 5: a training batch of 1 sample has one value a channel, which is its own mean; expected at least 2 ($1)"
+  shift
+  expect_failure 2 "$text" - train one.yaml --dry-run data=none "$@"
+  expect_failure 2 "$text" - train one.yaml data="$DATA" output=run "$@"
+  check "no run was begun" test ! -e run
+}
+accepted() { # OVERRIDES..
+  run - train one.yaml --dry-run data=none "$@"
+  check "$* is accepted" test "$CODE" == 0
+}
+alone 'batch=1' batch=1
+alone 'the last batch of an epoch: samples 50, batch=49' batch=49
+alone 'the last batch of an epoch: samples 50, batch=7' batch=7 steps=8
+alone 'the last batch of an epoch: samples 1, batch=4' batch=4 samples_per_epoch=1
+alone 'the last batch of an epoch: samples 33, batch=32' batch=32 samples_per_epoch=33
+alone 'the last batch of the collection of statistics: samples 50, batch=7' batch=7 samples_per_epoch=14 \
+  defaults.batchnorm.statistics=dataset
+accepted batch=7 samples_per_epoch=14
+accepted batch=7 steps=7
+accepted batch=48
+accepted batch=7 network.2='{residual: {body: [relu]}}'
+accepted batch=1 'network=[batchnorm, {conv2d: {channels: 3, kernel: 27}}, batchnorm, flatten, {dense: {units: 10}}]'
+expect_failure 2 'layer 1.body.0: batchnorm of 1x1x3: a training batch of 1 sample' - train one.yaml --dry-run data=none batch=7 \
+  'network=[{conv2d: {channels: 3, kernel: 28}}, {residual: {body: [batchnorm]}}, flatten, {dense: {units: 10}}]'
+# Evaluation has the statistics of training: one sample is as good as many.
+run - train one.yaml data="$DATA" output=evaluated batch=25 steps=1 eval_batch=1
+check "evaluated one by one" test "$CODE" == 0
 
 # On three ranks it is told once. A command line is a place, too.
 expect_failure 2 'layer 2: the last layer gives 11' 3 train bad.yaml data="$DATA" output=run

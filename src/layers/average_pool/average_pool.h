@@ -1,8 +1,8 @@
-/* Average pooling, layers/pooling.h: y[i][j][c] = (sum over the window's pixels of x[..][c]) / (kernel
+/* Average pooling (layers/pooling.h): y[i][j][c] = (sum over the window's pixels of x[..][c]) / (kernel
  * kernel). Padding is zeros and counts in the divisor: PyTorch's default, count_include_pad=True.
  *
- * The sum is in double from 0 over the pixels inside the image in row-major order, y rounded once. dx is dy /
- * (kernel kernel), rounded, summed from 0 over the windows in row-major order. */
+ *   y     the sum in double from 0, over the pixels inside the image in row-major order; rounded once
+ *   dx    dy / (kernel kernel), rounded, summed from 0 over the windows in row-major order */
 #ifndef LOCKSTEP_LAYERS_AVERAGE_POOL_H
 #define LOCKSTEP_LAYERS_AVERAGE_POOL_H
 

@@ -102,13 +102,28 @@ static ls_norm_vectors allocate_vectors(ls_graph *graph, int64_t channels) {
     return v;
 }
 
+/* A value that is alone in its channel is its own mean: y would be beta, and the variance 0, whatever x is. */
+static ls_status check_elements(int dims, const int64_t *shape, int64_t samples) {
+    char text[64];
+    int64_t elements = samples;
+    for (int i = 0; i < dims - 1; i++) elements *= shape[i];
+    if (elements != 1) return LS_OK;
+    return ls_fail(LS_USAGE,
+                   "batchnorm of %s: a training batch of 1 sample has one value a channel, which is its "
+                   "own mean; expected at least 2",
+                   ls_shape_text(dims, shape, text, sizeof text));
+}
+
 ls_tensor *ls_batchnorm(ls_graph *graph, ls_tensor *x, ls_tensor *gamma, ls_tensor *beta, double eps,
                         int statistics) {
     if (!x || ls_graph_status(graph) != LS_OK) return NULL;
     int64_t channels = ls_tensor_channels(x);
     bool gradient = x->requires_grad || gamma || beta;
     batchnorm_state *state;
-    ls_status status = ls_calloc(&state, 1, sizeof *state, "a BatchNorm");
+    ls_status status = LS_OK;
+    if (!ls_purpose_evaluates(ls_graph_purpose(graph)))
+        status = check_elements(x->dims, x->shape, ls_graph_shards(graph)->batch);
+    if (status == LS_OK) status = ls_calloc(&state, 1, sizeof *state, "a BatchNorm");
     if (status != LS_OK) return ls_graph_give_up(graph, status);
     const size_t size = (size_t)channels * sizeof(double);
     *state = (batchnorm_state){eps, statistics, ls_graph_allocate(graph, size, "BatchNorm moments"),
@@ -127,38 +142,17 @@ ls_tensor *ls_batchnorm(ls_graph *graph, ls_tensor *x, ls_tensor *gamma, ls_tens
 typedef struct ls_batchnorm_settings {
     double eps, momentum;
     bool affine;
-    int statistics; /* ls_statistics_kind */
+    ls_statistics_kind statistics;
     char *name;
 } ls_batchnorm_settings;
 
 static const ls_key keys[] = {
-    {.name = "eps",
-     LS_KEY_REAL,
-     LS_KEY_RESULT,
-     offsetof(ls_batchnorm_settings, eps),
-     "1e-5",
-     1e-30,
-     1,
-     NULL,
-     "added to the variance inside the root"},
-    {.name = "affine",
-     LS_KEY_BOOL,
-     LS_KEY_RESULT,
-     offsetof(ls_batchnorm_settings, affine),
-     "true",
-     0,
-     0,
-     NULL,
-     "learn a scale and a shift per channel"},
-    {.name = "statistics",
-     LS_KEY_CHOICE,
-     LS_KEY_RESULT,
-     offsetof(ls_batchnorm_settings, statistics),
-     "exponential",
-     0,
-     0,
-     "exponential|cumulative|dataset",
-     "which mean and variance evaluation uses"},
+    LS_LAYER_KEY(ls_batchnorm_settings, REAL, eps, "1e-5", 1e-30, 1, NULL,
+                 "added to the variance inside the root"),
+    LS_LAYER_KEY(ls_batchnorm_settings, BOOL, affine, "true", 0, 0, NULL,
+                 "learn a scale and a shift per channel"),
+    LS_LAYER_KEY(ls_batchnorm_settings, CHOICE, statistics, "exponential", 0, 0,
+                 "exponential|cumulative|dataset", "which mean and variance evaluation uses"),
     {.name = "momentum",
      .type = LS_KEY_REAL,
      .effect = LS_KEY_RESULT,
@@ -167,15 +161,7 @@ static const ls_key keys[] = {
      .max = 1,
      .help = "weight of the newest batch",
      .when = {"statistics", "exponential", NULL}},
-    {.name = "name",
-     LS_KEY_STRING,
-     LS_KEY_RESULT,
-     offsetof(ls_batchnorm_settings, name),
-     "",
-     0,
-     0,
-     NULL,
-     "name of the layer"},
+    LS_LAYER_NAME_KEY(ls_batchnorm_settings),
 };
 
 static ls_status declare(ls_layer *layer, ls_parameters *parameters) {
@@ -206,6 +192,16 @@ static ls_tensor *apply(const ls_layer *layer, ls_graph *graph, ls_tensor *x) {
     return ls_batchnorm(graph, x, gamma, beta, settings->eps, layer->statistics);
 }
 
+static ls_status check_batch(const ls_layer *layer, int64_t samples) {
+    return check_elements(layer->in_dims, layer->in, samples);
+}
+
 const ls_layer_class ls_batchnorm_layer = {
-    "batchnorm", {keys, sizeof keys / sizeof *keys}, sizeof(ls_batchnorm_settings), declare, initialise,
-    apply};
+    .name = "batchnorm",
+    .keys = {keys, sizeof keys / sizeof *keys},
+    .settings_size = sizeof(ls_batchnorm_settings),
+    .declare = declare,
+    .initialise = initialise,
+    .apply = apply,
+    .check_batch = check_batch,
+};

@@ -1,7 +1,14 @@
 /* Batch normalisation (Ioffe and Szegedy, 2015) over all samples and pixels of the global batch, a channel at
- * a time: y = gamma (x - mean) / sqrt(variance + eps) + beta, variance biased. With s1 = sum dz, s2 = sum dz
- * (x - mean) over the M elements of a channel and a = gamma / sqrt(variance + eps): dx = a dz + b (x - mean)
- * + c,  b = -a s2 / ((variance + eps) M),  c = -a s1 / M, dgamma = s2 / sqrt(variance + eps),  dbeta = s1.
+ * a time, with the biased variance:
+ *
+ *   y  = gamma (x - mean) / sqrt(variance + eps) + beta
+ *
+ * Backward, over the M elements of a channel:
+ *
+ *   s1 = sum of dz,  s2 = sum of dz (x - mean),  a = gamma / sqrt(variance + eps)
+ *   dx = a dz + b (x - mean) + c,  b = -a s2 / ((variance + eps) M),  c = -a s1 / M
+ *   dgamma = s2 / sqrt(variance + eps),  dbeta = s1
+ *
  * With statistics that do not depend on the batch (LS_ATTACKING) dx = a dz. */
 #ifndef LOCKSTEP_LAYERS_BATCHNORM_H
 #define LOCKSTEP_LAYERS_BATCHNORM_H
@@ -43,7 +50,8 @@ typedef struct ls_batchnorm_kernels {
 LS_KERNELS(ls_batchnorm_kernels, ls_batchnorm_ref);
 
 /* gamma and beta: parameters of length channels, or NULL; statistics: index in the graph's parameters. In
- * evaluation it normalises by those statistics, which it reads once per replay of the plan. */
+ * evaluation it normalises by those statistics, which it reads once per replay of the plan. LS_USAGE: in
+ * training the largest batch has one value a channel. */
 ls_tensor *ls_batchnorm(ls_graph *graph, ls_tensor *x, ls_tensor *gamma, ls_tensor *beta, double eps,
                         int statistics);
 

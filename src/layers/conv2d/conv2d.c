@@ -92,10 +92,15 @@ static size_t scratch_bytes(const ls_op *op, int64_t rows_per_shard) {
     return kernels_for(op)->scratch_bytes(&args, rows_per_shard);
 }
 
+static bool folds(const ls_op *op, const ls_activation *act) {
+    return kernels_for(op)->folds(act);
+}
+
 static const ls_op_class conv2d_class = {
     .name = "conv2d",
     .kept = LS_KEEPS_INPUTS,
     .loads_prologue = true,
+    .folds = folds,
     .loads_join = true,
     .stores_sums = true,
     .forward = forward,
@@ -157,74 +162,19 @@ ls_tensor *ls_conv2d(ls_graph *graph, ls_tensor *x, ls_tensor *weight, ls_tensor
 typedef struct ls_conv2d_settings {
     int64_t channels, kernel, stride, pad;
     bool bias;
-    int init; /* ls_initialisation */
+    ls_initialisation init;
     char *name;
 } ls_conv2d_settings;
 
 static const ls_key keys[] = {
-    {.name = "channels",
-     LS_KEY_INT,
-     LS_KEY_RESULT,
-     offsetof(ls_conv2d_settings, channels),
-     NULL,
-     1,
-     1 << 16,
-     NULL,
-     "number of output channels"},
-    {.name = "kernel",
-     LS_KEY_INT,
-     LS_KEY_RESULT,
-     offsetof(ls_conv2d_settings, kernel),
-     "3",
-     1,
-     1024,
-     NULL,
-     "height and width of the kernel"},
-    {.name = "stride",
-     LS_KEY_INT,
-     LS_KEY_RESULT,
-     offsetof(ls_conv2d_settings, stride),
-     "1",
-     1,
-     1024,
-     NULL,
-     "step of the kernel"},
-    {.name = "pad",
-     LS_KEY_INT,
-     LS_KEY_RESULT,
-     offsetof(ls_conv2d_settings, pad),
-     "0",
-     0,
-     1024,
-     NULL,
-     "zeros around the image"},
-    {.name = "bias",
-     LS_KEY_BOOL,
-     LS_KEY_RESULT,
-     offsetof(ls_conv2d_settings, bias),
-     "true",
-     0,
-     0,
-     NULL,
-     "add a bias"},
-    {.name = "init",
-     LS_KEY_CHOICE,
-     LS_KEY_RESULT,
-     offsetof(ls_conv2d_settings, init),
-     "kaiming",
-     0,
-     0,
-     LS_INITIALISATION_CHOICES,
-     "initial weights"},
-    {.name = "name",
-     LS_KEY_STRING,
-     LS_KEY_RESULT,
-     offsetof(ls_conv2d_settings, name),
-     "",
-     0,
-     0,
-     NULL,
-     "name of the layer"},
+    LS_LAYER_KEY(ls_conv2d_settings, INT, channels, NULL, 1, 1 << 16, NULL, "number of output channels"),
+    LS_LAYER_KEY(ls_conv2d_settings, INT, kernel, "3", 1, 1024, NULL, "height and width of the kernel"),
+    LS_LAYER_KEY(ls_conv2d_settings, INT, stride, "1", 1, 1024, NULL, "step of the kernel"),
+    LS_LAYER_KEY(ls_conv2d_settings, INT, pad, "0", 0, 1024, NULL, "zeros around the image"),
+    LS_LAYER_KEY(ls_conv2d_settings, BOOL, bias, "true", 0, 0, NULL, "add a bias"),
+    LS_LAYER_KEY(ls_conv2d_settings, CHOICE, init, "kaiming", 0, 0, LS_INITIALISATION_CHOICES,
+                 "initial weights"),
+    LS_LAYER_NAME_KEY(ls_conv2d_settings),
 };
 
 static ls_status declare(ls_layer *layer, ls_parameters *parameters) {
@@ -251,7 +201,7 @@ static ls_status declare(ls_layer *layer, ls_parameters *parameters) {
 
 static ls_status initialise(const ls_layer *layer, ls_parameters *parameters, uint64_t seed) {
     const ls_conv2d_settings *settings = layer->settings;
-    ls_initialisation how = (ls_initialisation)settings->init;
+    ls_initialisation how = settings->init;
     LS_TRY(ls_initialise_weight(parameters, layer->parameter[0], how, seed));
     if (!settings->bias) return LS_OK;
     return ls_initialise_bias(parameters, layer->parameter[1], layer->parameter[0], how, seed);
@@ -265,4 +215,10 @@ static ls_tensor *apply(const ls_layer *layer, ls_graph *graph, ls_tensor *x) {
 }
 
 const ls_layer_class ls_conv2d_layer = {
-    "conv2d", {keys, sizeof keys / sizeof *keys}, sizeof(ls_conv2d_settings), declare, initialise, apply};
+    .name = "conv2d",
+    .keys = {keys, sizeof keys / sizeof *keys},
+    .settings_size = sizeof(ls_conv2d_settings),
+    .declare = declare,
+    .initialise = initialise,
+    .apply = apply,
+};

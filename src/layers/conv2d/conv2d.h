@@ -58,6 +58,8 @@ typedef struct ls_conv2d_args {
  * adds those of the shards, neither x' nor dy need be stored, and dy.stored is not written. Without it (NULL)
  * they do not look at shard_gradients. */
 typedef struct ls_conv2d_kernels {
+    /* Which activations do prologue and gradient epilogue fold? The others never come here. */
+    bool (*folds)(const ls_activation *act);
     size_t (*scratch_bytes)(const ls_conv2d_args *args, int64_t rows_per_shard);
     void (*forward)(const ls_conv2d_args *args, const ls_shards *shards, int first, int last,
                     const ls_lane *lane);

@@ -242,7 +242,8 @@ static int64_t shard_gradient_elements(const ls_conv2d_args *a) {
     return kernels_for(a)->shard_gradient_elements(a);
 }
 
-const ls_conv2d_kernels ls_conv2d_bf16_amx = {.scratch_bytes = scratch_bytes,
+const ls_conv2d_kernels ls_conv2d_bf16_amx = {.folds = ls_folds_any,
+                                              .scratch_bytes = scratch_bytes,
                                               .forward = forward,
                                               .backward = backward,
                                               .weight_grad_parts = weight_grad_parts,

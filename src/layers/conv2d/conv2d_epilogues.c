@@ -150,7 +150,7 @@ void LS_NAME(ls_conv2d_finish_gradient)(const ls_prologue *p, const ls_grad_epil
         LS_TIER_NAME(ls_grad_epilogue_rows)(p, e, shard, 0, 1, dx);
         return;
     }
-    const bool relu = p->act == LS_ACT_RELU, residual = e->dresidual || e->residual_sums, others = e->others;
+    const bool relu = p->act.class, residual = e->dresidual || e->residual_sums, others = e->others;
     way_back b = {*p, *e, *plane, x, shard, first, last, pitch};
     for (int64_t at = 0; at < p->channels; at += LANES, b.x += ls_conv2d_plane_group(plane)) {
         const int64_t n = smaller(LANES, p->channels - at);

@@ -12,6 +12,7 @@
 
 #include "core/real.h"
 #include "graph/fusion.h"
+#include "layers/elementwise.h"
 
 typedef struct ls_conv2d_plane {
     int64_t height, width, channels; /* of the image */
@@ -49,10 +50,11 @@ static inline int64_t ls_conv2d_plane_size(const ls_conv2d_plane *p) {
  * ls_conv2d_end_streams() comes before anybody is told that it is there. */
 void LS_NAME(ls_conv2d_end_streams)(void);
 
-/* Is x' computed, and does its gradient go back, line by line? Otherwise a whole image at a time, by the
- * functions of layers/fusion_ref.h. */
+/* Is x' computed, and does its gradient go back, line by line? That the kernels here do with no activation or
+ * relu. Everything else goes a whole image at a time by the functions of layers/fusion_ref.h, which fold any
+ * activation. */
 static inline bool ls_conv2d_by_lines(const ls_prologue *p) {
-    return p->act != LS_ACT_TANH && !p->dropout.active;
+    return (!p->act.class || p->act.class == &ls_relu_activation) && !p->dropout.active;
 }
 
 /* x' of row 0 of p into the plane, and into p->stored where it is set. Whatever lies around the image stays.

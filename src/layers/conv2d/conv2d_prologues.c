@@ -104,7 +104,7 @@ void LS_NAME(ls_conv2d_load)(const ls_prologue *p, const ls_conv2d_plane *plane,
         p = &done;
     }
     const bool norm = p->norm.mean, residual = p->residual, residual_norm = p->residual_norm.mean;
-    const bool relu = p->act == LS_ACT_RELU, stored = p->stored;
+    const bool relu = p->act.class, stored = p->stored;
     for (int64_t at = 0; at < p->channels; at += LANES) {
         const int64_t n = smaller(LANES, p->channels - at);
         float *group = group_at(to, plane, at);

@@ -307,6 +307,7 @@ static size_t scratch_bytes(const ls_conv2d_args *a, int64_t rows_per_shard) {
 }
 
 const ls_conv2d_kernels LS_PRODUCT_NAME(ls_conv2d_ref) = {
+    .folds = ls_folds_any,
     .scratch_bytes = scratch_bytes,
     .forward = forward,
     .backward = backward,

@@ -98,6 +98,7 @@ bool LS_NAME(ls_conv2d_streams)(const ls_conv2d_args *given, const ls_shards *sh
 /* --- the table of kernels ---------------------------------------------------------------------- */
 
 const ls_conv2d_kernels LS_NAME(ls_conv2d_vector) = {
+    .folds = ls_folds_any,
     .scratch_bytes = scratch_bytes,
     .forward = LS_NAME(ls_conv2d_vector_forward),
     .backward = LS_NAME(ls_conv2d_vector_backward),

@@ -120,7 +120,7 @@ static void backward_image(const ls_conv2d_args *given, const ls_conv2d_args *a,
  * back reads anyway. */
 static ls_prologue backward_prologue(const ls_conv2d_args *a) {
     ls_prologue in = a->in;
-    if (in.stored && (in.residual || in.act == LS_ACT_TANH || in.dropout.active))
+    if (in.stored && (in.residual || !ls_conv2d_by_lines(&in)))
         return (ls_prologue){.pixels = in.pixels, .channels = in.channels, .x = in.stored};
     in.stored = NULL;
     return in;

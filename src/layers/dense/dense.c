@@ -93,10 +93,15 @@ static size_t scratch_bytes(const ls_op *op, int64_t rows_per_shard) {
                                                            : ls_graph_rows(op->graph));
 }
 
+static bool folds(const ls_op *op, const ls_activation *act) {
+    return kernels_for(op)->folds(act);
+}
+
 static const ls_op_class dense_class = {
     .name = "dense",
     .kept = LS_KEEPS_INPUTS,
     .loads_prologue = true,
+    .folds = folds,
     .stores_sums = true,
     .forward = forward,
     .backward = backward,
@@ -122,47 +127,16 @@ ls_tensor *ls_dense(ls_graph *graph, ls_tensor *x, ls_tensor *weight, ls_tensor 
 typedef struct ls_dense_settings {
     int64_t units;
     bool bias;
-    int init; /* ls_initialisation */
+    ls_initialisation init;
     char *name;
 } ls_dense_settings;
 
 static const ls_key keys[] = {
-    {.name = "units",
-     LS_KEY_INT,
-     LS_KEY_RESULT,
-     offsetof(ls_dense_settings, units),
-     NULL,
-     1,
-     1 << 20,
-     NULL,
-     "number of outputs"},
-    {.name = "bias",
-     LS_KEY_BOOL,
-     LS_KEY_RESULT,
-     offsetof(ls_dense_settings, bias),
-     "true",
-     0,
-     0,
-     NULL,
-     "add a bias"},
-    {.name = "init",
-     LS_KEY_CHOICE,
-     LS_KEY_RESULT,
-     offsetof(ls_dense_settings, init),
-     "xavier",
-     0,
-     0,
-     LS_INITIALISATION_CHOICES,
-     "initial weights"},
-    {.name = "name",
-     LS_KEY_STRING,
-     LS_KEY_RESULT,
-     offsetof(ls_dense_settings, name),
-     "",
-     0,
-     0,
-     NULL,
-     "name of the layer"},
+    LS_LAYER_KEY(ls_dense_settings, INT, units, NULL, 1, 1 << 20, NULL, "number of outputs"),
+    LS_LAYER_KEY(ls_dense_settings, BOOL, bias, "true", 0, 0, NULL, "add a bias"),
+    LS_LAYER_KEY(ls_dense_settings, CHOICE, init, "xavier", 0, 0, LS_INITIALISATION_CHOICES,
+                 "initial weights"),
+    LS_LAYER_NAME_KEY(ls_dense_settings),
 };
 
 static ls_status declare(ls_layer *layer, ls_parameters *parameters) {
@@ -181,7 +155,7 @@ static ls_status declare(ls_layer *layer, ls_parameters *parameters) {
 
 static ls_status initialise(const ls_layer *layer, ls_parameters *parameters, uint64_t seed) {
     const ls_dense_settings *settings = layer->settings;
-    ls_initialisation how = (ls_initialisation)settings->init;
+    ls_initialisation how = settings->init;
     LS_TRY(ls_initialise_weight(parameters, layer->parameter[0], how, seed));
     if (!settings->bias) return LS_OK;
     return ls_initialise_bias(parameters, layer->parameter[1], layer->parameter[0], how, seed);
@@ -195,4 +169,10 @@ static ls_tensor *apply(const ls_layer *layer, ls_graph *graph, ls_tensor *x) {
 }
 
 const ls_layer_class ls_dense_layer = {
-    "dense", {keys, sizeof keys / sizeof *keys}, sizeof(ls_dense_settings), declare, initialise, apply};
+    .name = "dense",
+    .keys = {keys, sizeof keys / sizeof *keys},
+    .settings_size = sizeof(ls_dense_settings),
+    .declare = declare,
+    .initialise = initialise,
+    .apply = apply,
+};

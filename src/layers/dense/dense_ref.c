@@ -19,6 +19,7 @@
  * so that no shard's own gradient ever reaches memory. */
 #include "layers/dense/dense.h"
 
+#include "core/finite.h"
 #include "layers/fusion_ref.h"
 
 #define LS_TILE_VECTORS 3
@@ -241,9 +242,11 @@ static void add_shard(const ls_dense_args *args, const part *p, int64_t begin, i
 }
 
 static bool all_finite(const real *x, int64_t n) {
-    bool bad = false;
-    for (int64_t i = 0; i < n; i++) bad |= x[i] - x[i] != 0;
-    return !bad;
+#ifdef LS_F64
+    return ls_all_finite_f64(x, n);
+#else
+    return ls_all_finite_f32(x, n);
+#endif
 }
 
 /* Of a node; are the sums finite? */
@@ -290,6 +293,7 @@ static bool weight_grad(const ls_dense_args *args, const ls_shards *shards, int6
 }
 
 const ls_dense_kernels LS_PRODUCT_NAME(ls_dense_ref) = {
+    .folds = ls_folds_any,
     .scratch_bytes = scratch_bytes,
     .forward = forward,
     .backward = backward,

@@ -9,6 +9,7 @@
 #include <immintrin.h>
 #include <string.h>
 
+#include "core/finite.h"
 #include "layers/dense/dense.h"
 #include "layers/dense/dense_vector.h"
 #include "layers/dense/dense_words.h"
@@ -85,20 +86,12 @@ typedef uint32_t float_bits __attribute__((may_alias));
 #ifdef LS_BF16
 static const uint32_t not_finite = 0x7f7f8000u;
 #else
-static const uint32_t not_finite = 0x7f800000u;
+static const uint32_t not_finite = LS_INFINITY_F32;
 #endif
-
-/* Are all n numbers below that magnitude? On integers, so that the loop vectorises. */
-static bool all_below(const float *x, int64_t n, uint32_t magnitude) {
-    const float_bits *bits = (const float_bits *)x;
-    uint32_t bad = 0;
-    for (int64_t i = 0; i < n; i++) bad |= (bits[i] & 0x7fffffffu) + (0x80000000u - magnitude);
-    return !(bad >> 31);
-}
 
 /* Are they finite factors? */
 static bool all_finite(const float *x, int64_t n) {
-    return all_below(x, n, not_finite);
+    return ls_all_below_f32(x, n, not_finite);
 }
 
 /* bits[c] == 0: input c is 0 in all these rows of x [rows][inputs]. */
@@ -456,13 +449,12 @@ static int64_t needed_inputs(const ls_dense_args *args, const ls_shards *shards,
 /* What has been written: these rows of dw of every node and, where a bias has a gradient, that. */
 static bool written_is_finite(const ls_dense_args *args, const ls_shards *shards, int64_t from, int64_t to,
                               bool bias) {
-    const uint32_t infinity = 0x7f800000u;
     bool finite = true;
     for (int n = 0; n < shards->node_count; n++) {
         const int64_t at = n * args->node_stride;
-        finite &= all_below((const float *)args->dweight + at + from * args->outputs,
-                            (to - from) * args->outputs, infinity);
-        if (bias) finite &= all_below((const float *)args->dbias + at, args->outputs, infinity);
+        finite &= ls_all_finite_f32((const float *)args->dweight + at + from * args->outputs,
+                                    (to - from) * args->outputs);
+        if (bias) finite &= ls_all_finite_f32((const float *)args->dbias + at, args->outputs);
     }
     return finite;
 }
@@ -493,6 +485,7 @@ static bool weight_grad(const ls_dense_args *args, const ls_shards *shards, int6
 }
 
 const ls_dense_kernels LS_NAME(ls_dense_vector) = {
+    .folds = ls_folds_any,
     .scratch_bytes = scratch_bytes,
     .forward = forward,
     .backward = backward,

@@ -8,24 +8,9 @@ typedef struct ls_dropout_settings {
 } ls_dropout_settings;
 
 static const ls_key keys[] = {
-    {.name = "rate",
-     LS_KEY_REAL,
-     LS_KEY_RESULT,
-     offsetof(ls_dropout_settings, rate),
-     NULL,
-     0,
-     0.999,
-     NULL,
-     "probability that an element is set to 0"},
-    {.name = "name",
-     LS_KEY_STRING,
-     LS_KEY_RESULT,
-     offsetof(ls_dropout_settings, name),
-     "",
-     0,
-     0,
-     NULL,
-     "name of the layer"},
+    LS_LAYER_KEY(ls_dropout_settings, REAL, rate, NULL, 0, 0.999, NULL,
+                 "probability that an element is set to 0"),
+    LS_LAYER_NAME_KEY(ls_dropout_settings),
 };
 
 static ls_tensor *apply(const ls_layer *layer, ls_graph *graph, ls_tensor *x) {

@@ -4,18 +4,9 @@
 #ifndef LOCKSTEP_LAYERS_FLATTEN_H
 #define LOCKSTEP_LAYERS_FLATTEN_H
 
-#include "layers/layer.h"
+#include "layers/row_op.h"
 
-/* Rows [first, last) of x [rows][pixels][channels] and y [rows][channels][pixels]. */
-typedef struct ls_flatten_kernels {
-    void (*forward)(const void *x, int64_t pixels, int64_t channels, int64_t first, int64_t last, void *y,
-                    const ls_lane *lane);
-    /* dx = the gradient, or dx += it */
-    void (*backward)(const void *dy, int64_t pixels, int64_t channels, bool accumulate, int64_t first,
-                     int64_t last, void *dx, const ls_lane *lane);
-} ls_flatten_kernels;
-
-LS_KERNELS(ls_flatten_kernels, ls_flatten_ref);
+LS_KERNELS(ls_row_kernels, ls_flatten_ref);
 
 ls_tensor *ls_flatten(ls_graph *graph, ls_tensor *x);
 

@@ -26,4 +26,4 @@ static void flatten_backward(const void *dy, int64_t pixels, int64_t channels, b
     }
 }
 
-const ls_flatten_kernels LS_NAME(ls_flatten_ref) = {flatten_forward, flatten_backward};
+const ls_row_kernels LS_NAME(ls_flatten_ref) = {flatten_forward, flatten_backward};

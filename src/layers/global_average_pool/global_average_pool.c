@@ -1,23 +1,9 @@
 #include "layers/global_average_pool/global_average_pool.h"
 
-static const ls_global_average_pool_kernels *kernels_for(const ls_op *op) {
-    return LS_KERNELS_OF(ls_graph_backend(op->graph), ls_global_average_pool_ref);
-}
-
-static void forward(ls_op *op, const ls_run *run, int first, int last, const ls_lane *lane) {
-    const ls_tensor *x = op->in[0];
-    kernels_for(op)->forward(x->value, ls_tensor_pixels(x), ls_tensor_channels(x), run->shards->start[first],
-                             run->shards->start[last], op->out->value, lane);
-}
-
-static void backward(ls_op *op, const ls_run *run, int first, int last, const ls_lane *lane) {
-    const ls_tensor *x = op->in[0];
-    kernels_for(op)->backward(op->out->grad, ls_tensor_pixels(x), ls_tensor_channels(x), op->accumulate[0],
-                              run->shards->start[first], run->shards->start[last], x->grad, lane);
-}
-
-static const ls_op_class global_average_pool_class = {
-    .name = "global_average_pool", .kept = LS_KEEPS_NOTHING, .forward = forward, .backward = backward};
+static const ls_op_class global_average_pool_class = {.name = "global_average_pool",
+                                                      .kept = LS_KEEPS_NOTHING,
+                                                      .forward = ls_row_op_forward,
+                                                      .backward = ls_row_op_backward};
 
 static ls_status check_shape(int dims, const int64_t *shape) {
     char text[64];
@@ -30,8 +16,8 @@ ls_tensor *ls_global_average_pool(ls_graph *graph, ls_tensor *x) {
     if (!x) return NULL;
     ls_status status = check_shape(x->dims, x->shape);
     if (status != LS_OK) return ls_graph_give_up(graph, status);
-    ls_op op = {.class = &global_average_pool_class, .in = {x}};
-    return ls_graph_add(graph, &op, 1, &x->shape[2]);
+    const ls_row_kernels *kernels = LS_KERNELS_OF(ls_graph_backend(graph), ls_global_average_pool_ref);
+    return ls_row_op(graph, x, &global_average_pool_class, kernels, x->shape[2]);
 }
 
 static ls_status declare(ls_layer *layer, ls_parameters *parameters) {
@@ -48,4 +34,8 @@ static ls_tensor *apply(const ls_layer *layer, ls_graph *graph, ls_tensor *x) {
 }
 
 const ls_layer_class ls_global_average_pool_layer = {
-    "global_average_pool", {ls_layer_name_keys, 1}, sizeof(ls_layer_name_settings), declare, NULL, apply};
+    .name = "global_average_pool",
+    LS_LAYER_NAME_ALONE,
+    .declare = declare,
+    .apply = apply,
+};

@@ -34,5 +34,5 @@ static void global_average_pool_backward(const void *dy, int64_t pixels, int64_t
         }
 }
 
-const ls_global_average_pool_kernels LS_NAME(ls_global_average_pool_ref) = {global_average_pool_forward,
-                                                                            global_average_pool_backward};
+const ls_row_kernels LS_NAME(ls_global_average_pool_ref) = {global_average_pool_forward,
+                                                            global_average_pool_backward};

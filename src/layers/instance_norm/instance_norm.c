@@ -92,48 +92,18 @@ ls_tensor *ls_instance_norm(ls_graph *graph, ls_tensor *x, ls_tensor *gamma, ls_
 
 typedef struct ls_instance_norm_settings {
     double eps;
-    int eps_added; /* ls_eps_place */
+    ls_eps_place eps_added;
     bool affine;
     char *name;
 } ls_instance_norm_settings;
 
 static const ls_key keys[] = {
-    {.name = "eps",
-     LS_KEY_REAL,
-     LS_KEY_RESULT,
-     offsetof(ls_instance_norm_settings, eps),
-     "1e-5",
-     1e-30,
-     1,
-     NULL,
-     "keeps the divisor from 0"},
-    {.name = "eps_added",
-     LS_KEY_CHOICE,
-     LS_KEY_RESULT,
-     offsetof(ls_instance_norm_settings, eps_added),
-     "root",
-     0,
-     0,
-     "root|deviation",
-     "to the variance inside the root, or to the deviation"},
-    {.name = "affine",
-     LS_KEY_BOOL,
-     LS_KEY_RESULT,
-     offsetof(ls_instance_norm_settings, affine),
-     "true",
-     0,
-     0,
-     NULL,
-     "learn a scale and a shift per channel"},
-    {.name = "name",
-     LS_KEY_STRING,
-     LS_KEY_RESULT,
-     offsetof(ls_instance_norm_settings, name),
-     "",
-     0,
-     0,
-     NULL,
-     "name of the layer"},
+    LS_LAYER_KEY(ls_instance_norm_settings, REAL, eps, "1e-5", 1e-30, 1, NULL, "keeps the divisor from 0"),
+    LS_LAYER_KEY(ls_instance_norm_settings, CHOICE, eps_added, "root", 0, 0, "root|deviation",
+                 "to the variance inside the root, or to the deviation"),
+    LS_LAYER_KEY(ls_instance_norm_settings, BOOL, affine, "true", 0, 0, NULL,
+                 "learn a scale and a shift per channel"),
+    LS_LAYER_NAME_KEY(ls_instance_norm_settings),
 };
 
 /* The gradients of scale and shift are sums over samples, as those of a bias. */
@@ -159,12 +129,14 @@ static ls_tensor *apply(const ls_layer *layer, ls_graph *graph, ls_tensor *x) {
     const ls_instance_norm_settings *settings = layer->settings;
     ls_tensor *gamma = settings->affine ? ls_graph_parameter(graph, layer->parameter[0]) : NULL;
     ls_tensor *beta = settings->affine ? ls_graph_parameter(graph, layer->parameter[1]) : NULL;
-    return ls_instance_norm(graph, x, gamma, beta, settings->eps, (ls_eps_place)settings->eps_added);
+    return ls_instance_norm(graph, x, gamma, beta, settings->eps, settings->eps_added);
 }
 
-const ls_layer_class ls_instance_norm_layer = {"instance_norm",
-                                               {keys, sizeof keys / sizeof *keys},
-                                               sizeof(ls_instance_norm_settings),
-                                               declare,
-                                               initialise,
-                                               apply};
+const ls_layer_class ls_instance_norm_layer = {
+    .name = "instance_norm",
+    .keys = {keys, sizeof keys / sizeof *keys},
+    .settings_size = sizeof(ls_instance_norm_settings),
+    .declare = declare,
+    .initialise = initialise,
+    .apply = apply,
+};

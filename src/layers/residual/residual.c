@@ -19,15 +19,7 @@ static const ls_key keys[] = {
      0,
      NULL,
      "the layers beside them; none: the input itself"},
-    {.name = "name",
-     LS_KEY_STRING,
-     LS_KEY_RESULT,
-     offsetof(ls_residual_settings, name),
-     "",
-     0,
-     0,
-     NULL,
-     "name of the layer"},
+    LS_LAYER_NAME_KEY(ls_residual_settings),
 };
 
 static ls_status declare(ls_layer *layer, ls_parameters *parameters) {
@@ -52,4 +44,9 @@ static ls_tensor *apply(const ls_layer *layer, ls_graph *graph, ls_tensor *x) {
 }
 
 const ls_layer_class ls_residual_layer = {
-    "residual", {keys, sizeof keys / sizeof *keys}, sizeof(ls_residual_settings), declare, NULL, apply};
+    .name = "residual",
+    .keys = {keys, sizeof keys / sizeof *keys},
+    .settings_size = sizeof(ls_residual_settings),
+    .declare = declare,
+    .apply = apply,
+};

@@ -8,15 +8,7 @@ typedef struct ls_sequential_settings {
 
 static const ls_key keys[] = {
     {.name = "layers", LS_KEY_LAYERS, LS_KEY_RESULT, 0, NULL, 1, 0, NULL, "the layers"},
-    {.name = "name",
-     LS_KEY_STRING,
-     LS_KEY_RESULT,
-     offsetof(ls_sequential_settings, name),
-     "",
-     0,
-     0,
-     NULL,
-     "name of the layer"},
+    LS_LAYER_NAME_KEY(ls_sequential_settings),
 };
 
 static ls_status declare(ls_layer *layer, ls_parameters *parameters) {
@@ -31,4 +23,9 @@ static ls_tensor *apply(const ls_layer *layer, ls_graph *graph, ls_tensor *x) {
 }
 
 const ls_layer_class ls_sequential_layer = {
-    "sequential", {keys, sizeof keys / sizeof *keys}, sizeof(ls_sequential_settings), declare, NULL, apply};
+    .name = "sequential",
+    .keys = {keys, sizeof keys / sizeof *keys},
+    .settings_size = sizeof(ls_sequential_settings),
+    .declare = declare,
+    .apply = apply,
+};

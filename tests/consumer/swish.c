@@ -1,8 +1,8 @@
-#include "silu.h"
+#include "swish.h"
 
-typedef struct silu_state {
+typedef struct swish_state {
     double beta;
-} silu_state;
+} swish_state;
 
 /* The kernels, in both precisions; numbers in between are doubles. */
 #define KERNELS(real, suffix)                                                                                \
@@ -30,7 +30,7 @@ static bool is_fp64(const ls_op *op) {
 }
 
 static void forward(ls_op *op, const ls_run *run, int first, int last, const ls_lane *lane) {
-    const silu_state *s = op->state;
+    const swish_state *s = op->state;
     int64_t begin = first_element(op, run, first), end = first_element(op, run, last);
     (void)lane;
     if (is_fp64(op))
@@ -40,7 +40,7 @@ static void forward(ls_op *op, const ls_run *run, int first, int last, const ls_
 }
 
 static void backward(ls_op *op, const ls_run *run, int first, int last, const ls_lane *lane) {
-    const silu_state *s = op->state;
+    const swish_state *s = op->state;
     int64_t begin = first_element(op, run, first), end = first_element(op, run, last);
     (void)lane;
     if (is_fp64(op))
@@ -51,44 +51,28 @@ static void backward(ls_op *op, const ls_run *run, int first, int last, const ls
                      op->in[0]->grad);
 }
 
-static const ls_op_class silu_class = {.name = "silu", .forward = forward, .backward = backward};
+static const ls_op_class swish_class = {.name = "swish", .forward = forward, .backward = backward};
 
-ls_tensor *silu(ls_graph *graph, ls_tensor *x, double beta) {
-    silu_state *state;
+ls_tensor *swish(ls_graph *graph, ls_tensor *x, double beta) {
+    swish_state *state;
     if (!x) return NULL;
-    ls_status status = ls_calloc(&state, 1, sizeof *state, "silu");
+    ls_status status = ls_calloc(&state, 1, sizeof *state, "swish");
     if (status != LS_OK) return ls_graph_give_up(graph, status);
     state->beta = beta;
-    ls_op op = {.class = &silu_class, .in = {x}, .state = state};
+    ls_op op = {.class = &swish_class, .in = {x}, .state = state};
     return ls_graph_add(graph, &op, x->dims, x->shape);
 }
 
 /* --- the layer ------------------------------------------------------------------------------------------ */
 
-typedef struct silu_settings {
+typedef struct swish_settings {
     double beta;
     char *name;
-} silu_settings;
+} swish_settings;
 
 static const ls_key keys[] = {
-    {.name = "beta",
-     LS_KEY_REAL,
-     LS_KEY_RESULT,
-     offsetof(silu_settings, beta),
-     "1",
-     0,
-     100,
-     NULL,
-     "steepness"},
-    {.name = "name",
-     LS_KEY_STRING,
-     LS_KEY_RESULT,
-     offsetof(silu_settings, name),
-     "",
-     0,
-     0,
-     NULL,
-     "name of the layer"},
+    LS_LAYER_KEY(swish_settings, REAL, beta, "1", 0, 100, NULL, "steepness"),
+    LS_LAYER_NAME_KEY(swish_settings),
 };
 
 static ls_status declare(ls_layer *layer, ls_parameters *parameters) {
@@ -98,14 +82,14 @@ static ls_status declare(ls_layer *layer, ls_parameters *parameters) {
 }
 
 static ls_tensor *apply(const ls_layer *layer, ls_graph *graph, ls_tensor *x) {
-    const silu_settings *settings = layer->settings;
-    return silu(graph, x, settings->beta);
+    const swish_settings *settings = layer->settings;
+    return swish(graph, x, settings->beta);
 }
 
-const ls_layer_class silu_layer = {
-    .name = "silu",
+const ls_layer_class swish_layer = {
+    .name = "swish",
     .keys = {keys, sizeof keys / sizeof *keys},
-    .settings_size = sizeof(silu_settings),
+    .settings_size = sizeof(swish_settings),
     .declare = declare,
     .apply = apply,
 };
