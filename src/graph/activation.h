@@ -21,7 +21,7 @@ typedef enum ls_derivative {
     LS_DERIVATIVE_MASK, /* y: the gradient is 0 where y <= 0, else it stays; so a y that dropout has scaled or
                              set to 0 does as well */
     LS_DERIVATIVE_OUTPUT, /* y itself */
-    LS_DERIVATIVE_INPUT /* z, made again from the tensors that the load reads, which are kept anyway */
+    LS_DERIVATIVE_INPUT   /* z, made again from the tensors that the load reads, which are kept anyway */
 } ls_derivative;
 
 /* Of one tier (core/real.h). Arrays of floats or doubles, as the kernel's name says. */
