@@ -18,6 +18,11 @@ ls_status ls_export(const char *checkpoint, const char *format, const ls_output 
  * the root or in the group "model", under the network and data of a configuration: `output` is the file, or
  * a folder that gets checkpoint-0.h5; `force` replaces one that is there. Nothing of the state file is trusted.
  *
+ * Names may have "module." or "_orig_mod." in front, as DistributedDataParallel and torch.compile put it.
+ * Floating-point numbers of other sizes, integers of other sizes for counts, the other byte order and gzip are
+ * converted by HDF5, and each such way of storing is told on `out` in a line. What overflows is not finite and
+ * refused.
+ *
  * Statistics of BatchNorms: exponential ones are PyTorch's own. Cumulative ones become those of
  * num_batches_tracked batches that all had this mean and variance; of a data set, those of one element, which
  * stand until training collects its own. Evaluation uses the mean and variance that were given in each case.

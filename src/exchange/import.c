@@ -18,11 +18,19 @@
 #include "train/data.h"
 #include "train/options.h"
 
-enum {
-    PER_STATISTICS = 3
-}; /* records of a BatchNorm in the model group: running_mean, running_var, num_batches_tracked */
+/* Records of a BatchNorm in the model group: running_mean, running_var, num_batches_tracked. */
+enum { PER_STATISTICS = 3 };
+
+enum { MOST_CONVERSIONS = 64, MOST_WRAPPED = 64 /* letters of wrappers in front of a name */ };
 
 static const char prefix[] = "model/";
+
+/* Tensors that are stored in one other way than the network holds them. */
+typedef struct conversion {
+    ls_h5_shape_text found;
+    const char *as, *first;
+    int count;
+} conversion;
 
 typedef struct import {
     const char *state_path, *config_path;
@@ -36,8 +44,12 @@ typedef struct import {
     ls_h5_file *file;
     const char *group; /* in which the tensors are: "" or "model/" */
     int expected;      /* the first records of the state, which the file must hold */
-    bool *seen;        /* [expected] */
+    char **found;      /* [expected]: the names under which the file has them, or NULL; owned */
     int problem_count;
+    char wrapped[96]; /* the first name that a wrapper has changed */
+    int wrapped_count;
+    conversion conversions[MOST_CONVERSIONS];
+    int conversion_count;
 } import;
 
 /* --- what does not fit ----------------------------------------------------------------------------- */
@@ -66,31 +78,73 @@ static const char *name_of(const ls_record *record) {
     return record->path + sizeof prefix - 1;
 }
 
+/* What PyTorch's wrappers put in front of every name: DistributedDataParallel, torch.compile. */
+static const char *const wrappers[] = {"module.", "_orig_mod."};
+
+static const char *unwrapped(const char *name) {
+    for (size_t i = 0; i < sizeof wrappers / sizeof *wrappers; i++)
+        if (strncmp(name, wrappers[i], strlen(wrappers[i])) == 0) return name + strlen(wrappers[i]);
+    return NULL;
+}
+
+static int index_of(const import *in, const char *name) {
+    for (int i = 0; i < in->expected; i++)
+        if (strcmp(name, name_of(&in->state.records[i])) == 0) return i;
+    return -1;
+}
+
 static ls_status check_name(void *client, const char *name) {
     import *in = client;
     char shown[96];
-    for (int i = 0; i < in->expected; i++) {
-        if (strcmp(name, name_of(&in->state.records[i])) != 0) continue;
-        in->seen[i] = true;
-        return LS_OK;
-    }
+    int at = -1;
+    for (const char *inner = name; inner && at < 0 && inner - name < MOST_WRAPPED; inner = unwrapped(inner))
+        at = index_of(in, inner);
     printable(name, shown, sizeof shown);
-    add_problem(in, "unexpected %s", shown);
+    if (at < 0) {
+        add_problem(in, "unexpected %s", shown);
+    } else if (in->found[at]) {
+        add_problem(in, "%s is there twice, as %s too", name_of(&in->state.records[at]), shown);
+    } else {
+        if (strcmp(name, name_of(&in->state.records[at])) != 0 && in->wrapped_count++ == 0)
+            snprintf(in->wrapped, sizeof in->wrapped, "%s", shown);
+        return ls_strdup(&in->found[at], name);
+    }
     return LS_OK;
 }
 
-/* One tensor, of exactly the type and shape of the record. */
+/* Notes that a tensor was stored in another way than the network holds it. */
+static void note_conversion(import *in, const ls_record *record, const ls_h5_shape_text *found) {
+    const char *as = ls_h5_type_name(record->type);
+    int i = 0;
+    while (i < in->conversion_count && (strcmp(in->conversions[i].found.text, found->text) != 0 ||
+                                        strcmp(in->conversions[i].as, as) != 0))
+        i++;
+    if (i == MOST_CONVERSIONS) i--; /* there are not so many kinds */
+    conversion *c = &in->conversions[i];
+    if (i == in->conversion_count) {
+        in->conversion_count++;
+        c->first = name_of(record);
+        c->as = as;
+        c->found = *found;
+    }
+    c->count++;
+}
+
+/* One tensor of the shape of the record, and of its type or one that HDF5 converts to it. */
 static ls_status read_tensor(import *in, ls_record *record) {
-    char path[2 * LS_NAME_MAX];
+    char path[2 * LS_NAME_MAX + MOST_WRAPPED];
+    ls_h5_shape_text stored;
     ls_record found = *record;
-    if (!in->seen[record - in->state.records]) {
+    const char *name = in->found[record - in->state.records];
+    if (!name) {
         ls_h5_shape_text shape = ls_h5_describe(ls_h5_type_name(record->type), record->dims, record->shape);
         add_problem(in, "missing %s, %s", name_of(record), shape.text);
         return LS_OK;
     }
-    snprintf(path, sizeof path, "%s%s", in->group, name_of(record));
+    snprintf(path, sizeof path, "%s%s", in->group, name);
     found.path = path;
-    ls_status status = ls_h5_read_record(in->file, &found);
+    ls_status status = ls_h5_read_converted(in->file, &found, &stored);
+    if (status == LS_OK && *stored.text) note_conversion(in, record, &stored);
     if (status != LS_BAD_DATA) return status;
     const char *why = ls_error_message();
     size_t file = strlen(in->state_path); /* the message begins with it, and so will the line */
@@ -99,7 +153,7 @@ static ls_status read_tensor(import *in, ls_record *record) {
 }
 
 static ls_status read_tensors(import *in) {
-    LS_TRY(ls_calloc(&in->seen, (size_t)in->expected, sizeof *in->seen, "an import"));
+    LS_TRY(ls_calloc(&in->found, (size_t)in->expected, sizeof *in->found, "an import"));
     int nested;
     LS_TRY(ls_h5_has(in->file, "model", &nested));
     in->group = nested ? prefix : "";
@@ -203,6 +257,18 @@ static void explain_statistics(const import *in, FILE *out) {
             }
 }
 
+static void explain_reading(const import *in, FILE *out) {
+    if (in->wrapped_count > 0) fprintf(out, "note: %s", in->wrapped);
+    if (in->wrapped_count > 1) fprintf(out, " and %d more", in->wrapped_count - 1);
+    if (in->wrapped_count > 0) fprintf(out, ": taken without what PyTorch's wrappers put in front\n");
+    for (int i = 0; i < in->conversion_count; i++) {
+        const conversion *c = &in->conversions[i];
+        fprintf(out, "note: %s", c->first);
+        if (c->count > 1) fprintf(out, " and %d more", c->count - 1);
+        fprintf(out, ": found %s, converted to %s\n", c->found.text, c->as);
+    }
+}
+
 /* --- the model ------------------------------------------------------------------------------------- */
 
 static ls_status create_model(import *in) {
@@ -288,6 +354,7 @@ static ls_status run(import *in, const char *output, bool force, const char *con
     if (status == LS_OK) status = take_over(in);
     if (status == LS_OK) status = write_checkpoint(in, path);
     if (status == LS_OK) {
+        explain_reading(in, out);
         explain_statistics(in, out);
         fprintf(out, "%s: %d tensors of %s\n", path, in->expected, in->state_path);
     }
@@ -299,7 +366,8 @@ ls_status ls_import(const char *config, const char *state, const char *output, b
                     const char *const *overrides, int override_count, FILE *out) {
 import in = {.state_path = state, .config_path = config };
     ls_status status = run(&in, output, force, overrides, override_count, out);
-    free(in.seen);
+    for (int i = 0; in.found && i < in.expected; i++) free(in.found[i]);
+    free(in.found);
     ls_h5_discard(&in.file);
     ls_state_destroy(&in.state);
     ls_network_destroy(&in.network);

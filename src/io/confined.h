@@ -26,6 +26,7 @@ typedef struct ls_buffer ls_buffer;
 typedef enum ls_ask {
     LS_ASK_OPEN,      /* `size` bytes of the file follow; path: for messages */
     LS_ASK_RECORD,    /* path, type, dims, shape; answered with the values */
+    LS_ASK_CONVERTED, /* likewise; bits: as what they are stored (hdf5_convert.h), there: compressed */
     LS_ASK_SHAPE,     /* path; dims, shape */
     LS_ASK_TEXT,      /* path; the text */
     LS_ASK_ATTRIBUTE, /* path, name, type; there, bits */

@@ -9,7 +9,14 @@ static ls_status serve(const ls_h5_file *file, const ls_question *q, ls_answer *
     ls_record record = {.path = q->path, .type = (ls_record_type)q->type, .dims = q->dims};
     memcpy(record.shape, q->shape, sizeof record.shape);
     switch ((ls_ask)q->what) {
-    case LS_ASK_RECORD: return ls_parse_record(file, &record, data);
+    case LS_ASK_RECORD: return ls_parse_record(file, &record, NULL, data);
+    case LS_ASK_CONVERTED: {
+        ls_stored stored = {0};
+        ls_status status = ls_parse_record(file, &record, &stored, data);
+        a->bits = (uint64_t)stored.type;
+        a->there = stored.compressed;
+        return status;
+    }
     case LS_ASK_SHAPE: a->dims = ls_parse_shape(file, q->path, a->shape); return LS_OK;
     case LS_ASK_TEXT: return ls_parse_text(file, q->path, data);
     case LS_ASK_ATTRIBUTE:

@@ -209,15 +209,19 @@ size_t ls_h5_type_size(ls_record_type type) {
     return type == LS_RECORD_F32 ? 4 : 8;
 }
 
-int64_t ls_h5_bytes_within(const ls_h5_file *file, ls_record_type type, int dims, const int64_t *shape) {
-    uint64_t bytes = ls_h5_type_size(type);
+int64_t ls_h5_bytes_of(uint64_t most, size_t element, int dims, const int64_t *shape) {
+    uint64_t bytes = element;
     for (int i = 0; i < dims; i++)
         if (shape[i] == 0) return 0;
     for (int i = 0; i < dims; i++) {
-        if (shape[i] < 0 || (uint64_t)shape[i] > file->image.size / bytes) return -1;
+        if (shape[i] < 0 || (uint64_t)shape[i] > most / bytes) return -1;
         bytes *= (uint64_t)shape[i];
     }
     return (int64_t)bytes;
+}
+
+int64_t ls_h5_bytes_within(const ls_h5_file *file, ls_record_type type, int dims, const int64_t *shape) {
+    return ls_h5_bytes_of(file->image.size, ls_h5_type_size(type), dims, shape);
 }
 
 ls_h5_shape_text ls_h5_describe(const char *type, int dims, const int64_t *shape) {

@@ -13,7 +13,7 @@
  * Written: format bounds V110 (checksummed metadata), no object times, links in creation order, arrays
  * chunked with Fletcher32, strings of fixed length only. Read: hard links only, exact types and shapes, no
  * filter but Fletcher32, no external or virtual storage, no plug-ins, no size believed that exceeds the
- * file's.
+ * file's. Only the tensors of an import may be stored in other ways, which the child converts (hdf5_convert.h).
  *
  * What remains: HDF5 does not survive that its own small allocations fail while it writes. It may then refuse
  * to work from there on, or end the process. Files on disk are as they were all the same, since none is begun
@@ -112,6 +112,8 @@ ls_status ls_h5_close(ls_h5_file *file);
 /* Closes HDF5's file and frees image and struct. NULL inside and twice are fine. */
 void ls_h5_release(ls_h5_file **file);
 
+/* Bytes of an array of elements of this size; -1 if they are more than `most`. */
+int64_t ls_h5_bytes_of(uint64_t most, size_t element, int dims, const int64_t *shape);
 /* Bytes of an array; -1 if they are more than the file has (nothing is compressed, so they cannot be there).
  */
 int64_t ls_h5_bytes_within(const ls_h5_file *file, ls_record_type type, int dims, const int64_t *shape);
@@ -151,6 +153,10 @@ ls_status ls_h5_visit_names(const ls_h5_file *file, const char *group,
                             ls_status (*visit)(void *client, const char *name), void *client);
 /* The record says what is expected and has room for it (checkpoint.h). */
 ls_status ls_h5_read_record(const ls_h5_file *file, ls_record *record);
+/* The same, and also what HDF5 converts: floating-point numbers of 2, 4 or 8 bytes for such a record, integers
+ * of 1 to 8 bytes for one of integers, in either byte order; compressed by gzip, with or without shuffle.
+ * `found` says how it is stored where that differs, "f64, gzip"; "": nothing was converted. */
+ls_status ls_h5_read_converted(const ls_h5_file *file, ls_record *record, ls_h5_shape_text *found);
 /* Dimensions of a record whose bytes are there; -1: there is no such record that could be read. */
 int ls_h5_shape(const ls_h5_file *file, const char *path, int64_t shape[4]);
 /* Length of a 1-d record; -1: there is no such record that could be read. */

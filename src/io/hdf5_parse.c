@@ -192,7 +192,8 @@ done:
     return status;
 }
 
-static ls_status check_filters(const ls_h5_file *file, const char *path, hid_t list) {
+/* `stored` NULL: none that compresses; otherwise it says whether there is one. */
+static ls_status check_filters(const ls_h5_file *file, const char *path, hid_t list, ls_stored *stored) {
     ls_status status = LS_OK;
     int filters;
     LS_H5(status, done, LS_BAD_DATA, file->path, filters = H5Pget_nfilters(list));
@@ -202,9 +203,12 @@ static ls_status check_filters(const ls_h5_file *file, const char *path, hid_t l
         H5Z_filter_t filter;
         LS_H5(status, done, LS_BAD_DATA, file->path,
               filter = H5Pget_filter2(list, (unsigned)i, &flags, &values, NULL, 0, NULL, &config));
-        if (filter != H5Z_FILTER_FLETCHER32)
-            return ls_fail(LS_BAD_DATA, "%s: %s: found filter %d, expected none but Fletcher32 (%d)",
-                           file->path, path, filter, H5Z_FILTER_FLETCHER32);
+        if (filter == H5Z_FILTER_FLETCHER32 || (stored && filter == H5Z_FILTER_SHUFFLE)) continue;
+        if (!stored || filter != H5Z_FILTER_DEFLATE)
+            return ls_fail(LS_BAD_DATA, "%s: %s: found filter %d, expected none but %sFletcher32 (%d)",
+                           file->path, path, filter, stored ? "gzip (1), shuffle (2) and " : "",
+                           H5Z_FILTER_FLETCHER32);
+        stored->compressed = 1;
     }
 done:
     return status;
@@ -212,7 +216,7 @@ done:
 
 /* Everything in this file and there in full, nothing that runs code or reads other files. */
 static ls_status check_storage(const ls_h5_file *file, const char *path, hid_t dataset, size_t element,
-                               int64_t bytes) {
+                               int64_t bytes, ls_stored *stored) {
     ls_status status = LS_OK;
     hid_t list = 0;
     int external;
@@ -224,14 +228,18 @@ static ls_status check_storage(const ls_h5_file *file, const char *path, hid_t d
                          file->path, path, (int)layout);
         goto done;
     }
-    if (layout == H5D_CHUNKED) LS_TRY_GOTO(status, done, check_chunks(file, path, list, element));
     LS_H5(status, done, LS_BAD_DATA, file->path, external = H5Pget_external_count(list));
     if (external > 0) {
         status =
             ls_fail(LS_BAD_DATA, "%s: %s: found data in external files, expected none", file->path, path);
         goto done;
     }
-    LS_TRY_GOTO(status, done, check_filters(file, path, list));
+    LS_TRY_GOTO(status, done, check_filters(file, path, list, stored));
+    if (stored && stored->compressed) {
+        status = ls_h5_check_compressed(file, path, dataset, list, element, bytes);
+        goto done;
+    }
+    if (layout == H5D_CHUNKED) LS_TRY_GOTO(status, done, check_chunks(file, path, list, element));
     /* Parts that were never written would read as zeros. */
     if (bytes > 0 && H5Dget_storage_size(dataset) < (hsize_t)bytes)
         status =
@@ -244,11 +252,13 @@ done:
 /* ---- records ---- */
 
 static ls_status check_type_and_shape(const ls_h5_file *file, const ls_record *record, hid_t type,
-                                      hid_t space) {
+                                      hid_t space, ls_stored *stored) {
     int dims;
     int64_t shape[4] = {0};
     LS_TRY(shape_of(file, space, &dims, shape));
-    int equal = dims == record->dims && H5Tequal(type, ls_h5_stored_type(record->type)) > 0;
+    if (stored) stored->type = ls_h5_convertible(type, record->type);
+    int equal = dims == record->dims &&
+                (stored ? stored->type >= 0 : H5Tequal(type, ls_h5_stored_type(record->type)) > 0);
     for (int i = 0; equal && i < dims; i++) equal = shape[i] == record->shape[i];
     if (equal) return LS_OK;
     ls_h5_shape_text found = ls_h5_describe(name_of_type(type), dims < 0 ? 0 : dims, shape);
@@ -257,22 +267,25 @@ static ls_status check_type_and_shape(const ls_h5_file *file, const ls_record *r
                    dims < 0 ? "an array of unusual shape" : found.text, expected.text);
 }
 
-ls_status ls_parse_record(const ls_h5_file *file, const ls_record *record, ls_buffer *data) {
+ls_status ls_parse_record(const ls_h5_file *file, const ls_record *record, ls_stored *stored,
+                          ls_buffer *data) {
     ls_status status = LS_OK;
     hid_t dataset = 0, type = 0, space = 0;
     LS_TRY_GOTO(status, done, open_object(file, record->path, H5I_DATASET, "dataset", &dataset));
     LS_H5(status, done, LS_BAD_DATA, file->path, type = H5Dget_type(dataset));
     LS_H5(status, done, LS_BAD_DATA, file->path, space = H5Dget_space(dataset));
-    LS_TRY_GOTO(status, done, check_type_and_shape(file, record, type, space));
-    int64_t bytes = ls_h5_bytes_within(file, record->type, record->dims, record->shape);
+    LS_TRY_GOTO(status, done, check_type_and_shape(file, record, type, space, stored));
+    const size_t element = H5Tget_size(type);
+    const uint64_t most = (uint64_t)file->image.size * (stored ? LS_DEFLATE_RATIO : 1);
+    int64_t bytes = ls_h5_bytes_of(most, element, record->dims, record->shape);
     if (bytes < 0) {
         status = ls_fail(LS_BAD_DATA, "%s: %s: found a shape larger than the file", file->path, record->path);
         goto done;
     }
-    LS_TRY_GOTO(status, done,
-                check_storage(file, record->path, dataset, ls_h5_type_size(record->type), bytes));
-    LS_TRY_GOTO(status, done, ls_buffer_reserve(data, (size_t)bytes));
-    data->size = (size_t)bytes;
+    LS_TRY_GOTO(status, done, check_storage(file, record->path, dataset, element, bytes, stored));
+    const size_t converted = (size_t)bytes / element * ls_h5_type_size(record->type);
+    LS_TRY_GOTO(status, done, ls_buffer_reserve(data, converted));
+    data->size = converted;
     if (bytes > 0)
         LS_H5(status, done, LS_BAD_DATA, file->path,
               H5Dread(dataset, ls_h5_memory_type(record->type), H5S_ALL, H5S_ALL, H5P_DEFAULT, data->data));
@@ -321,7 +334,7 @@ ls_status ls_parse_text(const ls_h5_file *file, const char *path, ls_buffer *tex
     LS_H5(status, done, LS_BAD_DATA, file->path, type = H5Dget_type(dataset));
     LS_H5(status, done, LS_BAD_DATA, file->path, space = H5Dget_space(dataset));
     LS_TRY_GOTO(status, done, text_size(file, path, type, space, &size));
-    LS_TRY_GOTO(status, done, check_storage(file, path, dataset, size, (int64_t)size));
+    LS_TRY_GOTO(status, done, check_storage(file, path, dataset, size, (int64_t)size, NULL));
     LS_TRY_GOTO(status, done, ls_buffer_reserve(text, size));
     LS_H5(status, done, LS_BAD_DATA, file->path,
           H5Dread(dataset, type, H5S_ALL, H5S_ALL, H5P_DEFAULT, text->data));
@@ -415,7 +428,7 @@ static ls_status read_all_values(const ls_h5_file *file, const char *path, hid_t
     LS_H5(status, done, LS_BAD_DATA, file->path, type = H5Dget_type(dataset));
     LS_H5(status, done, LS_BAD_DATA, file->path, space = H5Dget_space(dataset));
     LS_TRY_GOTO(status, done, size_of_values(file, path, type, space, &size));
-    LS_TRY_GOTO(status, done, check_storage(file, path, dataset, H5Tget_size(type), (int64_t)size));
+    LS_TRY_GOTO(status, done, check_storage(file, path, dataset, H5Tget_size(type), (int64_t)size, NULL));
     LS_TRY_GOTO(status, done, ls_buffer_reserve(data, (size_t)size));
     if (size > 0)
         LS_H5(status, done, LS_BAD_DATA, file->path,

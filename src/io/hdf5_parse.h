@@ -5,6 +5,7 @@
 #define LOCKSTEP_IO_HDF5_PARSE_H
 
 #include "io/hdf5.h"
+#include "io/hdf5_convert.h"
 
 /* Bytes that grow as needed; zeros at the start, data freed with free(). */
 typedef struct ls_buffer {
@@ -16,8 +17,10 @@ ls_status ls_buffer_reserve(ls_buffer *buffer, size_t size);
 
 /* Takes over the image, which free() can free; `path` is for messages. Ended by ls_h5_release(). */
 ls_status ls_parse_open(const char *path, unsigned char *image, size_t size, ls_h5_file **file);
-/* The values of exactly this type and shape; record->data is not looked at. */
-ls_status ls_parse_record(const ls_h5_file *file, const ls_record *record, ls_buffer *data);
+/* The values of exactly this shape and type; record->data is not looked at. `stored`: NULL, or what HDF5
+ * converts to the type and what is compressed is taken too, and it receives how the values are stored. */
+ls_status ls_parse_record(const ls_h5_file *file, const ls_record *record, ls_stored *stored,
+                          ls_buffer *data);
 /* Dimensions, or -1, as ls_h5_shape() says. */
 int ls_parse_shape(const ls_h5_file *file, const char *path, int64_t shape[4]);
 /* A string of fixed length, with whatever bytes it has and no NUL behind it. */

@@ -12,6 +12,7 @@
 
 #include "core/log.h"
 #include "io/confined.h"
+#include "io/hdf5_convert.h"
 #include "io/hdf5_parse.h"
 #include "io/seal.h"
 
@@ -252,6 +253,23 @@ ls_status ls_h5_read_record(const ls_h5_file *file, ls_record *record) {
     /* Where the caller expects more than the file has, the child says what is there. */
     int64_t bytes = ls_h5_bytes_within(file, record->type, record->dims, record->shape);
     return ask(file, &question, &answer, record->data, bytes < 0 ? 0 : (uint64_t)bytes);
+}
+
+ls_status ls_h5_read_converted(const ls_h5_file *file, ls_record *record, ls_h5_shape_text *found) {
+    ls_question question;
+    ls_answer answer;
+    LS_TRY(question_about(file, LS_ASK_CONVERTED, record->path, &question));
+    question.type = (int32_t)record->type;
+    question.dims = record->dims;
+    memcpy(question.shape, record->shape, sizeof question.shape);
+    int64_t bytes = ls_h5_bytes_of(INT64_MAX, ls_h5_type_size(record->type), record->dims, record->shape);
+    LS_TRY(ask(file, &question, &answer, record->data, bytes < 0 ? 0 : (uint64_t)bytes));
+    const char *stored = ls_h5_stored_name(answer.bits);
+    if (!stored) return nonsense(file);
+    found->text[0] = '\0';
+    if (answer.there || strcmp(stored, ls_h5_type_name(record->type)) != 0)
+        snprintf(found->text, sizeof found->text, "%s%s", stored, answer.there ? ", gzip" : "");
+    return LS_OK;
 }
 
 int ls_h5_shape(const ls_h5_file *file, const char *path, int64_t shape[4]) {
