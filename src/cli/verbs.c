@@ -185,10 +185,8 @@ static int inspect(const ls_command_line *line) {
         return ls_end(&none, sealed == LS_OK ? ls_flush_output() : sealed);
     }
     if (ls_is_config_name(line->word[1])) {
-        if (line->json)
-            return ls_end(&none,
-                          ls_fail(LS_USAGE, "inspect: --json is for results, not for a configuration"));
-        ls_status told = ls_report_network(line->word[1], line->word + 2, line->count - 2, stdout);
+        ls_status told =
+            ls_report_network(line->word[1], line->word + 2, line->count - 2, line->json, stdout);
         return ls_end(&none, told == LS_OK ? ls_flush_output() : told);
     }
     if (line->count > 2) return ls_refuse_count(line);

@@ -4,6 +4,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "io/json.h"
 #include "train/memory.h"
 #include "train/preview.h"
 
@@ -49,41 +50,84 @@ static cost own_cost(const ls_network *network, const ls_layer *layer, bool grad
     return own;
 }
 
-static cost report_layers(const ls_network *network, const ls_layer_list *list, int indent, bool *gradient,
-                          FILE *out);
+/* To a stream, or as JSON. */
+typedef struct writer {
+    FILE *out;
+    ls_json *json; /* NULL: text */
+} writer;
 
-static cost report_layer(const ls_network *network, const ls_layer *layer, int indent, bool *gradient,
-                         FILE *out) {
+static void print_layer(const ls_layer *layer, int indent, const cost *own, FILE *out) {
     char shape[64];
-    cost sum = own_cost(network, layer, *gradient);
-    bool before = *gradient;
     fprintf(out, "%*s%-*s %-*s ", indent, "", NAME_WIDTH - indent, layer->name, TYPE_WIDTH,
             layer->class->name);
     ls_shape_text(layer->out_dims, layer->out, shape, sizeof shape);
-    if (sum.parameters == 0)
+    if (own->parameters == 0)
         fprintf(out, "%s\n", shape);
-    else if (sum.forward == 0)
-        fprintf(out, "%-*s %12" PRId64 "\n", SHAPE_WIDTH, shape, sum.parameters);
+    else if (own->forward == 0)
+        fprintf(out, "%-*s %12" PRId64 "\n", SHAPE_WIDTH, shape, own->parameters);
     else
-        fprintf(out, "%-*s %12" PRId64 " %14" PRId64 " %14" PRId64 "\n", SHAPE_WIDTH, shape, sum.parameters,
-                sum.forward, sum.forward + sum.backward);
+        fprintf(out, "%-*s %12" PRId64 " %14" PRId64 " %14" PRId64 "\n", SHAPE_WIDTH, shape, own->parameters,
+                own->forward, own->forward + own->backward);
+}
+
+static void write_cost(ls_json *json, const cost *c) {
+    ls_json_count(json, "parameters", (uint64_t)c->parameters);
+    ls_json_count(json, "forward_flop", (uint64_t)c->forward);
+    ls_json_count(json, "training_flop", (uint64_t)(c->forward + c->backward));
+}
+
+static void write_layer(const ls_layer *layer, const cost *own, ls_json *json) {
+    ls_json_text(json, "name", layer->name);
+    ls_json_text(json, "type", layer->class->name);
+    ls_json_begin(json, "output", '[');
+    for (int i = 0; i < layer->out_dims; i++) ls_json_count(json, NULL, (uint64_t)layer->out[i]);
+    ls_json_end(json, ']');
+    write_cost(json, own);
+}
+
+static cost report_layers(const ls_network *network, const ls_layer_list *list, int indent, bool *gradient,
+                          const writer *to);
+
+/* A layer's branch, under the name of its key. */
+static cost report_branch(const ls_network *network, const ls_layer *layer, int branch, int indent,
+                          bool *gradient, const writer *to) {
+    const char *key = ls_layer_branch_key(layer->class, branch)->name;
+    const ls_layer_list *list = &layer->branch[branch];
+    if (to->json)
+        ls_json_begin(to->json, key, '[');
+    else if (ls_layer_branches(layer->class) > 1 && list->count > 0)
+        fprintf(to->out, "%*s%s:\n", indent + 1, "", key);
+    cost sum = report_layers(network, list, indent + 2, gradient, to);
+    if (to->json) ls_json_end(to->json, ']');
+    return sum;
+}
+
+static cost report_layer(const ls_network *network, const ls_layer *layer, int indent, bool *gradient,
+                         const writer *to) {
+    cost sum = own_cost(network, layer, *gradient);
+    bool before = *gradient;
+    if (to->json) {
+        ls_json_begin(to->json, NULL, '{');
+        write_layer(layer, &sum, to->json);
+    } else {
+        print_layer(layer, indent, &sum, to->out);
+    }
     if (sum.parameters > 0) *gradient = true;
     for (int b = 0; b < ls_layer_branches(layer->class); b++) {
         bool branch = before;
-        if (ls_layer_branches(layer->class) > 1 && layer->branch[b].count > 0)
-            fprintf(out, "%*s%s:\n", indent + 1, "", ls_layer_branch_key(layer->class, b)->name);
-        cost inner = report_layers(network, &layer->branch[b], indent + 2, &branch, out);
+        cost inner = report_branch(network, layer, b, indent, &branch, to);
         add_cost(&sum, &inner);
         *gradient = *gradient || branch;
     }
+    if (to->json) ls_json_end(to->json, '}');
     return sum;
 }
 
 static cost report_layers(const ls_network *network, const ls_layer_list *list, int indent, bool *gradient,
-                          FILE *out) {
+                          const writer *to) {
     cost sum = {0};
     for (int i = 0; i < list->count; i++) {
-        cost one = report_layer(network, &list->layers[i], indent, gradient, out);
+        cost one = report_layer(network, &list->layers[i], indent, gradient, to);
         add_cost(&sum, &one);
     }
     return sum;
@@ -95,11 +139,28 @@ static double mib(size_t bytes) {
     return (double)bytes / (1 << 20);
 }
 
-static ls_status report_memory(const ls_config *config, int ranks, FILE *out) {
+static ls_status report_memory(const ls_config *config, int ranks, const writer *to) {
     ls_memory m;
     LS_TRY(ls_memory_estimate(config, ranks, &m));
-    fprintf(out, "%6d %12.1f %12.1f %12.1f %12.1f %12.1f\n", ranks, mib(m.state), mib(m.gradients),
-            mib(m.training), mib(m.evaluating), mib(ls_memory_sum(&m)));
+    if (!to->json) {
+        fprintf(to->out, "%6d %12.1f %12.1f %12.1f %12.1f %12.1f\n", ranks, mib(m.state), mib(m.gradients),
+                mib(m.training), mib(m.evaluating), mib(ls_memory_sum(&m)));
+        return LS_OK;
+    }
+    ls_json_begin(to->json, NULL, '{');
+    ls_json_count(to->json, "ranks", (uint64_t)ranks);
+    ls_json_count(to->json, "state", m.state);
+    ls_json_count(to->json, "gradients", m.gradients);
+    ls_json_count(to->json, "training", m.training);
+    ls_json_count(to->json, "evaluation", m.evaluating);
+    ls_json_count(to->json, "sum", ls_memory_sum(&m));
+    ls_json_end(to->json, '}');
+    return LS_OK;
+}
+
+/* On 1, 2, 4, .. ranks. */
+static ls_status report_memories(const ls_config *config, int64_t shards, const writer *to) {
+    for (int ranks = 1; ranks <= shards && ranks <= 16; ranks *= 2) LS_TRY(report_memory(config, ranks, to));
     return LS_OK;
 }
 
@@ -116,36 +177,71 @@ static void introduce(const char *path, const ls_preview *p, FILE *out) {
             "output", "parameters", "forward FLOP", "training FLOP");
 }
 
-static ls_status report(const char *path, const ls_config *config, FILE *out) {
-    ls_preview p;
+static size_t image_bytes(const ls_preview *p) {
+    return (size_t)p->sizes.count * (size_t)p->sizes.height * (size_t)p->sizes.width;
+}
+
+static void print_network(const char *path, const ls_preview *p, const writer *to) {
     bool gradient = false;
-    LS_TRY(ls_preview_create(config, &p));
-    introduce(path, &p, out);
-    cost sum = report_layers(p.network, &p.network->list, 0, &gradient, out);
-    int64_t shards = p.options.shards, batch = p.options.batch;
-    fprintf(out, "%-*s %12" PRId64 " %14" PRId64 " %14" PRId64 "\n\n",
+    introduce(path, p, to->out);
+    cost sum = report_layers(p->network, &p->network->list, 0, &gradient, to);
+    fprintf(to->out, "%-*s %12" PRId64 " %14" PRId64 " %14" PRId64 "\n\n",
             NAME_WIDTH + TYPE_WIDTH + SHAPE_WIDTH + 2, "all, FLOP of one sample", sum.parameters, sum.forward,
             sum.forward + sum.backward);
-    fprintf(out, "a training step of %" PRId64 " samples: %.3g GFLOP\n", batch,
-            1e-9 * (double)batch * (double)(sum.forward + sum.backward));
-    fprintf(out, "the training images on every rank: %.1f MiB\n\n",
-            mib((size_t)p.sizes.count * (size_t)p.sizes.height * (size_t)p.sizes.width));
-    fprintf(out,
+    fprintf(to->out, "a training step of %" PRId64 " samples: %.3g GFLOP\n", p->options.batch,
+            1e-9 * (double)p->options.batch * (double)(sum.forward + sum.backward));
+    fprintf(to->out, "the training images on every rank: %.1f MiB\n\n", mib(image_bytes(p)));
+    fprintf(to->out,
             "MiB on rank 0 of so many; ranks of one node share the state and gradients of dense layers:\n"
             "%6s %12s %12s %12s %12s %12s\n",
             "ranks", "state", "gradients", "training", "evaluation", "sum");
+}
+
+static void write_network(const char *path, const ls_preview *p, const writer *to) {
+    ls_json *json = to->json;
+    bool gradient = false;
+    ls_json_text(json, "kind", "network");
+    ls_json_text(json, "path", path);
+    ls_json_text(json, "data", p->folder); /* null: sizes are assumed */
+    ls_json_count(json, "height", (uint64_t)p->sizes.height);
+    ls_json_count(json, "width", (uint64_t)p->sizes.width);
+    ls_json_count(json, "classes", (uint64_t)p->sizes.classes);
+    ls_json_begin(json, "layers", '[');
+    cost sum = report_layers(p->network, &p->network->list, 0, &gradient, to);
+    ls_json_end(json, ']');
+    ls_json_begin(json, "all", '{');
+    write_cost(json, &sum);
+    ls_json_end(json, '}');
+    ls_json_count(json, "batch", (uint64_t)p->options.batch);
+    ls_json_count(json, "image_bytes", image_bytes(p));
+}
+
+static ls_status report(const char *path, const ls_config *config, const writer *to) {
+    ls_preview p;
+    LS_TRY(ls_preview_create(config, &p));
+    const int64_t shards = p.options.shards;
+    if (to->json) ls_json_begin(to->json, NULL, '{');
+    (to->json ? write_network : print_network)(path, &p, to);
     ls_preview_destroy(&p);
-    for (int ranks = 1; ranks <= shards && ranks <= 16; ranks *= 2) LS_TRY(report_memory(config, ranks, out));
+    if (to->json) ls_json_begin(to->json, "memory", '[');
+    LS_TRY(report_memories(config, shards, to));
+    if (to->json) {
+        ls_json_end(to->json, ']');
+        ls_json_end(to->json, '}');
+    }
     return LS_OK;
 }
 
-ls_status ls_report_network(const char *path, const char *const *overrides, int override_count, FILE *out) {
+ls_status ls_report_network(const char *path, const char *const *overrides, int override_count, bool as_json,
+                            FILE *out) {
+    ls_json json = {.out = out};
+    const writer to = {out, as_json ? &json : NULL};
     ls_layer_keys tables[LS_LAYER_CLASSES_MAX];
     ls_config *config;
     ls_network_layer_keys(tables);
     LS_TRY(ls_config_load(path, overrides, override_count, &ls_option_keys, tables, ls_layer_class_count,
                           &config));
-    ls_status status = report(path, config, out);
+    ls_status status = report(path, config, &to);
     ls_config_destroy(&config);
     return status;
 }

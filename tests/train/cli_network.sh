@@ -3,6 +3,7 @@
 # layer and shapes, exit code 2, by a dry run, by training and by inspect. What can be is reported.
 # shellcheck source-path=SCRIPTDIR source=cli.bash
 source "$(dirname "$0")/cli.bash"
+PYTHON=$4
 
 # The images are 28x28 in 10 classes, as MNIST's.
 refused() { # TEXT NETWORK
@@ -87,9 +88,15 @@ check "with its parameters" grep -q '^all, FLOP of one sample *173850 *40367872 
 check "and names" grep -q '^    layer1.0.conv1 *conv2d *28x28x16 *2304 *3612672 *10838016$' out
 check "and data" grep -q "in 10 classes, those of $DATA" out
 check "and memory of 16 ranks" grep -Eq '^ +16 +2\.0 ' out
+mv out resnet.txt
+run - inspect --json "$TOP/experiments/table2/row1-stated.yaml" data="$DATA" batch=40
+mv out resnet.json
+check "and the same as JSON" "$PYTHON" -E -s -B "$TOP/tests/train/check_network.py" resnet.json resnet.txt 173850
+touch out
+expect_failure 2 'layer 2: the last layer gives 11' - inspect --json bad.yaml
+check "nothing but the message" test ! -s out
 run - inspect "$ROW6" data=none
 check "row 6 has 532,110" grep -q '^all, FLOP of one sample *532110 ' out
 check "on assumed data" grep -q 'images of 28x28x1 in 10 classes, assumed' out
-expect_failure 2 'inspect: --json' - inspect --json "$ROW6"
 
 finish
