@@ -5,103 +5,6 @@
 #include <stdlib.h>
 #include <string.h>
 
-ls_status ls_section_create(ls_section *made, const ls_key_table *table) {
-    made->table = table;
-    return ls_calloc(&made->settings, (size_t)table->count, sizeof *made->settings, "configuration settings");
-}
-
-void ls_section_destroy(ls_section *old) {
-    for (int i = 0; old->settings && i < old->table->count; i++) {
-        free(old->settings[i].text);
-        free(old->settings[i].position);
-        ls_config_list_destroy(&old->settings[i].list);
-    }
-    free(old->settings);
-    old->settings = NULL;
-}
-
-/* "; did you mean 'epochs'?", or nothing. */
-static const char *suggestion(const char *nearest, char text[80]) {
-    text[0] = '\0';
-    if (nearest) snprintf(text, 80, "; did you mean '%.50s'?", nearest);
-    return text;
-}
-
-static ls_status unknown_key(const ls_yaml *yaml, const yaml_node_t *node, const char *prefix,
-                             const char *name, const char *nearest) {
-    char excerpt[64], hint[80];
-    ls_key_excerpt(name, excerpt, sizeof excerpt);
-    return ls_yaml_fail(yaml, node, "unknown key '%s%s'%s", prefix, excerpt, suggestion(nearest, hint));
-}
-
-/* The value of a key of any type, as text or as a list of layers. */
-static ls_status read_value(ls_config *config, const ls_section *to, ls_yaml *yaml, const char *prefix,
-                            const ls_key *key, const yaml_node_t *node, ls_setting *made) {
-    char what[128];
-    if (key->type != LS_KEY_LAYERS) return ls_yaml_value(yaml, node, key, prefix, &made->text);
-    snprintf(what, sizeof what, "%.60s%.60s", prefix, key->name);
-    if (to->defaults)
-        return ls_yaml_fail(yaml, node, "%s: layers belong into the network, not into defaults", what);
-    LS_TRY(ls_config_set_list(config, yaml, what, node, &made->list));
-    if (made->list.count < key->min)
-        return ls_yaml_fail(yaml, node, "%s: found no layers, expected at least %.0f", what, key->min);
-    return ls_strdup(&made->text, "");
-}
-
-ls_status ls_section_set(ls_config *config, ls_section *to, ls_yaml *yaml, const char *prefix,
-                         const char *name, const yaml_node_t *key_node, const yaml_node_t *value_node) {
-    const ls_key *key = ls_key_find(to->table, name);
-    if (!key) return unknown_key(yaml, key_node, prefix, name, ls_key_nearest(to->table, name));
-    ls_setting *kept = &to->settings[key - to->table->keys];
-    if (kept->document == yaml->number ||
-        (yaml->command_line && kept->command == config->commands && kept->text))
-        return ls_yaml_fail(yaml, key_node, "%s%s: given twice; first at %s", prefix, name, kept->position);
-    ls_setting made = {
-        .document = yaml->number, .command = yaml->command_line ? config->commands : 0, .own = yaml->own};
-    char position[LS_POSITION_MAX];
-    ls_status status = read_value(config, to, yaml, prefix, key, value_node, &made);
-    ls_yaml_position(yaml, value_node, position);
-    if (status == LS_OK) status = ls_strdup(&made.position, position);
-    ls_setting old = status == LS_OK ? *kept : made;
-    if (status == LS_OK) *kept = made;
-    free(old.text);
-    free(old.position);
-    ls_config_list_destroy(&old.list);
-    return status;
-}
-
-ls_status ls_section_set_all(ls_config *config, ls_section *to, ls_yaml *yaml, const char *prefix,
-                             const yaml_node_t *node) {
-    char found[64];
-    if (ls_yaml_is_null(node)) return LS_OK;
-    if (node->type != YAML_MAPPING_NODE)
-        return ls_yaml_fail(yaml, node, "%.*s: found %s, expected a map of settings", (int)strlen(prefix) - 1,
-                            prefix, ls_yaml_found(node, found, sizeof found));
-    for (yaml_node_pair_t *pair = node->data.mapping.pairs.start; pair < node->data.mapping.pairs.top;
-         pair++) {
-        const yaml_node_t *key_node = ls_yaml_node(yaml, pair->key);
-        const char *name;
-        LS_TRY(ls_yaml_name(yaml, key_node, "setting of a layer", &name));
-        LS_TRY(ls_section_set(config, to, yaml, prefix, name, key_node, ls_yaml_node(yaml, pair->value)));
-    }
-    return LS_OK;
-}
-
-ls_status ls_config_find_type(const ls_config *config, const ls_yaml *yaml, const yaml_node_t *node,
-                              const char *name, int *type) {
-    const char *nearest = NULL;
-    for (int i = 0; i < config->type_count; i++) {
-        if (strcmp(config->types[i].name, name) == 0) {
-            *type = i;
-            return LS_OK;
-        }
-        nearest = ls_name_nearer(name, nearest, config->types[i].name);
-    }
-    char excerpt[64], hint[80];
-    ls_key_excerpt(name, excerpt, sizeof excerpt);
-    return ls_yaml_fail(yaml, node, "unknown layer '%s'%s", excerpt, suggestion(nearest, hint));
-}
-
 static ls_status merge_defaults_of(ls_config *config, ls_yaml *yaml, const char *name,
                                    const yaml_node_t *name_node, const yaml_node_t *settings) {
     int type;
@@ -142,7 +45,7 @@ static ls_status set_entry(ls_config *config, ls_yaml *yaml, const char *name, c
     nearest = ls_name_nearer(name, nearest, "network");
     nearest = ls_name_nearer(name, nearest, "defaults");
     nearest = ls_name_nearer(name, nearest, "base");
-    return unknown_key(yaml, key_node, "", name, nearest);
+    return ls_config_unknown_key(yaml, key_node, "", name, nearest);
 }
 
 /* Checks that the top level is a map of names in which base, network and defaults come once, and finds

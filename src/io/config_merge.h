@@ -82,9 +82,17 @@ ls_status ls_section_set(ls_config *config, ls_section *to, ls_yaml *yaml, const
 /* Sets the keys of a map, or nothing for a null. */
 ls_status ls_section_set_all(ls_config *config, ls_section *to, ls_yaml *yaml, const char *prefix,
                              const yaml_node_t *node);
+/* LS_USAGE: a name that is no key; `nearest` is one that may have been meant, or NULL. */
+ls_status ls_config_unknown_key(const ls_yaml *yaml, const yaml_node_t *node, const char *prefix,
+                                const char *name, const char *nearest);
 ls_status ls_config_find_type(const ls_config *config, const ls_yaml *yaml, const yaml_node_t *node,
                               const char *name, int *type);
 
+/* Appends one layer, or what a repeat stands for. */
+ls_status ls_config_read_layer(ls_config *config, ls_yaml *yaml, const char *what, const yaml_node_t *node,
+                               ls_config_list *list);
+/* Puts the layers of `made` where layer i of the list was, which it destroys; `made` is taken over. */
+ls_status ls_config_list_replace(ls_config_list *list, int i, ls_config_list *made);
 /* Replaces a list of layers by what a document says; `what` names it in messages: "network". */
 ls_status ls_config_set_list(ls_config *config, ls_yaml *yaml, const char *what, const yaml_node_t *node,
                              ls_config_list *list);
