@@ -22,7 +22,7 @@ typedef struct sums {
     void *nodes; /* [nodes][length]; a gradient lies in the window */
     void *sum;   /* [length] of a gradient; in the window's common region */
     void *plain; /* [length]; at a cut also where the sum comes out */
-    double words[LS_MAX_NODES * LS_STEP_WORDS];
+    double totals[LS_MAX_NODES * LS_STEP_TOTALS];
     double *tree_seconds, *allreduce_seconds; /* [repeats] */
 } sums;
 
@@ -63,10 +63,11 @@ static ls_status check(const sums *s, const void *sum, int64_t n, const char *wh
 }
 
 static ls_status run_tree(sums *s) {
-    double out[LS_STEP_WORDS];
+    double out[LS_STEP_TOTALS];
     const ls_reducer reducer = ls_tree_sum_reducer(s->tree);
     if (!s->cut) {
-        LS_TRY(ls_tree_sum_words(s->tree, &(ls_partial){s->words, out, LS_STEP_WORDS, NULL, NULL}, 1, NULL));
+        LS_TRY(
+            ls_tree_sum_totals(s->tree, &(ls_partial){s->totals, out, LS_STEP_TOTALS, NULL, NULL}, 1, NULL));
         LS_TRY(ls_tree_sum_gradient(s->tree, s->nodes, s->sum));
         return ls_tree_sum_updated(s->tree); /* from here on all ranks see all of it */
     }
@@ -109,7 +110,7 @@ static ls_status time_both(sums *s, int64_t repeats, ls_comm_times *times) {
 
 static ls_tree_sum_sizes sizes_of(const sums *s) {
     const int64_t elements = s->cut ? 0 : s->length;
-    return (ls_tree_sum_sizes){.doubles = s->cut ? s->length : LS_STEP_WORDS,
+    return (ls_tree_sum_sizes){.doubles = s->cut ? s->length : LS_STEP_TOTALS,
                                .summed = elements,
                                .total = elements,
                                .dtype = s->dtype,

@@ -13,8 +13,8 @@ typedef struct ls_comm_times {
     ls_spread tree, allreduce;
 } ls_comm_times;
 
-/* The sum of a gradient of `elements` elements over all shards, as training does it (with its LS_STEP_WORDS
- * words), in shared memory where the ranks have some and `window` allows it, `repeats` times; every buffer is
+/* The sum of a gradient of `elements` elements over all shards, as training does it (with its LS_STEP_TOTALS
+ * totals), in shared memory where the ranks have some and `window` allows it, `repeats` times; every buffer is
  * written anew before each call, and each sum is checked: numbers are small integers, whose sum is exact in
  * any order. LS_INTERNAL: a sum is wrong. Collective. */
 ls_status ls_time_gradient_sum(ls_comm *comm, bool window, ls_team *team, int shards, int64_t elements,

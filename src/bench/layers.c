@@ -44,7 +44,7 @@ static double bytes_of(const ls_trainer *t, const ls_piece_info *info) {
         if (info->op->in[k]->parameter >= 0)
             elements += (double)t->network->parameters.list[info->op->in[k]->parameter].count;
     double times = info->work == LS_WORK_WEIGHT_GRAD ? t->training.shards.node_count : 1, rows = 1;
-    if (info->work == LS_WORK_WEIGHT_GRAD && info->op->whole) {
+    if (info->work == LS_WORK_WEIGHT_GRAD && info->op->all_shards) {
         times = 1.0 / t->comm->size;
         rows = (double)t->training.shards.batch / (double)ls_graph_rows(t->training.graph);
     }

@@ -104,7 +104,7 @@ ls_work_count ls_op_work(const ls_trainer *t, const ls_op *op) {
         work.weight_grad += flop;
         if (op->in[0]->requires_grad) work.backward += flop;
     }
-    if (op->class->joint_gradients && op->class->joint_gradients(op)) {
+    if (op->class->backward_sums_weights && op->class->backward_sums_weights(op)) {
         work.backward += work.weight_grad;
         work.weight_grad = 0;
     }

@@ -90,17 +90,18 @@ ls_status ls_gradient_prepare(ls_gradient *g, ls_plan *plan, const ls_shards *sh
                               int64_t doubles) {
     const ls_parameters *p = g->parameters;
     ls_tree_sum_sizes sizes = g->sizes;
-    ls_slice *whole;
-    LS_TRY(ls_calloc(&whole, (size_t)p->count, sizeof *whole, "the sum of the gradients"));
+    ls_slice *complete;
+    LS_TRY(ls_calloc(&complete, (size_t)p->count, sizeof *complete, "the sum of the gradients"));
     for (int i = 0; i < p->count; i++)
-        if (p->list[i].whole)
-            whole[sizes.whole_count++] = (ls_slice){p->list[i].offset, p->list[i].offset + p->list[i].count};
-    sizes.whole = whole;
+        if (p->list[i].all_shards)
+            complete[sizes.complete_count++] =
+                (ls_slice){p->list[i].offset, p->list[i].offset + p->list[i].count};
+    sizes.complete = complete;
     sizes.doubles = doubles;
     g->plan = plan;
     g->team = team;
     ls_status status = ls_tree_sum_create(g->comm, g->window, shards, team, &sizes, &g->sum);
-    free(whole);
+    free(complete);
     return status;
 }
 
@@ -112,12 +113,12 @@ ls_slice ls_gradient_slice(const ls_gradient *g) {
     return ls_tree_sum_slice(g->sum);
 }
 
-ls_status ls_gradient_words(ls_gradient *g, const ls_partial *words, int count, const ls_lane *lane) {
-    return ls_tree_sum_words(g->sum, words, count, lane);
+ls_status ls_gradient_add_totals(ls_gradient *g, const ls_partial *totals, int count, const ls_lane *lane) {
+    return ls_tree_sum_totals(g->sum, totals, count, lane);
 }
 
 ls_status ls_gradient_add(ls_gradient *g, const ls_run *run, const ls_observer *observer, bool *finite) {
-    *finite = ls_plan_run_whole(g->plan, run, g->team);
+    *finite = ls_plan_run_all_shards(g->plan, run, g->team);
     ls_observe(observer, 0, LS_WORK_GRADIENT_SUM, NULL, true);
     LS_TRY(ls_tree_sum_gradient(g->sum, g->parameters->gradient, g->parameters->reduced));
     ls_observe(observer, 0, LS_WORK_GRADIENT_SUM, NULL, false);

@@ -2,7 +2,7 @@
  * a window of their node, or each its own. What becomes of a gradient that every rank has for its shards (added
  * in slices in the window, added by messages, or computed over all shards by parts) is known in here alone.
  *
- * A step: the plan runs; ls_gradient_words() adds the loss; ls_gradient_add() the gradient;
+ * A step: the plan runs; ls_gradient_add_totals() adds the loss; ls_gradient_add() the gradient;
  * ls_gradient_agree() finds whether all are content with it; each rank updates ls_gradient_slice(); and
  * ls_gradient_published() makes that known. */
 #ifndef LOCKSTEP_DIST_GRADIENT_H
@@ -38,8 +38,9 @@ ls_reducer ls_gradient_reducer(ls_gradient *gradient);
 /* The elements of the arenas that this rank updates: those of all ranks cover them once, or each has all. */
 ls_slice ls_gradient_slice(const ls_gradient *gradient);
 
-/* Adds the step's words, after the plan has run. Collective. */
-ls_status ls_gradient_words(ls_gradient *gradient, const ls_partial *words, int count, const ls_lane *lane);
+/* Adds the step's totals, after the plan has run. Collective. */
+ls_status ls_gradient_add_totals(ls_gradient *gradient, const ls_partial *totals, int count,
+                                 const ls_lane *lane);
 /* Adds the gradient over all shards, into parameters->reduced, for the own slice at least. *finite: so is what
  * this rank has computed of it over all shards; the rest nobody has looked at. Collective. */
 ls_status ls_gradient_add(ls_gradient *gradient, const ls_run *run, const ls_observer *observer,

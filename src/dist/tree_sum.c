@@ -28,7 +28,7 @@ struct ls_tree_sum {
     char *slices;                     /* [all nodes][own slice] */
     void *arena;                      /* where the call at hand puts its sum .. */
     ls_slice own;                     /* .. and which slice of it */
-    ls_slice *whole;                  /* sizes.whole, owned */
+    ls_slice *complete;               /* sizes.complete, owned */
 };
 
 static void find_nodes(ls_tree_sum *sum) {
@@ -85,10 +85,10 @@ static ls_status allocate(ls_tree_sum *sum) {
     if (!fits_messages(sum))
         return ls_fail(LS_USAGE, "the model is too large for one message: %lld gradients in %d tree nodes",
                        (long long)sum->sizes.summed, sum->node_count);
-    size_t whole = (size_t)sum->sizes.whole_count;
-    LS_TRY(ls_calloc(&sum->whole, whole, sizeof *sum->whole, "the tree sum"));
-    if (whole > 0) memcpy(sum->whole, sum->sizes.whole, whole * sizeof *sum->whole);
-    sum->sizes.whole = sum->whole;
+    size_t complete = (size_t)sum->sizes.complete_count;
+    LS_TRY(ls_calloc(&sum->complete, complete, sizeof *sum->complete, "the tree sum"));
+    if (complete > 0) memcpy(sum->complete, sum->sizes.complete, complete * sizeof *sum->complete);
+    sum->sizes.complete = sum->complete;
     LS_TRY(ls_calloc(&sum->operands, all, sizeof *sum->operands, "the tree sum"));
     LS_TRY(ls_aligned_alloc(&sum->result, doubles, "the tree sum"));
     LS_TRY(ls_aligned_alloc(&sum->send, own * doubles, "the tree sum"));
@@ -121,7 +121,7 @@ void ls_tree_sum_destroy(ls_tree_sum **out) {
     free(sum->received);
     free(sum->packed);
     free(sum->slices);
-    free(sum->whole);
+    free(sum->complete);
     free(sum);
     *out = NULL;
 }
@@ -285,7 +285,7 @@ static ls_status add_by_messages(ls_tree_sum *sum, const void *gradient, void *r
     return gather_slices(sum, reduced);
 }
 
-/* The gradients of all ranks have been there since the exchange of the words. */
+/* The gradients of all ranks have been there since the exchange of the totals. */
 static ls_status add_in_window(ls_tree_sum *sum, const void *gradient, void *reduced) {
     const void **operand = sum->operands;
     const size_t node = (size_t)sum->sizes.summed * ls_dtype_size(sum->sizes.dtype);
@@ -294,10 +294,10 @@ static ls_status add_in_window(ls_tree_sum *sum, const void *gradient, void *red
     for (int r = 0; r < sum->comm->size; r++)
         operand = locate(sum, operand, r, ls_window_segment(sum->window, r), node);
     sum->arena = reduced;
-    for (int i = 0; i <= sum->sizes.whole_count; i++) { /* what lies between those that are whole */
+    for (int i = 0; i <= sum->sizes.complete_count; i++) { /* what lies between those that are complete */
         sum->own = slice_of(sum, sum->sizes.total, sum->comm->rank);
-        const int64_t first = i > 0 ? sum->whole[i - 1].last : 0;
-        const int64_t last = i < sum->sizes.whole_count ? sum->whole[i].first : sum->sizes.summed;
+        const int64_t first = i > 0 ? sum->complete[i - 1].last : 0;
+        const int64_t last = i < sum->sizes.complete_count ? sum->complete[i].first : sum->sizes.summed;
         if (sum->own.first < first) sum->own.first = first;
         if (sum->own.last > last) sum->own.last = last;
         if (sum->own.first < sum->own.last) ls_team_run(sum->team, add_own, sum);
@@ -305,8 +305,8 @@ static ls_status add_in_window(ls_tree_sum *sum, const void *gradient, void *red
     return LS_OK;
 }
 
-ls_status ls_tree_sum_words(ls_tree_sum *sum, const ls_partial *words, int count, const ls_lane *lane) {
-    return sum_partials(sum, words, count, lane);
+ls_status ls_tree_sum_totals(ls_tree_sum *sum, const ls_partial *totals, int count, const ls_lane *lane) {
+    return sum_partials(sum, totals, count, lane);
 }
 
 ls_slice ls_tree_sum_slice(const ls_tree_sum *sum) {

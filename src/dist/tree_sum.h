@@ -32,9 +32,10 @@ typedef struct ls_tree_sum_sizes {
     int64_t summed, total; /* elements of the gradient that are added, and of an arena (graph/parameters.h) */
     ls_dtype dtype;
     ls_instruction_set instruction_set; /* that adds gradients; one that this processor has */
-    const ls_slice *whole; /* [whole_count] of the summed ones, in order: those that are in a window's sum
+    const ls_slice
+        *complete; /* [complete_count] of the summed ones, in order: those that are in a window's sum
                               already when the rest is added to it. Copied */
-    int whole_count;
+    int complete_count;
 } ls_tree_sum_sizes;
 
 /* Buffers are allocated here. comm, shards, team and window must outlive it. window: NULL, or one with
@@ -56,11 +57,11 @@ ls_reducer ls_tree_sum_reducer(ls_tree_sum *sum);
  * overlap and cover all. Local. */
 ls_slice ls_tree_sum_slice(const ls_tree_sum *sum);
 
-/* Adds the step's words, as the reducer adds vectors. What any rank has written into the window before, all
+/* Adds the step's totals, as the reducer adds vectors. What any rank has written into the window before, all
  * see after it. Collective. */
-ls_status ls_tree_sum_words(ls_tree_sum *sum, const ls_partial *words, int count, const ls_lane *lane);
+ls_status ls_tree_sum_totals(ls_tree_sum *sum, const ls_partial *totals, int count, const ls_lane *lane);
 
-/* Adds the gradient over all nodes, after ls_tree_sum_words(): gradient [nodes][summed], then [total -
+/* Adds the gradient over all nodes, after ls_tree_sum_totals(): gradient [nodes][summed], then [total -
  * summed], as in the parameters; with a window it is this rank's segment. The sum comes out in reduced
  * [total], with a window in its common region, for the elements of ls_tree_sum_slice(); those that are whole
  * every rank has written there by the next call. reduced may be gradient where there is one node and no

@@ -73,7 +73,7 @@ static bool has_prologue(const ls_op *op) {
 /* Would x' be computed again where it is needed, from what is kept anyway? */
 static bool recomputed(const ls_op *op) {
     const ls_activation_class *act = op->fusion.act.class;
-    return ls_op_joint_gradients(op) && (!act || act->cheap) && !op->fusion.dropout;
+    return ls_op_backward_sums_weights(op) && (!act || act->cheap) && !op->fusion.dropout;
 }
 
 /* x' of a fused load is kept for the weight gradient and the masks; without a backward pass nothing is. That

@@ -250,8 +250,9 @@ bool ls_op_packs_factors(const ls_op *op) {
            op->class->factor_bytes(op, 1, 1) > 0;
 }
 
-bool ls_op_joint_gradients(const ls_op *op) {
-    return op->graph->purpose == LS_TRAINING && op->class->joint_gradients && op->class->joint_gradients(op);
+bool ls_op_backward_sums_weights(const ls_op *op) {
+    return op->graph->purpose == LS_TRAINING && op->class->backward_sums_weights &&
+           op->class->backward_sums_weights(op);
 }
 
 ls_partial ls_op_partial(const ls_op *op, const ls_run *run, bool grad) {
@@ -359,7 +360,7 @@ static ls_status run_backward(ls_op *op) {
     }
     LS_TRY(open_input_gradients(op));
     LS_TRY(open_factors(op));
-    if (op->class->backward && (ls_op_has_gradient(op) || ls_op_joint_gradients(op) || op->factors))
+    if (op->class->backward && (ls_op_has_gradient(op) || ls_op_backward_sums_weights(op) || op->factors))
         op->class->backward(op, run, 0, count, lane);
     if (op->class->weight_grad && op->graph->purpose != LS_ATTACKING)
         op->class->weight_grad(op, run, 0, op->class->parts(op), lane);

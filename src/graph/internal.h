@@ -43,7 +43,7 @@ size_t ls_tensor_bytes(const ls_tensor *tensor);
 bool ls_op_has_gradient(const ls_op *op);
 
 /* Does its backward piece take the weight gradients too, on this graph? */
-bool ls_op_joint_gradients(const ls_op *op);
+bool ls_op_backward_sums_weights(const ls_op *op);
 
 /* Does its backward piece pack factors of the weight gradient? */
 bool ls_op_packs_factors(const ls_op *op);

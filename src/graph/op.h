@@ -14,7 +14,7 @@
 /* --- a class of ops --- */
 
 typedef void (*ls_shard_piece)(ls_op *op, const ls_run *run, int first, int last, const ls_lane *lane);
-/* false: a number that it has written is not finite; asked of factored ops only, others may return true */
+/* false: a number that it has written is not finite; asked of ops with factors only, others may return true */
 typedef bool (*ls_part_piece)(ls_op *op, const ls_run *run, int64_t first, int64_t last, const ls_lane *lane);
 typedef void (*ls_cut_piece)(ls_op *op, const ls_run *run, const ls_lane *lane);
 
@@ -50,8 +50,8 @@ typedef struct ls_op_class {
     /* Does `backward` sum the weight gradient of each shard as well? Then it runs even where no input needs a
      * gradient, and computes x' again rather than have it stored, unless that takes a dropout or an
      * activation that is not cheap. Absent: no. */
-    bool (*joint_gradients)(const ls_op *op);
-    /* Present: the op is *factored*, its weight gradient a function of all rows of x' and of dy, as
+    bool (*backward_sums_weights)(const ls_op *op);
+    /* Present: the op has *factors*: its weight gradient is a function of all rows of x' and of dy, as
      * `backward` reads them, and of what that packs of them into op->factors: so many bytes for so many rows
      * in so many shards, which may be 0. So it can be computed over the shards of all ranks
      * (ls_graph_share()), and `backward` runs even where no input needs a gradient. */
@@ -111,8 +111,8 @@ struct ls_op {
         *reduced; /* [local shards][sum_length]; with no cut [nodes][sum_length]; [sum_length] */
     int64_t grad_sum_length;
     double *grad_sums, *grad_reduced;
-    bool whole;    /* the weight gradient is computed over the shards of all ranks, run->all */
-    void *factors; /* class->factor_bytes, or NULL: nothing is packed */
+    bool all_shards; /* the weight gradient is computed over the shards of all ranks, run->all */
+    void *factors;   /* class->factor_bytes, or NULL: nothing is packed */
     bool accumulate[LS_MAX_INPUTS]; /* += into in[i]->grad: another consumer has written it before */
     ls_fusion fusion;
 };

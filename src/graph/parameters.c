@@ -152,7 +152,7 @@ void ls_parameters_destroy(ls_parameters *parameters) {
 int64_t ls_parameters_added(const ls_parameters *parameters) {
     int64_t added = parameters->summed;
     for (int i = 0; i < parameters->count; i++)
-        if (parameters->list[i].whole) added -= parameters->list[i].count;
+        if (parameters->list[i].all_shards) added -= parameters->list[i].count;
     return added;
 }
 

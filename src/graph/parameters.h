@@ -29,7 +29,8 @@ typedef struct ls_parameter {
     int64_t offset, count; /* elements in the arenas */
     bool summed; /* the gradient is a sum over nodes, added over ranks at the end of the step; otherwise it
                     comes out of sums that already are global (scale and shift of a BatchNorm) */
-    bool whole;  /* the plan computes the gradient over all shards at once, into `reduced`: of one rank, or of
+    bool
+        all_shards; /* the plan computes the gradient over all shards at once, into `reduced`: of one rank, or of
                     all (ls_graph_share()) */
 } ls_parameter;
 

@@ -24,9 +24,9 @@ static void open_stage(ls_plan *plan) {
 }
 
 static void emit(ls_plan *plan, ls_op *op, ls_piece_kind kind) {
-    if (kind == LS_PIECE_WEIGHT_GRAD) ls_plan_take_whole(plan, op);
-    if (kind == LS_PIECE_WEIGHT_GRAD && op->whole) {
-        plan->whole_pieces[plan->whole_count++] = (ls_piece){.op = op, .kind = kind};
+    if (kind == LS_PIECE_WEIGHT_GRAD) ls_plan_take_all_shards(plan, op);
+    if (kind == LS_PIECE_WEIGHT_GRAD && op->all_shards) {
+        plan->all_shards_pieces[plan->all_shards_count++] = (ls_piece){.op = op, .kind = kind};
     } else if (kind == LS_PIECE_WEIGHT_GRAD) {
         plan->part_pieces[plan->part_count++] = (ls_piece){.op = op, .kind = kind};
         current_stage(plan)->part_count++;
@@ -177,7 +177,8 @@ static bool schedule_backward(ls_plan *plan, ls_op *op) {
                              : !gradient_ready(plan, op))
         return false;
     if (!all_in_turn(plan, op) || !others_delivered(plan, op)) return false;
-    if (writes_gradient(op) || op->fusion.grad_norm || ls_op_joint_gradients(op) || ls_op_packs_factors(op))
+    if (writes_gradient(op) || op->fusion.grad_norm || ls_op_backward_sums_weights(op) ||
+        ls_op_packs_factors(op))
         emit(plan, op, LS_PIECE_BACKWARD);
     if (op->class->weight_grad && plan->graph->purpose != LS_ATTACKING) emit(plan, op, LS_PIECE_WEIGHT_GRAD);
     return p->backward_done = true;
@@ -227,7 +228,8 @@ ls_status ls_plan_create(ls_graph *graph, bool fuse, int threads, ls_plan **out)
     LS_TRY_GOTO(status, failed, ls_calloc(&plan->ops, n, sizeof *plan->ops, "a plan"));
     LS_TRY_GOTO(status, failed, ls_calloc(&plan->shard_pieces, 4 * n, sizeof *plan->shard_pieces, "a plan"));
     LS_TRY_GOTO(status, failed, ls_calloc(&plan->part_pieces, n, sizeof *plan->part_pieces, "a plan"));
-    LS_TRY_GOTO(status, failed, ls_calloc(&plan->whole_pieces, n, sizeof *plan->whole_pieces, "a plan"));
+    LS_TRY_GOTO(status, failed,
+                ls_calloc(&plan->all_shards_pieces, n, sizeof *plan->all_shards_pieces, "a plan"));
     LS_TRY_GOTO(status, failed, ls_calloc(&plan->cuts, 2 * n, sizeof *plan->cuts, "a plan"));
     LS_TRY_GOTO(status, failed, ls_calloc(&plan->stages, 2 * n + 1, sizeof *plan->stages, "a plan"));
     ls_plan_fuse(plan, fuse);
@@ -252,7 +254,7 @@ void ls_plan_destroy(ls_plan **out) {
     free(plan->buffers);
     free(plan->stages);
     free(plan->cuts);
-    free(plan->whole_pieces);
+    free(plan->all_shards_pieces);
     free(plan->part_pieces);
     free(plan->shard_pieces);
     free(plan->ops);
@@ -287,6 +289,6 @@ void ls_plan_print(const ls_plan *plan) {
                    cut->grad ? " (gradient)" : "");
         }
     }
-    if (plan->whole_count > 0) printf("over the shards of all ranks\n");
-    for (int i = 0; i < plan->whole_count; i++) print_piece(&plan->whole_pieces[i]);
+    if (plan->all_shards_count > 0) printf("over the shards of all ranks\n");
+    for (int i = 0; i < plan->all_shards_count; i++) print_piece(&plan->all_shards_pieces[i]);
 }

@@ -16,7 +16,7 @@ typedef struct ls_sharing {
 } ls_sharing;
 size_t ls_sharing_bytes(const ls_parameters *parameters, ls_dtype dtype, int64_t batch, int shards,
                         int ranks);
-/* Before ls_plan_create(), which then computes the weight gradients of factored ops over the shards of all
+/* Before ls_plan_create(), which then computes the weight gradients of ops with factors over the shards of all
  * ranks (sharing.c), straight into parameters->reduced, and marks their parameters as `whole`. The ranks must
  * share that arena too, and every rank must plan the same graph. */
 void ls_graph_share(ls_graph *graph, const ls_sharing *sharing);
@@ -34,9 +34,9 @@ struct ls_team;
 ls_status ls_plan_run(ls_plan *plan, const ls_run *run, struct ls_team *team);
 /* After a replay, and once every rank is known to have ended its own: the weight gradients over the shards of
  * all ranks, as many of their parts as the others leave to this one. They are there when every rank has
- * returned; the next replay must not begin before. Returns whether all gradients of factored ops that this
+ * returned; the next replay must not begin before. Returns whether all gradients of ops with factors that this
  * rank has computed in the replay and here are finite. Local. */
-bool ls_plan_run_whole(ls_plan *plan, const ls_run *run, struct ls_team *team);
+bool ls_plan_run_all_shards(ls_plan *plan, const ls_run *run, struct ls_team *team);
 
 /* Watches every replay from now on; NULL: nobody does. The observer must outlive them. */
 void ls_plan_observe(ls_plan *plan, const ls_observer *observer);

@@ -66,7 +66,8 @@ static bool only_read(const ls_plan *plan, const ls_op *norm, int *last) {
     for (int i = 0; i < plan->shard_count; i++)
         if (plan->shard_pieces[i].kind == LS_PIECE_BACKWARD && plan->shard_pieces[i].op == reader) *last = i;
     /* kernels without joint gradients store dy over it for the weight gradient */
-    return reader == norm || (reader->class->joint_gradients && reader->class->joint_gradients(reader));
+    return reader == norm ||
+           (reader->class->backward_sums_weights && reader->class->backward_sums_weights(reader));
 }
 
 /* A join's gradient is the same for its branches. One place serves both if the gradient of the first, a

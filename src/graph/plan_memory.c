@@ -62,8 +62,8 @@ static void touch_packed(ls_plan *plan, int stage, ls_op *op) {
     const ls_graph *graph = plan->graph;
     if (!ls_op_packs_factors(op)) return;
     touch(plan, stage, &op->factors,
-          op->whole ? op->class->factor_bytes(op, graph->shards->batch, graph->shards->total)
-                    : op->class->factor_bytes(op, ls_graph_rows(graph), graph->shards->count));
+          op->all_shards ? op->class->factor_bytes(op, graph->shards->batch, graph->shards->total)
+                         : op->class->factor_bytes(op, ls_graph_rows(graph), graph->shards->count));
 }
 
 /* What a gradient over all shards is made of. */
@@ -79,7 +79,7 @@ static void touch_factors(ls_plan *plan, int stage, ls_op *op) {
 static void touch_buffers(ls_plan *plan, int stage, const ls_piece *piece) {
     ls_op *op = piece->op;
     const ls_fusion *f = &op->fusion;
-    if (piece->kind == LS_PIECE_WEIGHT_GRAD && op->whole) {
+    if (piece->kind == LS_PIECE_WEIGHT_GRAD && op->all_shards) {
         touch_factors(plan, stage, op);
         return;
     }
@@ -111,8 +111,8 @@ static void touch_all(ls_plan *plan) {
         for (int i = 0; i < stage->part_count; i++)
             touch_piece(plan, s, &plan->part_pieces[stage->part_first + i]);
     }
-    for (int i = 0; i < plan->whole_count; i++)
-        touch_piece(plan, plan->stage_count - 1, &plan->whole_pieces[i]);
+    for (int i = 0; i < plan->all_shards_count; i++)
+        touch_piece(plan, plan->stage_count - 1, &plan->all_shards_pieces[i]);
 }
 
 /* What is read after a replay lives to its end: the loss, what it was made of, and of an attack the input's

@@ -62,13 +62,13 @@ static void run_parts(void *argument, int member) {
 }
 
 /* One member's parts of those over all shards: more of them where others are slower. */
-static void run_whole(void *argument, int member) {
+static void run_all_shards(void *argument, int member) {
     const replay *r = argument;
     const ls_plan *plan = r->plan;
     int64_t first, last;
     while (ls_plan_take_parts(plan, &first, &last))
-        for (int i = 0; i < plan->whole_count; i++) {
-            const ls_piece *piece = &plan->whole_pieces[i];
+        for (int i = 0; i < plan->all_shards_count; i++) {
+            const ls_piece *piece = &plan->all_shards_pieces[i];
             const int64_t parts = piece->op->class->parts(piece->op);
             const int64_t begin = first > piece->first ? first - piece->first : 0;
             const int64_t end = last - piece->first < parts ? last - piece->first : parts;
@@ -131,20 +131,21 @@ ls_status ls_plan_run(ls_plan *plan, const ls_run *run, struct ls_team *team) {
     return LS_OK;
 }
 
-bool ls_plan_run_whole(ls_plan *plan, const ls_run *run, struct ls_team *team) {
+bool ls_plan_run_all_shards(ls_plan *plan, const ls_run *run, struct ls_team *team) {
     replay r = {.plan = plan, .run = run};
-    if (plan->whole_count > 0) ls_team_run(team, run_whole, &r);
+    if (plan->all_shards_count > 0) ls_team_run(team, run_all_shards, &r);
     return !atomic_load(&plan->not_finite);
 }
 
 int ls_plan_piece_count(const ls_plan *plan) {
-    return plan->shard_count + plan->part_count + plan->whole_count;
+    return plan->shard_count + plan->part_count + plan->all_shards_count;
 }
 
 static const ls_piece *piece_at(const ls_plan *plan, int i) {
     const int part = i - plan->shard_count;
     if (part < 0) return &plan->shard_pieces[i];
-    return part < plan->part_count ? &plan->part_pieces[part] : &plan->whole_pieces[part - plan->part_count];
+    return part < plan->part_count ? &plan->part_pieces[part]
+                                   : &plan->all_shards_pieces[part - plan->part_count];
 }
 
 ls_piece_info ls_plan_piece(const ls_plan *plan, int i) {
@@ -152,13 +153,13 @@ ls_piece_info ls_plan_piece(const ls_plan *plan, int i) {
     return (ls_piece_info){piece->op, (ls_work)piece->kind, piece->bytes};
 }
 
-/* A weight gradient by itself; one over all shards in equal shares, without the claims of a replay. */
+/* A weight gradient by itself; one over all shards in equal shares, without the work queue of a replay. */
 static void run_alone(void *argument, int member) {
     const replay *r = argument;
     const ls_plan *plan = r->plan;
     const ls_sharing *sharing = &plan->graph->sharing;
-    const int ranks = r->piece->op->whole ? sharing->ranks : 1,
-              rank = r->piece->op->whole ? sharing->rank : 0;
+    const int ranks = r->piece->op->all_shards ? sharing->ranks : 1,
+              rank = r->piece->op->all_shards ? sharing->rank : 0;
     int64_t first, last;
     ls_team_split(r->piece->op->class->parts(r->piece->op), rank * plan->threads + member,
                   ranks * plan->threads, &first, &last);

@@ -64,10 +64,10 @@ struct ls_plan {
     const ls_observer *observer; /* NULL: nobody */
     ls_op_plan *ops;
     ls_piece *shard_pieces, *part_pieces;
-    ls_piece *whole_pieces; /* weight gradients over the shards of all ranks, after the last stage */
+    ls_piece *all_shards_pieces; /* weight gradients over the shards of all ranks, after the last stage */
     ls_cut *cuts;
     ls_stage *stages;
-    int shard_count, part_count, whole_count, cut_count, stage_count;
+    int shard_count, part_count, all_shards_count, cut_count, stage_count;
     ls_buffer *buffers;
     int buffer_count;
     void *memory;
@@ -105,10 +105,10 @@ void ls_plan_set_views(ls_plan *plan);
 /* Where the op's weight gradient can be computed over all shards at once, its parameters are marked as
  * `whole`, and their gradients are in the arena of sums; where these shards are those of several ranks, the
  * op is too (sharing.c). */
-void ls_plan_take_whole(ls_plan *plan, ls_op *op);
+void ls_plan_take_all_shards(ls_plan *plan, ls_op *op);
 /* Finds places in the shared memory for the factors of these gradients, and numbers their parts. */
 ls_status ls_plan_share_factors(ls_plan *plan);
-/* Gives this rank the parts that it begins with (core/claims.h), in every replay anew. */
+/* Gives this rank the parts that it begins with (core/work_queue.h), in every replay anew. */
 void ls_plan_give_parts(const ls_plan *plan);
 /* The next parts [*first, *last) for a thread of this rank, of one piece or several; false: none are left. */
 bool ls_plan_take_parts(const ls_plan *plan, int64_t *first, int64_t *last);

@@ -7,7 +7,7 @@
  * gradient as large as the model only to have it read by others. */
 #include <stdlib.h>
 
-#include "core/claims.h"
+#include "core/work_queue.h"
 #include "graph/planner.h"
 
 enum { ALIGNMENT = 64 };
@@ -16,12 +16,12 @@ static size_t aligned(size_t size) {
     return (size + ALIGNMENT - 1) / ALIGNMENT * ALIGNMENT;
 }
 
-/* Every factored op has a weight of this layout, and its factors are as wide as that is; packed ones may have
+/* Every op with factors has a weight of this layout, and its factors are as wide as that is; packed ones may have
  * MARGIN columns more, and a byte for each shard and input. */
 size_t ls_sharing_bytes(const ls_parameters *parameters, ls_dtype dtype, int64_t batch, int shards,
                         int ranks) {
     enum { MARGIN = 64 };
-    size_t bytes = ls_claims_bytes(ranks), row = (size_t)batch * ls_dtype_size(dtype);
+    size_t bytes = ls_work_queue_bytes(ranks), row = (size_t)batch * ls_dtype_size(dtype);
     for (int i = 0; i < parameters->count; i++) {
         const ls_parameter *p = &parameters->list[i];
         if (p->layout != LS_LAYOUT_DENSE) continue;
@@ -40,7 +40,7 @@ static bool reads_alone(const ls_op *op, int k) {
     return !op->in[k] || (!op->reread[k] && op->in[k]->parameter >= 0 && op->in[k]->consumers == 1);
 }
 
-void ls_plan_take_whole(ls_plan *plan, ls_op *op) {
+void ls_plan_take_all_shards(ls_plan *plan, ls_op *op) {
     ls_graph *graph = plan->graph;
     ls_parameters *p = graph->parameters;
     const bool shared = graph->sharing.ranks > 1, alone = graph->shards->count == graph->shards->total;
@@ -49,10 +49,10 @@ void ls_plan_take_whole(ls_plan *plan, ls_op *op) {
         if (!reads_alone(op, k)) return;
     for (int k = 1; k < LS_MAX_INPUTS && op->in[k]; k++) {
         ls_parameter *parameter = &p->list[op->in[k]->parameter];
-        parameter->whole = true;
+        parameter->all_shards = true;
         op->in[k]->grad = ls_arena_at(p, p->reduced, parameter->offset);
     }
-    op->whole = shared;
+    op->all_shards = shared;
 }
 
 /* --- where the factors lie ------------------------------------------------------------------------- */
@@ -109,32 +109,32 @@ static int by_place(const void *a, const void *b) {
 /* In the order in which their gradients lie, which is also that of their parts. */
 static void number_parts(ls_plan *plan) {
     int64_t first = 0;
-    qsort(plan->whole_pieces, (size_t)plan->whole_count, sizeof *plan->whole_pieces, by_place);
-    for (int i = 0; i < plan->whole_count; i++) {
-        ls_piece *piece = &plan->whole_pieces[i];
+    qsort(plan->all_shards_pieces, (size_t)plan->all_shards_count, sizeof *plan->all_shards_pieces, by_place);
+    for (int i = 0; i < plan->all_shards_count; i++) {
+        ls_piece *piece = &plan->all_shards_pieces[i];
         piece->first = first;
         first += piece->op->class->parts(piece->op);
     }
 }
 
 ls_status ls_plan_share_factors(ls_plan *plan) {
-    plan->shared_size = aligned(ls_claims_bytes(plan->graph->sharing.ranks));
+    plan->shared_size = aligned(ls_work_queue_bytes(plan->graph->sharing.ranks));
     number_parts(plan);
-    for (int i = 0; i < plan->whole_count; i++) {
-        ls_op *op = plan->whole_pieces[i].op;
+    for (int i = 0; i < plan->all_shards_count; i++) {
+        ls_op *op = plan->all_shards_pieces[i].op;
         ls_tensor *dy = dy_tensor(op);
         LS_TRY(share_rows(plan, x_slot(op), op->in[0]));
         LS_TRY(share_rows(plan, &ls_plan_gradient_place(plan, dy)->grad, dy));
         LS_TRY(share_packed(plan, op));
     }
-    if (plan->whole_count == 0 || plan->shared_size <= plan->graph->sharing.bytes) return LS_OK;
+    if (plan->all_shards_count == 0 || plan->shared_size <= plan->graph->sharing.bytes) return LS_OK;
     return ls_fail(LS_INTERNAL, "%zu bytes of factors for %zu of shared memory", plan->shared_size,
                    plan->graph->sharing.bytes);
 }
 
 bool ls_plan_move_shared(ls_plan *plan, int64_t row) {
     const ls_graph *graph = plan->graph;
-    if (plan->whole_count == 0 || row == plan->shared_row) return false;
+    if (plan->all_shards_count == 0 || row == plan->shared_row) return false;
     plan->shared_row = row;
     for (int i = 0; i < plan->buffer_count; i++) {
         const ls_buffer *b = &plan->buffers[i];
@@ -148,8 +148,8 @@ bool ls_plan_move_shared(ls_plan *plan, int64_t row) {
 /* How many parts lie before that element of the arena. */
 static int64_t parts_before(const ls_plan *plan, int64_t element) {
     int64_t parts = 0;
-    for (int i = 0; i < plan->whole_count; i++) {
-        const ls_op *op = plan->whole_pieces[i].op;
+    for (int i = 0; i < plan->all_shards_count; i++) {
+        const ls_op *op = plan->all_shards_pieces[i].op;
         const ls_parameter *weight = weight_of(op);
         const int64_t all = op->class->parts(op);
         const int64_t before = (element - weight->offset) * all / weight->count;
@@ -162,16 +162,17 @@ static int64_t parts_before(const ls_plan *plan, int64_t element) {
 void ls_plan_give_parts(const ls_plan *plan) {
     const ls_sharing *sharing = &plan->graph->sharing;
     const int64_t total = plan->graph->parameters->total, next = sharing->rank + 1;
-    if (plan->whole_count == 0) return;
-    ls_claims_give(sharing->memory, sharing->rank, parts_before(plan, sharing->rank * total / sharing->ranks),
-                   parts_before(plan, next * total / sharing->ranks));
+    if (plan->all_shards_count == 0) return;
+    ls_work_queue_give(sharing->memory, sharing->rank,
+                       parts_before(plan, sharing->rank * total / sharing->ranks),
+                       parts_before(plan, next * total / sharing->ranks));
 }
 
 bool ls_plan_take_parts(const ls_plan *plan, int64_t *first, int64_t *last) {
     const ls_sharing *sharing = &plan->graph->sharing;
-    return ls_claims_take(sharing->memory, sharing->ranks, sharing->rank, first, last);
+    return ls_work_queue_take(sharing->memory, sharing->ranks, sharing->rank, first, last);
 }
 
 size_t ls_op_bytes_before(const ls_op *op, const ls_run *run, const ls_tensor *tensor) {
-    return op->whole ? (size_t)run->shards->offset * row_bytes(tensor) : 0;
+    return op->all_shards ? (size_t)run->shards->offset * row_bytes(tensor) : 0;
 }

@@ -19,7 +19,7 @@ static ls_status not_finite(ls_trainer *t) {
 
 ls_status ls_run_batch(ls_trainer *t, ls_program *p, const ls_dataset *set, const uint32_t *samples,
                        int64_t begin, int64_t count, ls_score *score) {
-    double sums[LS_STEP_WORDS];
+    double sums[LS_STEP_TOTALS];
     ls_score own;
     LS_TRY(ls_program_select(t, p, samples + begin, count));
     const ls_run run = {.shards = &p->shards,
@@ -27,10 +27,10 @@ ls_status ls_run_batch(ls_trainer *t, ls_program *p, const ls_dataset *set, cons
                         .sample = p->sample,
                         .seed = (uint64_t)t->options.seed};
     LS_TRY(ls_plan_run(p->plan, &run, t->team));
-    ls_partial words[2];
-    ls_trainer_words(t, p, sums, words);
-    LS_TRY(ls_gradient_words(t->gradient, words, 2, &t->lane));
-    LS_TRY(ls_trainer_take_words(t, p, sums, &own));
+    ls_partial totals[2];
+    ls_trainer_totals(t, p, sums, totals);
+    LS_TRY(ls_gradient_add_totals(t->gradient, totals, 2, &t->lane));
+    LS_TRY(ls_trainer_take_totals(t, p, sums, &own));
     if (isnan(own.loss)) return not_finite(t);
     score->loss += own.loss;
     score->correct += own.correct;

@@ -130,7 +130,7 @@ static ls_status create_rest(ls_trainer *t) {
     LS_TRY(ls_updater_create(t->comm->rank, &t->network->parameters, t->gradient, t->team,
                              t->options.check_interval > 0, &t->updater));
     LS_TRY(
-        ls_calloc(&t->words, (size_t)t->training.shards.node_count * 2, sizeof *t->words, "the step's sum"));
+        ls_calloc(&t->flags, (size_t)t->training.shards.node_count * 2, sizeof *t->flags, "the step's sum"));
     LS_TRY(
         ls_calloc(&t->order, (size_t)ls_trainer_epoch_samples(t), sizeof *t->order, "the order of samples"));
     t->permutation_index = -1;
@@ -205,7 +205,7 @@ void ls_trainer_destroy(ls_trainer **out) {
     if (!t) return;
     free(t->order);
     free(t->permutation);
-    free(t->words);
+    free(t->flags);
     ls_updater_destroy(&t->updater);
     ls_program_destroy(&t->training);
     ls_program_destroy(&t->evaluating);

@@ -19,17 +19,17 @@ static ls_status select_batch(ls_trainer *t, ls_run *run) {
 }
 
 /* Loss and correct answers of all ranks, and what one rank knows and all must act on. */
-static ls_status sum_words(ls_trainer *t, double *sums) {
-    ls_partial words[2];
+static ls_status sum_totals(ls_trainer *t, double *sums) {
+    ls_partial totals[2];
     t->comm->phase = "adding the loss";
-    ls_trainer_words(t, &t->training, sums, words);
-    return ls_gradient_words(t->gradient, words, 2, &t->lane);
+    ls_trainer_totals(t, &t->training, sums, totals);
+    return ls_gradient_add_totals(t->gradient, totals, 2, &t->lane);
 }
 
 /* Of what the step has found, what it comes to. */
 static ls_verdict judge(const ls_step_record *record, int parameter) {
-    if (record->sums[LS_WORD_TROUBLE] > 0) return LS_VERDICT_TROUBLE;
-    if (!isfinite(record->sums[LS_WORD_LOSS])) return LS_VERDICT_LOSS;
+    if (record->sums[LS_TOTAL_TROUBLE] > 0) return LS_VERDICT_TROUBLE;
+    if (!isfinite(record->sums[LS_TOTAL_LOSS])) return LS_VERDICT_LOSS;
     return parameter >= 0 ? LS_VERDICT_GRADIENT : LS_VERDICT_TAKEN;
 }
 
@@ -65,7 +65,7 @@ ls_status ls_train_launch(ls_trainer *t) {
     /* gradients of the own shards; BatchNorm over all shards */
     LS_TRY(ls_plan_run(t->training.plan, &run, t->team));
     ls_observe(t->observer, 0, LS_WORK_GRADIENT_SUM, NULL, true);
-    LS_TRY(sum_words(t, record->sums));
+    LS_TRY(sum_totals(t, record->sums));
     ls_observe(t->observer, 0, LS_WORK_GRADIENT_SUM, NULL, false);
     record->verdict = judge(record, -1);
     return record->verdict == LS_VERDICT_TROUBLE ? LS_OK : sum_and_update(t, &run, record);

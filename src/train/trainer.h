@@ -42,7 +42,7 @@ static inline double ls_mean(double sum, int64_t count) {
 }
 
 /* Words that ride along with the sum of a batch over all ranks. */
-enum { LS_WORD_LOSS, LS_WORD_CORRECT, LS_WORD_STOP, LS_WORD_TROUBLE, LS_STEP_WORDS };
+enum { LS_TOTAL_LOSS, LS_TOTAL_CORRECT, LS_TOTAL_STOP, LS_TOTAL_TROUBLE, LS_STEP_TOTALS };
 
 /* What a step leaves to be read, the same on every rank. */
 typedef enum ls_verdict {
@@ -53,7 +53,7 @@ typedef enum ls_verdict {
 } ls_verdict;
 
 typedef struct ls_step_record {
-    double sums[LS_STEP_WORDS];
+    double sums[LS_STEP_TOTALS];
     double rate; /* learning rate */
     ls_verdict verdict;
     int parameter; /* the first one whose gradient is not finite, or -1 */
@@ -83,7 +83,7 @@ typedef struct ls_trainer {
     ls_score batch_score;                /* of the last batch */
     double batch_rate;                   /* its learning rate */
     ls_step_record record;               /* of the step that was launched last */
-    double *words;                       /* [nodes][2] what this rank knows alone, in the sum of a batch */
+    double *flags;                       /* [nodes][2] what this rank knows alone, in the sum of a batch */
     bool stop_agreed;                    /* a signal came to some rank, and all know */
     const ls_observer *observer;         /* of the steps, with the training plan; NULL: nobody */
     ls_status trouble; /* a failure that only this rank knows of, agreed with the next batch's sum */
@@ -103,14 +103,14 @@ int64_t ls_trainer_epoch_samples(const ls_trainer *trainer);
 int64_t ls_trainer_batches_per_epoch(const ls_trainer *trainer);
 
 /* What rides along with the sum of the batch that the program has run: its loss and correct answers, and what
- * this rank knows alone, a signal (signals.h) or a trouble: words that are to be added, into sums
- * [LS_STEP_WORDS]. Valid until the next call. Local. */
-void ls_trainer_words(ls_trainer *trainer, const ls_program *program, double *sums, ls_partial words[2]);
+ * this rank knows alone, a signal (signals.h) or a trouble: totals that are to be added, into sums
+ * [LS_STEP_TOTALS]. Valid until the next call. Local. */
+void ls_trainer_totals(ls_trainer *trainer, const ls_program *program, double *sums, ls_partial totals[2]);
 /* What that sum says to all ranks: the batch's score, and whether to stop (stop_agreed). Local. */
 void ls_trainer_score(ls_trainer *trainer, const ls_program *program, const double *sums, ls_score *batch);
 /* And a trouble, which is returned everywhere. Collective. */
-ls_status ls_trainer_take_words(ls_trainer *trainer, const ls_program *program, const double *sums,
-                                ls_score *batch);
+ls_status ls_trainer_take_totals(ls_trainer *trainer, const ls_program *program, const double *sums,
+                                 ls_score *batch);
 
 /* One optimizer step on the next batch of the epoch; begins a new epoch's order where the last one has ended.
  * What one rank knows alone (a signal, trainer->trouble) is known to all at its end: stop_agreed is set in

@@ -72,7 +72,7 @@ static void check_part(void *argument, int member) {
     ls_updater *u = argument;
     const ls_parameters *p = u->parameters;
     for (int i = 0; i < p->count; i++)
-        if (!p->list[i].whole && !is_finite(u, &p->list[i], share_of(u, member)))
+        if (!p->list[i].all_shards && !is_finite(u, &p->list[i], share_of(u, member)))
             atomic_store(&u->not_finite, true);
 }
 

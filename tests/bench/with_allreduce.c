@@ -38,9 +38,10 @@ ls_reducer __wrap_ls_tree_sum_reducer(ls_tree_sum *sum) {
     return (ls_reducer){sum_vectors, sum};
 }
 
-ls_status __wrap_ls_tree_sum_words(ls_tree_sum *sum, const ls_partial *words, int count, const ls_lane *lane);
-ls_status __wrap_ls_tree_sum_words(ls_tree_sum *sum, const ls_partial *words, int count,
-                                   const ls_lane *lane) {
+ls_status __wrap_ls_tree_sum_totals(ls_tree_sum *sum, const ls_partial *words, int count,
+                                    const ls_lane *lane);
+ls_status __wrap_ls_tree_sum_totals(ls_tree_sum *sum, const ls_partial *words, int count,
+                                    const ls_lane *lane) {
     return sum_vectors(sum, words, count, lane);
 }
 

@@ -330,7 +330,7 @@ static void check_gradient(const sum_case *c, ls_window *window, ls_tree_sum *su
     fill_gradient(c, shards, gradient);
     doubles.vector = 1;
     fill(&doubles, shards, word_nodes, WORDS);
-    EXPECT_OK(ls_tree_sum_words(sum, &(ls_partial){word_nodes, words, WORDS, NULL, NULL}, 1, NULL));
+    EXPECT_OK(ls_tree_sum_totals(sum, &(ls_partial){word_nodes, words, WORDS, NULL, NULL}, 1, NULL));
     for (int64_t i = 0; i < WORDS; i++) expect_sum(&doubles, "words", i, words[i]);
     for (int64_t i = 0; window && i < c->elements; i++) /* any rank may compute any of these */
         if (is_whole(c, i) && i % comm->size == comm->rank) put(c, reduced, i, -(double)(i % 8191));
@@ -389,8 +389,8 @@ static void check_sums(const sum_case *c, bool with_window) {
                                .total = c->elements + NOT_SUMMED,
                                .dtype = c->dtype,
                                .instruction_set = c->instruction_set,
-                               .whole = whole,
-                               .whole_count = whole_slices(c, whole)};
+                               .complete = whole,
+                               .complete_count = whole_slices(c, whole)};
     ls_window_sizes bytes = {MESSAGE, ls_tree_sum_segment(c->total, comm->size, &sizes),
                              ls_tree_sum_arena(&sizes)};
     EXPECT_OK(ls_shards_create(&shards, c->total, comm->rank, comm->size, c->total));

@@ -151,7 +151,8 @@ static void sum_and_update(world *w, ls_comm *comm, ls_window *window) {
         for (int64_t i = 0; i < shards.node_count * w->elements + 20; i++)
             gradient[i] = (float)((i % w->elements) % 100 + step);
         for (int i = 0; i < shards.node_count * TAIL; i++) tail_nodes[i] = step;
-        EXPECT(w, ls_tree_sum_words(sum, &(ls_partial){tail_nodes, tail, TAIL, NULL, NULL}, 1, NULL) == LS_OK);
+        EXPECT(w,
+               ls_tree_sum_totals(sum, &(ls_partial){tail_nodes, tail, TAIL, NULL, NULL}, 1, NULL) == LS_OK);
         EXPECT(w, ls_tree_sum_gradient(sum, gradient, reduced) == LS_OK);
         int nodes = 0;
         for (int r = 0; r < comm->size; r++) {

@@ -164,7 +164,7 @@ ls_status replica_try_run(replica *r, int64_t batch, uint32_t step) {
 ls_status replica_try_run_whole(replica *r, int64_t batch, uint32_t step) {
     ls_shards shards;
     ls_run run = make_run(r, &shards, batch, step);
-    return ls_plan_run_whole(r->plan, &run, r->team) ? LS_OK : LS_NOT_FINITE;
+    return ls_plan_run_all_shards(r->plan, &run, r->team) ? LS_OK : LS_NOT_FINITE;
 }
 
 ls_status replica_try_run_eager(replica *r, ls_purpose purpose, int64_t batch, uint32_t step) {

@@ -130,7 +130,7 @@ static void backward_piece(places *p, const ls_op *op) {
     if (!loss) expect_there(p, ls_tensor_base(from));
     if (f->others) expect_there(p, f->others);
     /* for its weight gradient; the plan must not count on what was there */
-    if (f->grad_norm && !(op->class->joint_gradients && op->class->joint_gradients(op)))
+    if (f->grad_norm && !(op->class->backward_sums_weights && op->class->backward_sums_weights(op)))
         memset(place_of(p, from), 0, sizeof p->at[0]);
     for (int k = 0; k < LS_MAX_INPUTS; k++) {
         ls_tensor *target = ls_gradient_target(op, k);

@@ -96,7 +96,7 @@ static ls_status run_rank(void *argument, int r) {
                            : replica_try_run(&w->ranks[r], batch, w->step);
 }
 
-static ls_status run_whole(void *argument, int r) {
+static ls_status run_all_shards(void *argument, int r) {
     world *w = argument;
     return replica_try_run_whole(&w->ranks[r], w->batches[w->step], w->step);
 }
@@ -104,14 +104,14 @@ static ls_status run_whole(void *argument, int r) {
 static void world_step(world *w, uint32_t step) {
     w->step = step;
     exchange_run(&w->exchange, run_rank, w);
-    if (w->way == SHARED) exchange_run(&w->exchange, run_whole, w);
+    if (w->way == SHARED) exchange_run(&w->exchange, run_all_shards, w);
 }
 
 /* Gradients that are over all shards already, in the shared arena. */
 static void copy_whole(const world *w, const ls_parameters *p, outcome *o) {
     const size_t element = ls_dtype_size(p->backend->dtype);
     for (int i = 0; i < p->count; i++)
-        if (w->way == SHARED && p->list[i].whole)
+        if (w->way == SHARED && p->list[i].all_shards)
             memcpy(o->gradient + (size_t)p->list[i].offset * element,
                    (const char *)w->reduced + (size_t)p->list[i].offset * element,
                    (size_t)p->list[i].count * element);
@@ -157,8 +157,8 @@ static void check_case(const network_case *network, const ls_backend *backend, c
         world w;
         world_create(&w, network, backend, sizes[i], how, batch);
         if (strcmp(network->name, "mlp") == 0) /* or nothing would be tested */
-            assert_int_equal(w.ranks[0].network->parameters.list[0].whole ||
-                                 w.ranks[0].network->parameters.list[2].whole,
+            assert_int_equal(w.ranks[0].network->parameters.list[0].all_shards ||
+                                 w.ranks[0].network->parameters.list[2].all_shards,
                              how == SHARED || (how == PLANNED && sizes[i] == 1));
         for (uint32_t step = 0; step < STEPS; step++) {
             world_step(&w, step);
@@ -248,7 +248,7 @@ static void test_not_finite(void **state) {
                     ((float *)p->value)[p->list[k].offset + e] = (float)scale[k] * (float)(1 + (e + k) % 3);
         }
         exchange_run(&w.exchange, run_rank, &w);
-        for (int r = sizes[i] - 1; r >= 0; r--) found |= run_whole(&w, r) == LS_NOT_FINITE;
+        for (int r = sizes[i] - 1; r >= 0; r--) found |= run_all_shards(&w, r) == LS_NOT_FINITE;
         assert_true(found);
         for (int r = 0; r < sizes[i]; r++) assert_true(isfinite(loss_value(&w, r, 0, 0)));
         world_destroy(&w);

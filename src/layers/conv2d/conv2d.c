@@ -72,7 +72,7 @@ static void backward(ls_op *op, const ls_run *run, int first, int last, const ls
     kernels_for(op)->backward(&args, run->shards, first, last, lane);
 }
 
-static bool joint_gradients(const ls_op *op) {
+static bool backward_sums_weights(const ls_op *op) {
     return kernels_for(op)->shard_gradient_elements;
 }
 
@@ -105,7 +105,7 @@ static const ls_op_class conv2d_class = {
     .stores_sums = true,
     .forward = forward,
     .backward = backward,
-    .joint_gradients = joint_gradients,
+    .backward_sums_weights = backward_sums_weights,
     .parts = parts,
     .weight_grad = weight_grad,
     .scratch = scratch_bytes,

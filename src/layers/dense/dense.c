@@ -54,7 +54,7 @@ static void forward(ls_op *op, const ls_run *run, int first, int last, const ls_
 
 /* The shards that the weight gradient is over: the rank's own, or those of all ranks. */
 static const ls_shards *summed_shards(const ls_op *op, const ls_run *run) {
-    return op->whole ? run->all : run->shards;
+    return op->all_shards ? run->all : run->shards;
 }
 
 static void backward(ls_op *op, const ls_run *run, int first, int last, const ls_lane *lane) {
@@ -89,8 +89,8 @@ static bool weight_grad(ls_op *op, const ls_run *run, int64_t first, int64_t las
 static size_t scratch_bytes(const ls_op *op, int64_t rows_per_shard) {
     ls_dense_args args = {.inputs = inputs_of(op), .outputs = ls_tensor_channels(op->out)};
     (void)rows_per_shard;
-    return kernels_for(op)->scratch_bytes(&args, op->whole ? ls_graph_shards(op->graph)->batch
-                                                           : ls_graph_rows(op->graph));
+    return kernels_for(op)->scratch_bytes(&args, op->all_shards ? ls_graph_shards(op->graph)->batch
+                                                                : ls_graph_rows(op->graph));
 }
 
 static bool folds(const ls_op *op, const ls_activation *act) {

@@ -10,12 +10,12 @@
 
 #include <cmocka.h>
 
-#include "core/claims.h"
+#include "core/work_queue.h"
 
 enum { MOST = 8, PIECES = 5000, ROUNDS = 40 };
 
 typedef struct world {
-    ls_claims *claims;
+    ls_work_queue *queue;
     int workers;
     atomic_int taken[PIECES];
     pthread_barrier_t barrier;
@@ -30,19 +30,19 @@ typedef struct worker {
 
 static void world_create(world *w, int workers) {
     w->workers = workers;
-    w->claims = aligned_alloc(64, ls_claims_bytes(workers));
-    assert_non_null(w->claims);
-    memset(w->claims, 0xff, ls_claims_bytes(workers));
+    w->queue = aligned_alloc(64, ls_work_queue_bytes(workers));
+    assert_non_null(w->queue);
+    memset(w->queue, 0xff, ls_work_queue_bytes(workers));
 }
 
 static void give(const world *w, int who) {
-    ls_claims_give(w->claims, who, w->share[who], w->share[who + 1]);
+    ls_work_queue_give(w->queue, who, w->share[who], w->share[who + 1]);
 }
 
 static void take_all(worker *me) {
     world *w = me->world;
     int64_t first, last;
-    while (ls_claims_take(w->claims, w->workers, me->index, &first, &last)) {
+    while (ls_work_queue_take(w->queue, w->workers, me->index, &first, &last)) {
         for (int64_t i = first; i < last; i++) atomic_fetch_add(&w->taken[i], 1);
         me->taken += last - first;
         if (first < w->share[me->index] || first >= w->share[me->index + 1]) me->stolen += last - first;
@@ -59,20 +59,20 @@ static void test_alone(void **state) {
     for (int i = 0; i < 3; i++) give(&w, i);
     int64_t first, last, next = 0;
     while (next < 100) { /* its own, in order, less and less at a time */
-        assert_true(ls_claims_take(w.claims, 3, 0, &first, &last));
+        assert_true(ls_work_queue_take(w.queue, 3, 0, &first, &last));
         assert_int_equal(first, next);
         assert_int_equal(last - first, (100 - next + 1) / 2);
         next = last;
     }
     int64_t end = 130;
     while (end > 100) { /* another's, from the end */
-        assert_true(ls_claims_take(w.claims, 3, 0, &first, &last));
+        assert_true(ls_work_queue_take(w.queue, 3, 0, &first, &last));
         assert_int_equal(last, end);
         assert_in_range(first, 100, last - 1);
         end = first;
     }
-    for (int i = 0; i < 3; i++) assert_false(ls_claims_take(w.claims, 3, i, &first, &last));
-    free(w.claims);
+    for (int i = 0; i < 3; i++) assert_false(ls_work_queue_take(w.queue, 3, i, &first, &last));
+    free(w.queue);
 }
 
 static void *run_worker(void *argument) {
@@ -112,7 +112,7 @@ static void test_together(void **state) {
         for (int i = 0; i < PIECES; i++) assert_int_equal(atomic_load(&w.taken[i]), ROUNDS);
         assert_int_equal(all[workers - 1].stolen, all[workers - 1].taken); /* which had none */
         pthread_barrier_destroy(&w.barrier);
-        free(w.claims);
+        free(w.queue);
     }
 }
 
