@@ -7,7 +7,6 @@ set -euo pipefail
 source "$(dirname "${BASH_SOURCE[0]}")/common.sh"
 
 LAUNCHER=() # as users run it
-BEAT=125    # an eighth of the time-out of 1 s, in ms
 
 now() { date +%s%3N; }
 
@@ -15,7 +14,7 @@ now() { date +%s%3N; }
 begin() { # FOLDER RANKS SETTINGS..
   local folder=$1 ranks=$2
   shift 2
-  start "$folder" "$ranks" "$LOCKSTEP" -- epochs=100000 checkpoint_interval=5 trail_interval=0 timeout=1 "$@"
+  start "$folder" "$ranks" "$LOCKSTEP" -- epochs=100000 checkpoint_interval=5 trail_interval=0 "$@"
   find_ranks "$ranks" || fail "no ranks" "$folder"
   until has_checkpoint "$folder"; do
     kill -0 "$MPIRUN" 2>/dev/null || fail "ended by itself" "$folder"
@@ -42,7 +41,7 @@ for ((i = 0; i < cases; i++)); do
   # with and without the window, on 2 and 3 ranks: two of the four in turn
   ranks=$((2 + (i + i / 2) % 2)) window=$([[ $((i % 2)) == 0 ]] && echo true || echo false) folder=$WORK/asleep
   what="$ranks ranks, window=$window"
-  begin "$folder" "$ranks" "window=$window"
+  begin "$folder" "$ranks" "window=$window" timeout=1
   victim=${RANK_PIDS[RANDOM % ranks]}
   kill -STOP "$victim"
   sleep 0.6
@@ -59,13 +58,16 @@ for ((i = 0; i < cases; i++)); do
 done
 
 # The rank that speaks does so when it has waited for the time-out, and a quarter of a second more for each rank below it.
+# Beats are an eighth of the time-out apart. One that the system has not run for two of them listens again first, rightly:
+# so they must be longer than what a busy machine withholds a process.
+TIMEOUT=4000 BEAT=500
 for ((i = 0; i < cases; i++)); do
   ranks=$((2 + (i + i / 2) % 2)) victim=$((RANDOM % ranks)) folder=$WORK/hang
   window=$([[ $((i % 2)) == 0 ]] && echo false || echo true)
   what="rank $victim of $ranks hangs, window=$window"
-  begin "$folder" "$ranks" "window=$window"
+  begin "$folder" "$ranks" "window=$window" "timeout=$((TIMEOUT / 1000))"
   kill -STOP "${RANK_PIDS[@]}"
-  if ((i % 2)); then sleep 1.5; fi # all asleep, and one of them never wakes
+  if ((i % 2)); then sleep 4.5; fi # all asleep, and one of them never wakes
   since=$(now)
   for ((r = 0; r < ranks; r++)); do ((r == victim)) || kill -CONT "${RANK_PIDS[r]}"; done
   until grep -q 'has waited' "$folder.err"; do
@@ -78,7 +80,7 @@ for ((i = 0; i < cases; i++)); do
   said=$(grep -m 1 -o "rank . has waited [0-9.]* s in step.* for rank $victim, which is silent" "$folder.err") ||
     fail "$what: it is not named" "$folder"
   speaker=${said:5:1} waited=$(grep -o 'waited [0-9.]*' <<<"$said" | tr -dc 0-9) # in tenths
-  deadline=$((1000 + 250 * speaker + BEAT))
+  deadline=$((TIMEOUT + 250 * speaker + BEAT))
   ((100 * waited <= deadline + 50)) || fail "$what: named after $waited tenths, expected $deadline ms" "$folder"
   # what the two processes need to be run by the system, and this script to look, is not the rank's waiting
   ((took <= deadline + 1500)) || fail "$what: named after $took ms, expected $deadline ms and a little more" "$folder"
