@@ -6,7 +6,7 @@ usage() {
   cat <<'END'
 usage: tests/release.sh [BUILD_FOLDER] [FACTOR] [NAME ...]
 
-Runs tests/faults with FACTOR times CTest's counts (default 34: 1,020 kills, 68 runs stopped and continued), with every
+Runs tests/faults with FACTOR times CTest's counts (default 34: 1,020 kills, 136 runs stopped and continued), with every
 file call of a run failing, files made to break HDF5 (10,880), and, if LOCKSTEP_DATA is set, row 6 as published for two epochs on 1, 2, 3, 5 and 8 ranks and
 with 2 and 3 threads, at batches of 256 and 250. BUILD_FOLDER (default build/release) is built already. NAMEs: only these of disk, kills, damage, stuck,
 asleep, signals, replicas, folder, hostile, row6.

@@ -36,13 +36,25 @@ expect_going() { # FOLDER WHAT
   kill -0 "$MPIRUN" 2>/dev/null || { finish && fail "$2: the run ended, exit $CODE" "$1"; }
 }
 
-cases=$((2 * SCALE))
-for ((i = 0; i < cases; i++)); do
-  # with and without the window, on 2 and 3 ranks: two of the four in turn
-  ranks=$((2 + (i + i / 2) % 2)) window=$([[ $((i % 2)) == 0 ]] && echo true || echo false) folder=$WORK/asleep
-  what="$ranks ranks, window=$window"
+# Runs wait most of the time, so that several go beside each other, each lane in a process of its own. The four pairs of 2 or
+# 3 ranks and the window on or off come in turn.
+cases=$((4 * SCALE)) LANES=2
+# shellcheck disable=SC2030,SC2031 # what a case sets is of its lane
+
+lane() { # NUMBER COMMAND: every LANES-th case
+  trap end_started EXIT
+  RANDOM=$((SEED + $1))
+  for ((CASE = $1; CASE < cases; CASE += LANES)); do
+    ranks=$((2 + CASE / 2 % 2)) window=$([[ $((CASE % 2)) == 0 ]] && echo true || echo false) folder=$WORK/$2-$1
+    what="$ranks ranks, window=$window"
+    "$2"
+    rm -rf "$folder"
+  done
+}
+
+stopped_and_continued() {
   begin "$folder" "$ranks" "window=$window" timeout=1
-  victim=${RANK_PIDS[RANDOM % ranks]}
+  local victim=${RANK_PIDS[RANDOM % ranks]}
   kill -STOP "$victim"
   sleep 0.6
   kill -CONT "$victim"
@@ -54,20 +66,19 @@ for ((i = 0; i < cases; i++)); do
   kill -USR1 "${RANK_PIDS[0]}"
   finish
   ((CODE == 75)) || fail "$what: exit $CODE, expected 75" "$folder"
-  rm -rf "$folder"
-done
+}
 
 # The rank that speaks does so when it has waited for the time-out, and a quarter of a second more for each rank below it.
 # Beats are an eighth of the time-out apart. One that the system has not run for two of them listens again first, rightly:
 # so they must be longer than what a busy machine withholds a process.
 TIMEOUT=4000 BEAT=500
-for ((i = 0; i < cases; i++)); do
-  ranks=$((2 + (i + i / 2) % 2)) victim=$((RANDOM % ranks)) folder=$WORK/hang
-  window=$([[ $((i % 2)) == 0 ]] && echo false || echo true)
-  what="rank $victim of $ranks hangs, window=$window"
+hangs_alone() {
+  local victim=$((RANDOM % ranks)) since took said speaker waited deadline r
+  what="rank $victim of $what, hangs"
   begin "$folder" "$ranks" "window=$window" "timeout=$((TIMEOUT / 1000))"
   kill -STOP "${RANK_PIDS[@]}"
-  if ((i % 2)); then sleep 4.5; fi # all asleep, and one of them never wakes
+  # in half of the cases, of each pair in turn: all asleep, and one of them never wakes
+  if (((CASE % 4 % 3 == 0) ^ (CASE / 4 % 2))); then sleep 4.5; fi
   since=$(now)
   for ((r = 0; r < ranks; r++)); do ((r == victim)) || kill -CONT "${RANK_PIDS[r]}"; done
   until grep -q 'has waited' "$folder.err"; do
@@ -85,6 +96,15 @@ for ((i = 0; i < cases; i++)); do
   # what the two processes need to be run by the system, and this script to look, is not the rank's waiting
   ((took <= deadline + 1500)) || fail "$what: named after $took ms, expected $deadline ms and a little more" "$folder"
   all_gone 5 || fail "$what: processes are left" "$folder"
-  rm -rf "$folder"
+}
+
+lanes=() failed=0
+for ((i = 0; i < LANES; i++)); do
+  lane "$i" stopped_and_continued &
+  lanes+=("$!")
+  lane "$i" hangs_alone &
+  lanes+=("$!")
 done
+for pid in "${lanes[@]}"; do wait "$pid" || failed=1; done
+((failed == 0)) || exit 1
 echo "$cases runs went on after all and one of their ranks had been stopped; $cases ranks that hang were named in time"
