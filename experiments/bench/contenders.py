@@ -15,7 +15,7 @@ TOP = Path(__file__).resolve().parents[2]
 CONFIGS = {"R": "experiments/table2/row1-stated.yaml", "M": "experiments/table1/row6-published.yaml"}
 # What both sides can say: eps outside the root, a constant rate, running statistics in BatchNorm. M's l2_mean stays.
 SAME = ["augment=0", "epsilon_inside=false", "decay_power=0", "clip_gradient=ignored",
-        "defaults.batchnorm.statistics=exponential", "progress=none"]
+        "defaults.batchnorm.statistics=exponential"]
 NO_DROPOUT = {"R": [], "M": ["defaults.dropout.rate=0"]}
 
 

@@ -58,6 +58,9 @@ static const char about[] =
     "  lockstep import experiments/table1/row6-published.yaml state_dict.h5 runs/start.h5\n"
     "  mpirun -n 2 lockstep bench step experiments/table2/row1-stated.yaml threads=1 bench_steps=20\n"
     "  lockstep --keys lists the keys.\n"
+    "eval and attack take the keys that say how to run, and eval_batch; bench takes all but those of train "
+    "alone; "
+    "inspect CONFIG and import take the same words as train. "
     "inspect and diff take run folders, metrics.h5 files and checkpoints, inspect also what eval and attack "
     "wrote. diff exits "
     "with 0 if all numbers are equal, with 1 if not. export writes the model for PyTorch; import makes a "
@@ -112,7 +115,8 @@ static ls_status print_keys(void) {
     } others[] = {{"a repeat, which stands for its layers written out", &ls_config_repeat_keys},
                   {"attack", &ls_attack_keys},
                   {"bench", &ls_bench_keys}};
-    printf("Keys of a run; one with a condition is refused where that does not hold:\n");
+    printf(
+        "Keys of a run; one with a condition or with verbs in front is refused where that does not hold:\n");
     LS_TRY(ls_keys_print_help(&ls_option_keys, stdout));
     for (int i = 0; i < ls_layer_class_count; i++) {
         printf("\nKeys of a %s layer:\n", ls_layer_classes[i]->name);

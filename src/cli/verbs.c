@@ -158,6 +158,7 @@ static int bench(const ls_command_line *line) {
     ls_status status = ls_keys_set_defaults(&ls_bench_keys, &b.options);
     if (status == LS_OK)
         status = ls_keys_take(&ls_bench_keys, &b.options, line->word + 3, line->count - 3, rest, &rest_count);
+    if (status == LS_OK) status = ls_options_check_bench(rest, rest_count);
     const ls_start from = {b.config_path, rest, rest_count, layers};
     status = ls_start_verb(status, &from, &b.comm, &b.config);
     if (status == LS_OK) status = check_trace(b.comm, line, b.config_path);

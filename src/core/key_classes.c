@@ -142,7 +142,10 @@ static void print_key(const ls_key *key, int name_width, int default_width, FILE
         fprintf(file, "%s\n  %*s", range, name_width + default_width + 4 + HELP_RANGE_WIDTH, "");
     else
         fprintf(file, "%-*s", HELP_RANGE_WIDTH, range);
-    fprintf(file, "  %s%s%s\n", condition, *condition ? ": " : "", key->help);
+    const char *verbs = key->effect == LS_KEY_TRAIN   ? "train: "
+                        : key->effect == LS_KEY_STEPS ? "train, bench: "
+                                                      : "";
+    fprintf(file, "  %s%s%s%s\n", verbs, condition, *condition ? ": " : "", key->help);
 }
 
 ls_status ls_keys_print_help(const ls_key_table *table, FILE *file) {

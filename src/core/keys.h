@@ -20,8 +20,9 @@ typedef enum ls_key_type {
     LS_KEY_LAYERS    /* no member: the reader of the configuration keeps the layers (io/config.h) */
 } ls_key_type;
 
-/* Does a key change the numbers that training produces, or only how the run is carried out? */
-typedef enum ls_key_effect { LS_KEY_RESULT, LS_KEY_RUN } ls_key_effect;
+/* Does a key change the numbers that training produces, or only how a verb is carried out: every one that runs a
+ * model, those that take steps (train, bench), or train alone? */
+typedef enum ls_key_effect { LS_KEY_RESULT, LS_KEY_RUN, LS_KEY_STEPS, LS_KEY_TRAIN } ls_key_effect;
 
 /* LS_STRING_MAX: bytes of a string without its end; LS_KEY_TEXT_MAX: what ls_key_format needs at most. */
 enum { LS_INT_LIST_MAX = 64, LS_STRING_MAX = 4095, LS_KEY_TEXT_MAX = 2 * LS_STRING_MAX + 3 };

@@ -122,7 +122,7 @@ const char *ls_config_layer_position(const ls_config *config, int i);
  * setting of every layer that is read (no base, no defaults). Parsing it again gives the same settings. malloc'ed, owned
  * by the caller. */
 ls_status ls_config_resolve(const ls_config *config, char **yaml);
-/* The same without the keys that only say how a run is carried out (LS_KEY_RUN): what its numbers depend on.
+/* The same without the keys that only say how a run is carried out: what its numbers depend on.
  */
 ls_status ls_config_resolve_result(const ls_config *config, char **yaml);
 

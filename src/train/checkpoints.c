@@ -106,6 +106,11 @@ ls_status ls_checkpoints_save(const char *folder, ls_trainer *t, const char *con
                              .height = (uint64_t)t->data.train.height,
                              .width = (uint64_t)t->data.train.width,
                              .classes = (uint64_t)t->data.train.classes};
+    /* it would take the place of those that a run can go on from */
+    const char *bad = ls_state_not_finite(&t->state);
+    if (bad)
+        return ls_fail(LS_NOT_FINITE, "step %" PRIu64 ": %s is not finite: no checkpoint is written",
+                       mark.step, bad);
     LS_TRY(ls_metrics_records(metrics, &history, &history_count));
     LS_TRY(ls_calloc(&all, (size_t)(count + history_count + 2), sizeof *all, "a checkpoint"));
     memcpy(all, t->state.records, (size_t)count * sizeof *all);
@@ -226,6 +231,10 @@ ls_status ls_checkpoints_load(const ls_checkpoint *checkpoint, ls_trainer *t, co
     if (ls_state_fingerprint(&t->state, resumed->mark.step) != resumed->mark.fingerprint)
         return ls_fail(LS_BAD_DATA, "%s: the state does not have the fingerprint that was stored with it",
                        ls_checkpoint_path(checkpoint));
+    const char *bad = ls_state_not_finite(&t->state);
+    if (bad)
+        return ls_fail(LS_NOT_FINITE, "%s: %s holds values that are not finite: no run can go on from it",
+                       ls_checkpoint_path(checkpoint), bad);
     LS_TRY(ls_metrics_restore(metrics, checkpoint));
     resumed->evaluation_due =
         resumed->mark.batch_in_epoch == 0 && (uint64_t)ls_metrics_epochs(metrics) < resumed->mark.epoch;

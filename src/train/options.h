@@ -57,4 +57,12 @@ typedef struct ls_options {
 /* Without the keys of optimizers and schedules: ls_keys_unfold() adds them. */
 extern const ls_key_table ls_option_keys;
 
+/* Of the words KEY=VALUE behind a verb: LS_USAGE where one sets a key of a run that the verb does not read. What a file
+ * sets is for train, and passed over by others. */
+ls_status ls_options_check_bench(const char *const *overrides, int count);
+/* The same for a verb that looks at a checkpoint, on which the model and the split of the samples depend: else the
+ * scores would be of something else. `run_keys`: all, with those of classes. */
+ls_status ls_options_check_look(const char *verb, const ls_key_table *run_keys, const char *const *overrides,
+                                int count);
+
 #endif

@@ -15,32 +15,13 @@ static ls_status send_header(ls_comm *comm, const ls_checkpoint *checkpoint, ls_
     return ls_comm_broadcast(comm, r->config_yaml, size, 0);
 }
 
-/* What the checkpoint's model and its split of the samples depend on stays as it is, else the scores would be
- * of something else. Keys that nobody knows are left to the configuration, which finds the nearest name. */
-static ls_status check_overrides(const ls_config *config, const char *verb, const char *const *overrides,
-                                 int count) {
-    for (int i = 0; i < count; i++) {
-        char name[LS_NAME_MAX];
-        int length = (int)strcspn(overrides[i], "=.");
-        snprintf(name, sizeof name, "%.*s", length, overrides[i]);
-        const ls_key *key = ls_key_find(ls_config_run_keys(config), name);
-        bool layers = strcmp(name, "network") == 0 || strcmp(name, "defaults") == 0;
-        if (layers || (key && key->effect == LS_KEY_RESULT && strcmp(name, "eval_batch") != 0))
-            return ls_fail(LS_USAGE,
-                           "command line: %s: %s is the checkpoint's; %s takes data, eval_batch, threads and "
-                           "other keys that say how to run",
-                           overrides[i], name, verb);
-    }
-    return LS_OK;
-}
-
 static ls_status read_config(ls_comm *comm, const char *verb, const char *const *overrides, int count,
                              ls_restored *r) {
     ls_network_layer_keys(r->layers);
     LS_TRY(
         ls_comm_agree(comm, ls_config_parse(r->path, r->config_yaml, strlen(r->config_yaml), &ls_option_keys,
                                             r->layers, ls_layer_class_count, &r->config)));
-    LS_TRY(ls_comm_agree(comm, check_overrides(r->config, verb, overrides, count)));
+    LS_TRY(ls_comm_agree(comm, ls_options_check_look(verb, ls_config_run_keys(r->config), overrides, count)));
     return ls_comm_agree(comm, ls_config_override(r->config, overrides, count));
 }
 

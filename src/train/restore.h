@@ -16,8 +16,8 @@ typedef struct ls_restored {
     bool other_data; /* than the model was trained on */
 } ls_restored;
 
-/* Reads the checkpoint on rank 0 and sends it to all. `overrides` may change keys of the run (data, threads,
- * eval_batch), not what the model or the split of the samples depends on: LS_USAGE, naming the verb.
+/* Reads the checkpoint on rank 0 and sends it to all. `overrides` may change what
+ * ls_options_check_look() lets the verb take.
  * LS_BAD_DATA: no good checkpoint. LS_NOT_FINITE names the tensor. */
 ls_status ls_restore(ls_comm *comm, const char *verb, const char *path, const char *const *overrides,
                      int override_count, ls_restored *restored);

@@ -368,20 +368,33 @@ static void options(void **state) {
     assert_int_equal(settings.pixels, LS_PIXELS_UNIT);
     assert_int_equal(settings.clip_gradient, LS_CLIP_IGNORED);
     assert_true(settings.fuse);
-    static const char *const run[] = {"data",           "epochs",
-                                      "steps",          "output",
-                                      "overwrite",      "threads",
-                                      "keep",           "check_interval",
-                                      "trail_interval", "timeout",
-                                      "comm",           "fuse",
-                                      "progress",       "checkpoint_interval",
-                                      "resume",         "test_interval",
-                                      "window",         "memory"};
+    static const struct {
+        const char *name;
+        ls_key_effect effect;
+    } run[] = {{"data", LS_KEY_RUN},
+               {"threads", LS_KEY_RUN},
+               {"timeout", LS_KEY_RUN},
+               {"comm", LS_KEY_RUN},
+               {"window", LS_KEY_RUN},
+               {"fuse", LS_KEY_RUN},
+               {"memory", LS_KEY_RUN},
+               {"check_interval", LS_KEY_STEPS},
+               {"epochs", LS_KEY_TRAIN},
+               {"steps", LS_KEY_TRAIN},
+               {"output", LS_KEY_TRAIN},
+               {"overwrite", LS_KEY_TRAIN},
+               {"keep", LS_KEY_TRAIN},
+               {"trail_interval", LS_KEY_TRAIN},
+               {"progress", LS_KEY_TRAIN},
+               {"checkpoint_interval", LS_KEY_TRAIN},
+               {"resume", LS_KEY_TRAIN},
+               {"test_interval", LS_KEY_TRAIN}};
     int run_count = 0;
-    for (int i = 0; i < ls_option_keys.count; i++) run_count += ls_option_keys.keys[i].effect == LS_KEY_RUN;
+    for (int i = 0; i < ls_option_keys.count; i++)
+        run_count += ls_option_keys.keys[i].effect != LS_KEY_RESULT;
     assert_int_equal(run_count, sizeof run / sizeof *run);
     for (size_t i = 0; i < sizeof run / sizeof *run; i++)
-        assert_int_equal(ls_key_find(&ls_option_keys, run[i])->effect, LS_KEY_RUN);
+        assert_int_equal(ls_key_find(&ls_option_keys, run[i].name)->effect, run[i].effect);
     ls_keys_free(&ls_option_keys, &settings);
 }
 
@@ -397,6 +410,8 @@ static void help(void **state) {
     assert_non_null(strstr(text, "sgd|momentum|adam"));
     assert_non_null(strstr(text, "0 .. <1"));
     assert_non_null(strstr(text, "  optimizer=momentum: share of the last update"));
+    assert_non_null(strstr(text, "  train: run folder; empty: "));
+    assert_non_null(strstr(text, "  train, bench: steps between checks that replicas"));
     assert_non_null(strstr(text, "  schedule=multistep|exponential: factor"));
     assert_non_null(strstr(text, "  augment above 0: largest rotation"));
     free(text);

@@ -59,16 +59,49 @@ run_alone "$folder" "$LOCKSTEP" -- lr=abc
 expect_code 2 "a bad value"
 [[ ! -e $folder ]] || fail "a bad value: a folder was made"
 
-# 71: rows of all steps before the one that is not finite, and the checkpoints before it
+# 71: rows of all steps before the one that is not finite
 for ranks in 1 3; do
-  run "$folder" "$ranks" "$LOCKSTEP" -- optimizer=sgd weight_decay=1e6 lr=1000 checkpoint_interval=2
+  run "$folder" "$ranks" "$LOCKSTEP" -- optimizer=sgd weight_decay=1e6 lr=1000
   expect_code 71 "divergence on $ranks ranks"
   step=$(step_said)
   ((step > 2)) || fail "divergence in step $step is too early for this test" "$folder"
   expect_rows $((step - 1)) "divergence on $ranks ranks"
-  [[ $(newest "$folder") == */checkpoint-$(((step - 1) / 2 * 2)).h5 ]] || fail "divergence: no checkpoint before it" "$folder"
   rm -rf "$folder"
 done
+
+# 71 where a checkpoint would hold what is not finite: those before it stay, and all that is in them is finite
+for ranks in 1 3; do
+  run "$folder" "$ranks" "$LOCKSTEP" -- optimizer=sgd weight_decay=1e6 lr=1000 checkpoint_interval=1 keep=1
+  expect_code 71 "divergence, with checkpoints, on $ranks ranks"
+  grep -q 'model/[0-9a-z._]* is not finite: no checkpoint is written' "$folder.err" || fail "divergence: no tensor is named" "$folder"
+  bad=$(step_said)
+  expect_rows "$bad" "divergence, with checkpoints, on $ranks ranks"
+  [[ $(newest "$folder") == */checkpoint-$((bad - 1)).h5 ]] || fail "divergence: no checkpoint of step $((bad - 1))" "$folder"
+  h5dump -g /model "$(newest "$folder")" >"$WORK/model.txt"
+  if grep -qi '\binf\b\|\bnan\b' "$WORK/model.txt"; then fail "divergence: a checkpoint that is not finite"; fi
+  rm -rf "$folder"
+done
+
+# 71 from a checkpoint that an earlier build has left so: the tensor, no accuracy, and no run that goes on from it
+run_alone "$folder" env FAULTY=spill:0:3 "$LOCKSTEP_FAULTY" -- steps=3
+expect_code 0 "a checkpoint as of an earlier build"
+spilt=$folder/checkpoint-3.h5
+for ranks in 1 3; do
+  for verb in eval attack; do
+    CODE=0
+    mpirun -n "$ranks" "$LOCKSTEP" "$verb" "$spilt" "data=$LOCKSTEP_MADE_DATA" --output "$WORK/look.h5" >"$folder.out" 2>"$folder.err" || CODE=$?
+    expect_code 71 "$verb of a model that is not finite, on $ranks ranks"
+    (($(grep -c 'error: .*checkpoint-3.h5: model/[0-9a-z._]* holds values that are not finite' "$folder.err") == 1)) ||
+      fail "$verb of a model that is not finite: the tensor is not named" "$folder"
+    [[ ! -s $folder.out && ! -e $WORK/look.h5 ]] || fail "$verb of a model that is not finite: it says or writes something" "$folder"
+  done
+done
+before=$(contents "$folder")
+run "$folder" 2 "$LOCKSTEP" -- steps=5 resume=auto
+expect_code 71 "resume from a model that is not finite"
+grep -q 'checkpoint-3.h5: model/[0-9a-z._]* holds values that are not finite: no run' "$folder.err" || fail "resume: not said" "$folder"
+[[ $(contents "$folder") == "$before" ]] || fail "resume from a model that is not finite: files have changed" "$folder"
+rm -rf "$folder"
 
 # 71 where the last update has overflowed: the evaluation after it finds that, and the tensor is named
 for ranks in 1 3; do
@@ -80,6 +113,22 @@ for ranks in 1 3; do
   if has_checkpoint "$folder"; then fail "divergence in the last step: a checkpoint of it" "$folder"; fi
   rm -rf "$folder"
 done
+
+# 70 in the middle: an allocation that fails, on rank 0, on another, and where there is one alone, in a checkpoint
+for victim in 0 2; do
+  LAUNCHER=() # mpirun gives ranks a second after SIGTERM
+  run "$folder" 3 env "FAULTY=memory:$victim:5" "$LOCKSTEP_FAULTY" -- steps=1000 checkpoint_interval=3
+  expect_code 70 "no memory on rank $victim"
+  (($(grep -c 'error: .*out of memory: ' "$folder.err") == 1)) || fail "no memory on rank $victim: expected one message" "$folder"
+  expect_rows 4 "no memory on rank $victim"
+  [[ $(newest "$folder") == */checkpoint-3.h5 ]] || fail "no memory on rank $victim: the checkpoint before it is gone" "$folder"
+  rm -rf "$folder"
+done
+run_alone "$folder" env FAULTY=memory:0:6 "$LOCKSTEP_FAULTY" -- steps=1000 checkpoint_interval=3
+expect_code 70 "no memory for a checkpoint"
+expect_rows 6 "no memory for a checkpoint"
+[[ $(newest "$folder") == */checkpoint-3.h5 ]] || fail "no memory for a checkpoint: the one before it is gone" "$folder"
+rm -rf "$folder"
 
 # 74: older files stay, and the run goes on from them
 run_alone "$WORK/reference" "$LOCKSTEP" -- steps=40

@@ -1,15 +1,21 @@
 /* The real program with faults put between its parts by the linker (-Wl,--wrap); the program itself has no
  * hooks. FAULTY says which rank does what, and when, "WHAT:RANK:STEP[:ARENA:BIT]", where STEP counts this
- * process's steps from 1: die          SIGKILL to itself before the step signal       SIGUSR1 to itself
- * before the step batch        SIGUSR1 to itself in the STEP-th batch that is not one of training: of an
- * evaluation, of collecting statistics, of an attack load, end    SIGSTOP to itself before the data are read,
- * or before MPI is left (STEP 0) skip         leaves out the comparison of the replicas after the step, a
- * collective flip         turns a bit of the model's state before it is checked after the step; ARENA: value,
- * moment1, moment2, statistics. What ranks share is turned in the slice that this rank updates spoil the same
- * before the step, whether or not anything is checked With FAULTY_ONCE=FILE only the process that makes this
- * file does it. With FAULTY_COUNT=FILE rank 0 writes there how many batches that are not of training it has
- * begun. */
+ * process's steps from 1:
+ *   die        SIGKILL to itself before the step
+ *   signal     SIGUSR1 to itself before the step
+ *   batch      SIGUSR1 to itself in the STEP-th batch that is not one of training: of an evaluation, of
+ *              collecting statistics, of an attack
+ *   load, end  SIGSTOP to itself before the data are read, or before MPI is left (STEP 0)
+ *   skip       leaves out the comparison of the replicas after the step, a collective
+ *   memory     the first allocation after the begin of the step fails
+ *   spill      a checkpoint of this step holds a value that is not finite, and nobody has looked, as in earlier builds
+ *   flip       turns a bit of the model's state before it is checked after the step; ARENA: value, moment1,
+ *              moment2, statistics. What ranks share is turned in the slice that this rank updates
+ *   spoil      the same before the step, whether or not anything is checked
+ * With FAULTY_ONCE=FILE only the process that makes this file does it. With FAULTY_COUNT=FILE rank 0 writes there
+ * how many batches that are not of training it has begun. */
 #include <fcntl.h>
+#include <math.h>
 #include <signal.h>
 #include <stdbool.h>
 #include <stdio.h>
@@ -18,12 +24,13 @@
 #include <unistd.h>
 
 #include "dist/replica.h"
+#include "train/checkpoints.h"
 #include "train/trainer.h"
 
 static int own_rank = -1;
 static ls_slice own_slice; /* of the parameters that this rank updates */
 static long steps, batches;
-static bool in_step;
+static bool in_step, allocation_fails, spilling;
 
 static bool once(void) {
     const char *path = getenv("FAULTY_ONCE");
@@ -134,6 +141,7 @@ ls_status __wrap_ls_train_step(ls_trainer *t) {
     if (turn("spoil", steps, arena, &bit)) flip(&t->network->parameters, arena, bit);
     if (simple_turn("die", steps)) raise(SIGKILL);
     if (simple_turn("signal", steps)) raise(SIGUSR1);
+    if (simple_turn("memory", steps)) allocation_fails = true;
     in_step = true;
     ls_status status = __real_ls_train_step(t);
     in_step = false;
@@ -147,4 +155,41 @@ uint64_t __wrap_ls_replica_hash(const ls_parameters *p, uint64_t step) {
     unsigned long bit = 0;
     if (turn("flip", steps, arena, &bit)) flip(p, arena, bit);
     return __real_ls_replica_hash(p, step);
+}
+
+ls_status __real_ls_calloc(void *out, size_t count, size_t size, const char *what);
+ls_status __wrap_ls_calloc(void *out, size_t count, size_t size, const char *what);
+ls_status __wrap_ls_calloc(void *out, size_t count, size_t size, const char *what) {
+    if (!allocation_fails) return __real_ls_calloc(out, count, size, what);
+    allocation_fails = false;
+    memset(out, 0, sizeof(void *));
+    return ls_fail(LS_INTERNAL, "out of memory: %zu x %zu bytes for %s", count, size, what);
+}
+
+ls_status __real_ls_checkpoints_save(const char *folder, ls_trainer *t, const char *config_yaml,
+                                     ls_metrics *metrics, const ls_best *best, bool finished);
+ls_status __wrap_ls_checkpoints_save(const char *folder, ls_trainer *t, const char *config_yaml,
+                                     ls_metrics *metrics, const ls_best *best, bool finished);
+ls_status __wrap_ls_checkpoints_save(const char *folder, ls_trainer *t, const char *config_yaml,
+                                     ls_metrics *metrics, const ls_best *best, bool finished) {
+    spilling = simple_turn("spill", steps);
+    ls_status status = __real_ls_checkpoints_save(folder, t, config_yaml, metrics, best, finished);
+    spilling = false;
+    return status;
+}
+
+/* The last value of the first tensor. */
+ls_status __real_ls_state_export(const ls_parameters *p, ls_state *state);
+ls_status __wrap_ls_state_export(const ls_parameters *p, ls_state *state);
+ls_status __wrap_ls_state_export(const ls_parameters *p, ls_state *state) {
+    ls_status status = __real_ls_state_export(p, state);
+    const ls_record *r = &state->records[0];
+    if (spilling) ((float *)r->data)[ls_record_bytes(r) / sizeof(float) - 1] = (float)NAN;
+    return status;
+}
+
+const char *__real_ls_state_not_finite(const ls_state *state);
+const char *__wrap_ls_state_not_finite(const ls_state *state);
+const char *__wrap_ls_state_not_finite(const ls_state *state) {
+    return spilling ? NULL : __real_ls_state_not_finite(state);
 }

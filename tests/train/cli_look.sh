@@ -121,6 +121,21 @@ check "nothing there was touched" cmp there.sums <(cat bytes-attack.h5 bytes/con
 cp bytes/config.yaml forced.h5
 expect_success "" 2 eval "$checkpoint" "data=$DATA" eval_batch=77 --output forced.h5 --force
 check "a file was replaced when it was asked for" cmp forced.h5 bytes-eval.h5
+# Keys that only training reads, and those of the model, are refused; what says how to run is taken.
+TAKES="takes data, threads, eval_batch, timeout, comm, window, fuse and memory"
+for word in epochs=3 steps=3 output=elsewhere overwrite=true test_interval=1 check_interval=1 checkpoint_interval=1 keep=1 \
+  resume=auto trail_interval=1 progress=none; do
+  expect_failure 2 "command line: $word: ${word%=*} is read by training alone; eval $TAKES" - eval "$checkpoint" "data=$DATA" $word
+done
+for word in split=3 beta1=0.5 network.2.dense.units=3 defaults.dropout.rate=0; do
+  expect_failure 2 "command line: $word: ${word%%[.=]*} is the checkpoint's; attack $TAKES" - attack "$checkpoint" "data=$DATA" $word
+done
+expect_failure 2 "output is read by training alone; attack $TAKES" 2 attack "$checkpoint" "data=$DATA" output=elsewhere
+expect_failure 2 "unknown key 'kep'; did you mean 'keep'?" - eval "$checkpoint" "data=$DATA" kep=1
+expect_failure 2 "timeout: would not be read" - eval "$checkpoint" "data=$DATA" comm=self timeout=5
+expect_success "" - eval "$checkpoint" "data=$DATA" threads=2 eval_batch=90 comm=self fuse=false memory=ignore
+expect_success "" 2 attack "$checkpoint" "data=$DATA" threads=1 timeout=50 comm=mpi window=false samples=50
+check "nothing was made elsewhere" test ! -e elsewhere
 { head -c 50000 "$checkpoint"; printf 'xyz'; tail -c +50004 "$checkpoint"; } >damaged.h5
 expect_failure 78 "damaged.h5: damaged, or changed by another program: found digest" - attack damaged.h5
 expect_failure 78 "damaged.h5: damaged, or changed by another program: found digest" 3 attack damaged.h5 epsilon=0.1
