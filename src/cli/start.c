@@ -10,7 +10,10 @@
 #include "dist/launcher.h"
 
 /* Takes the place of the C library's in the whole program, libraries too: Open MPI calls it where MPI_Init
- * fails, and has no other way to be asked. */
+ * fails. There is no other way to be asked: an error handler may be set only once MPI has started (before MPI 4),
+ * and whether it will start cannot be known from outside. It changes what happens in this process during MPI_Init
+ * alone: what MPI or the reader of files forks has another number, exit() and its handlers do not come by here
+ * (hence end_a_start()), and sanitizers end the process by a system call of their own. */
 void _exit(int code) {
     static const char words[] =
         "lockstep: error: MPI cannot start here, as it says above; comm=self runs this "

@@ -10,6 +10,13 @@ LAUNCHER=() # as users run it
 
 now() { date +%s%3N; }
 
+# Nanoseconds that a process has run; what was read before where it is gone.
+ran() { # PID BEFORE
+  local time
+  { read -r time _ <"/proc/$1/schedstat"; } 2>/dev/null || time=$2
+  echo "$time"
+}
+
 # Starts a run that lasts, and waits until it trains.
 begin() { # FOLDER RANKS SETTINGS..
   local folder=$1 ranks=$2
@@ -72,17 +79,29 @@ stopped_and_continued() {
 # Beats are an eighth of the time-out apart. One that the system has not run for two of them listens again first, rightly:
 # so they must be longer than what a busy machine withholds a process.
 TIMEOUT=4000 BEAT=500
+# A rank that waits looks around at least once a beat, so one that has not run for longer was not let: such time does not
+# count, and after it the rank listens for four beats, so that it speaks that much later.
 hangs_alone() {
-  local victim=$((RANDOM % ranks)) since took said speaker waited deadline r
+  local victim=$((RANDOM % ranks)) since took said speaker waited deadline r time last=() looked=() withheld=()
   what="rank $victim of $what, hangs"
   begin "$folder" "$ranks" "window=$window" "timeout=$((TIMEOUT / 1000))"
   kill -STOP "${RANK_PIDS[@]}"
   # in half of the cases, of each pair in turn: all asleep, and one of them never wakes
   if (((CASE % 4 % 3 == 0) ^ (CASE / 4 % 2))); then sleep 4.5; fi
   since=$(now)
-  for ((r = 0; r < ranks; r++)); do ((r == victim)) || kill -CONT "${RANK_PIDS[r]}"; done
+  for ((r = 0; r < ranks; r++)); do
+    last[r]=0 looked[r]=$since withheld[r]=0
+    ((r == victim)) || kill -CONT "${RANK_PIDS[r]}"
+  done
   until grep -q 'has waited' "$folder.err"; do
-    (($(now) - since < 30000)) || fail "$what: nobody says so" "$folder"
+    (($(now) - since < 60000)) || fail "$what: nobody says so" "$folder"
+    for ((r = 0; r < ranks; r++)); do
+      time=$(ran "${RANK_PIDS[r]}" "${last[r]}")
+      if ((time == last[r])); then continue; fi
+      took=$(($(now) - looked[r]))
+      if ((took > BEAT + 100)); then withheld[r]=$((withheld[r] + took + 4 * BEAT)); fi
+      last[r]=$time looked[r]=$((looked[r] + took))
+    done
     sleep 0.01
   done
   took=$(($(now) - since))
@@ -91,7 +110,7 @@ hangs_alone() {
   said=$(grep -m 1 -o "rank . has waited [0-9.]* s in step.* for rank $victim, which is silent" "$folder.err") ||
     fail "$what: it is not named" "$folder"
   speaker=${said:5:1} waited=$(grep -o 'waited [0-9.]*' <<<"$said" | tr -dc 0-9) # in tenths
-  deadline=$((TIMEOUT + 250 * speaker + BEAT))
+  deadline=$((TIMEOUT + 250 * speaker + BEAT + withheld[speaker]))
   ((100 * waited <= deadline + 50)) || fail "$what: named after $waited tenths, expected $deadline ms" "$folder"
   # what the two processes need to be run by the system, and this script to look, is not the rank's waiting
   ((took <= deadline + 1500)) || fail "$what: named after $took ms, expected $deadline ms and a little more" "$folder"
