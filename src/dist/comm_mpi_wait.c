@@ -156,7 +156,7 @@ static ls_status look(const ls_comm *comm, bool *over) {
 
 /* Between two looks, the `looks`-th of which was in vain. Where nobody else wants this core, looking costs
  * little; the rank that is waited for may want it, whoever else holds it. Returns whether time may have
- * passed. */
+ * passed: who gives its core away on a busy machine gets it back much later. */
 static bool pause_between(const ls_mpi_state *state, unsigned looks) {
     enum { LOOKS_BEFORE_YIELDING = 256, LOOKS_BEFORE_SLEEPING = 4096 };
     if (state->wait && (state->yield || looks > LOOKS_BEFORE_SLEEPING)) {
@@ -164,8 +164,9 @@ static bool pause_between(const ls_mpi_state *state, unsigned looks) {
         if (left > 0) state->wait->sleep(state->wait->self, left);
         return true;
     }
-    if (state->yield || looks > LOOKS_BEFORE_YIELDING) sched_yield();
-    return looks % LOOKS_BEFORE_YIELDING == 0;
+    if (!state->yield && looks <= LOOKS_BEFORE_YIELDING) return false;
+    sched_yield();
+    return true;
 }
 
 /* How long this rank has waited, in time in which it ran itself. */
