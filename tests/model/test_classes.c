@@ -34,6 +34,28 @@ static void every_file_is_listed(void **state) {
     check_files(&ls_schedules, SCHEDULE_FILES);
 }
 
+/* All keys are in one table: what two classes share has one row, and an option of the run hides a key of its
+ * name. */
+static void keys_agree(void **state) {
+    const ls_key_classes *const lists[] = {&ls_optimizers, &ls_schedules};
+    ls_key_table all;
+    (void)state;
+    assert_int_equal(ls_keys_unfold(&ls_option_keys, &all), LS_OK);
+    for (int l = 0; l < 2; l++)
+        for (int c = 0; c < lists[l]->count; c++)
+            for (int k = 0; k < lists[l]->list[c]->keys.count; k++) {
+                const ls_key *key = &lists[l]->list[c]->keys.keys[k], *row = ls_key_find(&all, key->name);
+                assert_non_null(row);
+                if (ls_key_find(&ls_option_keys, key->name))
+                    fail_msg("%s: its key %s is an option of every run", lists[l]->list[c]->name, key->name);
+                if (key->type != row->type || key->min != row->min || key->max != row->max ||
+                    strcmp(key->initial ? key->initial : "-", row->initial ? row->initial : "-") != 0)
+                    fail_msg("%s: its key %s has another type, default or bounds than that of another class",
+                             lists[l]->list[c]->name, key->name);
+            }
+    free((void *)all.keys);
+}
+
 static ls_status load(const char *const *words, int count, ls_config **config) {
     static ls_layer_keys layers[LS_LAYER_CLASSES_MAX];
     *config = NULL;
@@ -137,11 +159,8 @@ static void all_tiers(void **state) {
 
 int main(void) {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(every_file_is_listed),
-        cmocka_unit_test(registration),
-        cmocka_unit_test(keys_of_their_own),
-        cmocka_unit_test(they_work),
-        cmocka_unit_test(all_tiers),
+        cmocka_unit_test(every_file_is_listed), cmocka_unit_test(keys_agree), cmocka_unit_test(registration),
+        cmocka_unit_test(keys_of_their_own),    cmocka_unit_test(they_work),  cmocka_unit_test(all_tiers),
     };
     return cmocka_run_group_tests_name("classes", tests, NULL, NULL);
 }
