@@ -260,12 +260,21 @@ void naive_grad_epilogue(const fixture *f, const ls_grad_epilogue *e, const real
     }
 }
 
-void each_prologue(void (*f)(void *context, unsigned features), void *context) {
-    const unsigned residual[] = {0, RESIDUAL, RESIDUAL | RESIDUAL_NORM},
-                   act[] = {0, RELU, TANH, LEAKY, SIGMOID, SILU, GELU};
+static const unsigned activations[] = {0, RELU, TANH, LEAKY, SIGMOID, SILU, GELU};
+
+static void each(size_t count, void (*f)(void *context, unsigned features), void *context) {
+    const unsigned residual[] = {0, RESIDUAL, RESIDUAL | RESIDUAL_NORM};
     for (int r = 0; r < 3; r++)
-        for (int a = 0; a < 3; a++)
+        for (size_t a = 0; a < count; a++)
             for (unsigned rest = 0; rest < 8; rest++)
-                f(context, residual[r] | act[a] | (rest & 1 ? NORM : 0) | (rest & 2 ? DROPOUT : 0) |
+                f(context, residual[r] | activations[a] | (rest & 1 ? NORM : 0) | (rest & 2 ? DROPOUT : 0) |
                                (rest & 4 ? STORED : 0));
+}
+
+void each_prologue(void (*f)(void *context, unsigned features), void *context) {
+    each(4, f, context);
+}
+
+void each_prologue_and_activation(void (*f)(void *context, unsigned features), void *context) {
+    each(sizeof activations / sizeof *activations, f, context);
 }

@@ -114,7 +114,10 @@ void naive_grad_epilogue(const fixture *f, const ls_grad_epilogue *e, const real
  * and parts split into calls in several ways, and compares everything they write to the bit. */
 void check_layer(fixture *f, unsigned features, const layer_ops *ops);
 
-/* The combinations of prologue features: calls f(context, features) for each of the 72. */
+/* The combinations of prologue features, with no activation, relu, tanh and leaky_relu: calls f(context,
+ * features) for each of the 96. */
 void each_prologue(void (*f)(void *context, unsigned features), void *context);
+/* The same with every activation: 168. */
+void each_prologue_and_activation(void (*f)(void *context, unsigned features), void *context);
 
 #endif

@@ -96,7 +96,7 @@ static void prologue_of_shape(void *context, unsigned features) {
 
 static void prologues(void **state) {
     (void)state;
-    for (int s = 0; s < SHAPES; s++) each_prologue(prologue_of_shape, (void *)shapes[s]);
+    for (int s = 0; s < SHAPES; s++) each_prologue_and_activation(prologue_of_shape, (void *)shapes[s]);
 }
 
 /* --- epilogue --- */
@@ -196,7 +196,7 @@ static void grad_epilogue_of_shape(void *context, unsigned features) {
 
 static void grad_epilogues(void **state) {
     (void)state;
-    for (int s = 0; s < SHAPES; s++) each_prologue(grad_epilogue_of_shape, (void *)shapes[s]);
+    for (int s = 0; s < SHAPES; s++) each_prologue_and_activation(grad_epilogue_of_shape, (void *)shapes[s]);
     const unsigned free_bits =
         NO_DX | ACCUMULATE | DX_SUMS | DRESIDUAL | DRESIDUAL_ACCUMULATE | RESIDUAL_SUMS;
     const int64_t shape[] = {9, 7};
@@ -247,7 +247,7 @@ static void differences(void *context, unsigned features) {
 
 static void central_differences(void **state) {
     (void)state;
-    each_prologue(differences, (void *)shapes[6]);
+    each_prologue_and_activation(differences, (void *)shapes[6]);
 }
 #endif
 
