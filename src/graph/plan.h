@@ -17,7 +17,7 @@ typedef struct ls_sharing {
 size_t ls_sharing_bytes(const ls_parameters *parameters, ls_dtype dtype, int64_t batch, int shards,
                         int ranks);
 /* Before ls_plan_create(), which then computes the weight gradients of ops with factors over the shards of all
- * ranks (sharing.c), straight into parameters->reduced, and marks their parameters as `whole`. The ranks must
+ * ranks (sharing.c), straight into parameters->reduced, and marks their parameters as `all_shards`. The ranks must
  * share that arena too, and every rank must plan the same graph. */
 void ls_graph_share(ls_graph *graph, const ls_sharing *sharing);
 

@@ -26,7 +26,7 @@ static ls_status sum_totals(ls_trainer *t, double *sums) {
     return ls_gradient_add_totals(t->gradient, totals, 2, &t->lane);
 }
 
-/* Of what the step has found, what it comes to. */
+/* The verdict of a step. parameter: the first whose gradient is not finite, or -1. */
 static ls_verdict judge(const ls_step_record *record, int parameter) {
     if (record->sums[LS_TOTAL_TROUBLE] > 0) return LS_VERDICT_TROUBLE;
     if (!isfinite(record->sums[LS_TOTAL_LOSS])) return LS_VERDICT_LOSS;
@@ -38,8 +38,6 @@ static ls_status sum_and_update(ls_trainer *t, const ls_run *run, ls_step_record
     bool finite;
     t->comm->phase = "adding gradients";
     LS_TRY(ls_gradient_add(t->gradient, run, t->observer, &finite));
-    record->verdict = judge(record, -1);
-    if (record->verdict != LS_VERDICT_TAKEN) return LS_OK;
     LS_TRY(ls_updater_check(t->updater, finite, t->observer, &record->parameter));
     record->verdict = judge(record, record->parameter);
     if (record->verdict != LS_VERDICT_TAKEN) return LS_OK;
@@ -62,13 +60,14 @@ ls_status ls_train_launch(ls_trainer *t) {
     *record = (ls_step_record){.rate = ls_schedule_rate(&t->schedule, t->step, t->epoch), .parameter = -1};
     LS_TRY(select_batch(t, &run));
     ls_observe(t->observer, 0, LS_WORK_SELECT, NULL, false);
-    /* gradients of the own shards; BatchNorm over all shards */
+    /* Forward and backward of our shards; BatchNorm's sums are added over all ranks at the cuts. In a window
+     * the weight gradients of dense layers come later, in ls_gradient_add(). */
     LS_TRY(ls_plan_run(t->training.plan, &run, t->team));
     ls_observe(t->observer, 0, LS_WORK_GRADIENT_SUM, NULL, true);
     LS_TRY(sum_totals(t, record->sums));
     ls_observe(t->observer, 0, LS_WORK_GRADIENT_SUM, NULL, false);
     record->verdict = judge(record, -1);
-    return record->verdict == LS_VERDICT_TROUBLE ? LS_OK : sum_and_update(t, &run, record);
+    return record->verdict == LS_VERDICT_TAKEN ? sum_and_update(t, &run, record) : LS_OK;
 }
 
 /* What kept a step from being taken, told on every rank. */
