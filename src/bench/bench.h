@@ -13,7 +13,7 @@ typedef enum ls_bench_data { LS_BENCH_AUTO, LS_BENCH_REAL, LS_BENCH_MADE } ls_be
 
 /* Keys of bench alone: on the command line, beside those of the configuration. */
 typedef struct ls_bench_options {
-    int64_t bench_steps, bench_warmup;
+    int64_t bench_steps, bench_warmup, bench_copy;
     int bench_data;          /* ls_bench_data */
     ls_int_list bench_sizes; /* bytes */
 } ls_bench_options;

@@ -65,8 +65,8 @@ static ls_status keep_common(ls_ceilings *c) {
     return LS_OK;
 }
 
-ls_status ls_ceilings_create(ls_comm *comm, int threads, ls_dtype dtype, ls_ceilings *c) {
-    *c = (ls_ceilings){.comm = comm};
+ls_status ls_ceilings_create(ls_comm *comm, int threads, ls_dtype dtype, int64_t copy_mib, ls_ceilings *c) {
+    *c = (ls_ceilings){.comm = comm, .copy_mib = copy_mib};
     c->fma = ls_fma_loop(dtype, &c->fma_set);
     c->bf16 = ls_bf16_loop();
     c->amx = ls_amx_loop();
@@ -136,7 +136,9 @@ static void copy_part(void *argument, int member) {
 ls_status ls_ceilings_measure_copy(ls_ceilings *c) {
     const size_t least = (size_t)64 << 20, most = (size_t)512 << 20; /* of all ranks of a node together */
     size_t size = 4 * ls_machine_last_cache();
-    size = (size < least ? least : size > most ? most : size) / (size_t)c->comm->ranks_on_node;
+    size = size < least ? least : size > most ? most : size;
+    if (c->copy_mib > 0) size = (size_t)c->copy_mib << 20;
+    size /= (size_t)c->comm->ranks_on_node;
     char *arrays;
     if (c->copy.series == LS_CEILING_SERIES) return LS_OK;
     LS_TRY(ls_comm_agree(c->comm, ls_aligned_alloc(&arrays, 2 * size, "arrays to copy")));

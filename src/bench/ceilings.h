@@ -32,6 +32,7 @@ typedef struct ls_ceiling {
 typedef struct ls_ceilings {
     ls_comm *comm;
     ls_team *team;
+    int64_t copy_mib; /* of all ranks of a node together; 0: by the last cache */
     ls_register_loop fma, bf16, amx;
     ls_instruction_set fma_set;
     int64_t fma_rounds, bf16_rounds, amx_rounds; /* in one burst */
@@ -42,7 +43,8 @@ typedef struct ls_ceilings {
 } ls_ceilings;
 
 /* For loops of this type of element. Collective. */
-ls_status ls_ceilings_create(ls_comm *comm, int threads, ls_dtype dtype, ls_ceilings *ceilings);
+ls_status ls_ceilings_create(ls_comm *comm, int threads, ls_dtype dtype, int64_t copy_mib,
+                             ls_ceilings *ceilings);
 void ls_ceilings_destroy(ls_ceilings *ceilings);
 
 /* A series of bursts of arithmetic of about 10 ms each; of copies between arrays of four times the last

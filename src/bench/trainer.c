@@ -89,7 +89,9 @@ ls_status ls_bench_ceilings(const ls_bench *bench, ls_ceilings *ceilings) {
     const int threads = (int)o.threads;
     const ls_dtype dtype = o.precision == LS_PRECISION_FP64 ? LS_FP64 : LS_FP32;
     ls_keys_free(&ls_option_keys, &o);
-    return status == LS_OK ? ls_ceilings_create(bench->comm, threads, dtype, ceilings) : status;
+    return status == LS_OK
+               ? ls_ceilings_create(bench->comm, threads, dtype, bench->options.bench_copy, ceilings)
+               : status;
 }
 
 /* --- operations ------------------------------------------------------------------------------------ */
