@@ -175,7 +175,7 @@ static void test_one_place(void **state) {
         const ls_op *op = r.plan->shard_pieces[i].op;
         if (r.plan->shard_pieces[i].kind != LS_PIECE_BACKWARD || !op->fusion.residual) continue;
         const void *dz = ls_gradient_target(op, 0)->grad;
-        const bool joint = ls_conv2d_kernels_for(r.backend)->shard_gradient_elements;
+        const bool joint = ls_conv2d_kernels_for(r.backend, &(ls_conv2d_args){0})->shard_gradient_elements;
         joins++;
         shared += op->fusion.others != NULL;
         assert_ptr_equal(dz, op->fusion.others ? op->fusion.others->grad : op->out->grad);

@@ -146,7 +146,6 @@ static void bench(int64_t size, int64_t inputs, int64_t outputs, int64_t kernel,
     if (ls_shards_create(&l.shards, SHARDS, 0, 1, BATCH) ||
         ls_backend_find_for(set >= LS_AVX512_BF16 ? LS_PRECISION_BF16 : LS_PRECISION_FP32, set, &backend))
         exit(70);
-    l.kernels = ls_conv2d_kernels_for(backend);
     float *x = numbers(x_count), *y = numbers(y_count), *w = numbers(weights), *dw = numbers(weights);
     float *dx = numbers(x_count), *dz = numbers(y_count), *vector = numbers(3 * 64), *stored = NULL,
           *shard_sums = NULL;
@@ -161,12 +160,14 @@ static void bench(int64_t size, int64_t inputs, int64_t outputs, int64_t kernel,
                               .kernel_w = kernel,
                               .stride = stride,
                               .pad = pad,
+                              .winograd = 4,
                               .weight = w,
                               .y = y,
                               .dweight = dw,
                               .in = {.pixels = size * size, .channels = inputs, .x = x},
                               .dy = {.pixels = out * out, .channels = outputs, .dz = dz},
                               .dx = {.dz = inputs > 1 ? dx : NULL}};
+    l.kernels = ls_conv2d_kernels_for(backend, &l.args);
     if (fused) {
         l.args.in.norm = (ls_normalisation){vector, vector + 64, vector + 128};
         l.args.in.act.class = &ls_relu_activation;

@@ -188,6 +188,7 @@ static void bench_conv2d(int64_t size, int64_t inputs, int64_t outputs, int64_t 
     float *w = numbers(kernel * kernel * inputs * outputs), *dw = numbers(kernel * kernel * inputs * outputs);
     float *dx = numbers(CONV_BATCH * size * size * inputs);
     l.conv = (ls_conv2d_args){.height = size,
+                              .winograd = 2,
                               .width = size,
                               .inputs = inputs,
                               .out_height = out,

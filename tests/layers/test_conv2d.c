@@ -32,6 +32,8 @@ static int64_t extent(int64_t size, int64_t kernel, shape s) {
     return (size + 2 * s.pad - kernel) / s.stride + 1;
 }
 
+static int largest = 4; /* tiles of Winograd's algorithm */
+
 static ls_conv2d_args args_of(const fixture *f) {
     const shape s = current;
     return (ls_conv2d_args){.height = s.height,
@@ -44,6 +46,7 @@ static ls_conv2d_args args_of(const fixture *f) {
                             .kernel_w = s.kernel_w,
                             .stride = s.stride,
                             .pad = s.pad,
+                            .winograd = largest,
                             .weight = f->weight,
                             .in = f->in,
                             .out = f->out,
@@ -91,7 +94,7 @@ static layer_ops ops = {scratch_bytes, forward, backward, parts, weight_grad, NU
 
 /* --- AMX's order ------------------------------------------------------------------------------- */
 
-#ifdef LS_BF16 /* where else all is computed directly */
+#ifdef LS_BF16
 
 static tile_shape tiles_of(const fixture *f) {
     const ls_conv2d_args a = args_of(f);
@@ -116,17 +119,14 @@ static void tile_gradient(const fixture *f, int64_t rows, const real *x, const r
 
 static const layer_products tile_order = {tile_forward, tile_backward, tile_gradient};
 
-static const layer_products *products_of(const ls_conv2d_args *a) {
-    return kernels == &ls_conv2d_bf16_amx && ls_conv2d_on_tiles(a) ? &tile_order : NULL;
-}
-
-#else
+#endif
 
 /* --- Winograd's algorithm ---------------------------------------------------------------------- */
 
 static winograd_shape shape_of(const fixture *f) {
     const ls_conv2d_args a = args_of(f);
-    return (winograd_shape){a.height, a.width, a.inputs, a.out_height, a.out_width, a.outputs, a.pad};
+    return (winograd_shape){a.height,    a.width,   a.inputs, a.out_height,
+                            a.out_width, a.outputs, a.pad,    (int)winograd_tile(&a)};
 }
 
 static void winograd_forward(const fixture *f, const real *x, real *y, double *bound) {
@@ -145,10 +145,12 @@ static void winograd_gradient(const fixture *f, int64_t rows, const real *x, con
 static const layer_products winograd = {winograd_forward, winograd_backward, winograd_gradient};
 
 static const layer_products *products_of(const ls_conv2d_args *a) {
-    return kernels->shard_gradient_elements && is_winograd(a) ? &winograd : NULL;
-}
-
+#ifdef LS_BF16
+    if (kernels == &ls_conv2d_bf16_amx && ls_conv2d_on_tiles(a)) return &tile_order;
+    if (kernels == &ls_conv2d_vector_bf16_avx512) return NULL; /* direct sums alone */
 #endif
+    return kernels->shard_gradient_elements && winograd_tile(a) != 0 ? &winograd : NULL;
+}
 
 /* --- terms ------------------------------------------------------------------------------------- */
 
@@ -271,7 +273,13 @@ static void sizes(void **state) {
     check((shape){1, 7, 2, 2, 3, 3, 1, 1}, few, all);
 }
 
-#ifndef LS_BF16 /* which has none */
+static int64_t tile_of(const shape *s) {
+    const fixture none = {0};
+    current = *s;
+    const ls_conv2d_args args = args_of(&none);
+    return winograd_tile(&args);
+}
+
 /* By Winograd's algorithm: tiles that hang over, runs of several lengths over several lines of them, channels
  * that fill no vector, every padding; and shapes beside it that are computed directly. */
 static void tiles(void **state) {
@@ -281,13 +289,30 @@ static void tiles(void **state) {
         {7, 7, 64, 64, 3, 3, 1, 1},  {14, 14, 32, 32, 3, 3, 1, 1}, {28, 28, 16, 16, 3, 3, 1, 1},
         {7, 6, 17, 40, 3, 3, 1, 0},  {6, 9, 33, 18, 3, 3, 1, 2},   {5, 8, 16, 19, 3, 3, 1, 3},
         {8, 43, 16, 16, 3, 3, 1, 1}, {4, 58, 20, 16, 3, 3, 1, 1},  {1, 40, 16, 16, 3, 3, 1, 1},
-        {3, 3, 16, 16, 3, 3, 1, 1},  {2, 2, 16, 16, 3, 3, 1, 1},   {9, 5, 16, 16, 3, 3, 1, 5}};
-    int by_tiles = 0;
+        {3, 3, 16, 16, 3, 3, 1, 1},  {2, 2, 16, 16, 3, 3, 1, 1},   {9, 5, 16, 16, 3, 3, 1, 5},
+        {6, 6, 16, 16, 3, 3, 1, 1},  {6, 6, 35, 40, 3, 3, 1, 1},   {13, 15, 48, 33, 3, 3, 1, 1},
+        {2, 9, 32, 48, 3, 3, 1, 1},  {10, 2, 16, 32, 3, 3, 1, 1}};
+    int by_tiles[5] = {0};
+    bool has_tiles = kernels->shard_gradient_elements, many_terms = true;
+#ifdef LS_BF16 /* the same products as in fp32, where more of them are tried */
+    has_tiles = has_tiles && kernels != &ls_conv2d_bf16_amx && kernels != &ls_conv2d_vector_bf16_avx512;
+    many_terms = false;
+    if (!has_tiles) return;
+#endif
     for (size_t i = 0; i < sizeof list / sizeof *list; i++) {
-        check(list[i], few, i % 2 ? all & ~(unsigned)DROPOUT : all);
-        by_tiles += ops.products == &winograd;
+        const shape *s = &list[i];
+        if (!many_terms && s->height * s->width * s->inputs * s->outputs > 20000) continue;
+        check(*s, few, i % 2 ? all & ~(unsigned)DROPOUT : all);
+        by_tiles[ops.products == &winograd ? tile_of(s) : 0]++;
     }
-    assert_true(by_tiles >= (kernels->shard_gradient_elements ? 8 : 0));
+    assert_true(!has_tiles || (by_tiles[2] >= 3 && by_tiles[4] >= 3));
+    largest = 0;
+    check(list[0], few, all);
+    assert_true(ops.products != &winograd);
+    largest = 2;
+    for (size_t i = many_terms ? 3 : 0; i < (many_terms ? 8 : 2); i++) check(list[i], few, all);
+    largest = 4;
+    if (!many_terms) return;
     const shape s = {7, 6, 16, 16, 3, 3, 1, 1};
     const batch_cut cuts[] = {{1, 0, 1, 9}, {4, 0, 1, 30}, {16, 1, 3, 40}, {8, 0, 1, 1}};
     for (size_t i = 0; i < sizeof cuts / sizeof *cuts; i++) {
@@ -297,7 +322,6 @@ static void tiles(void **state) {
     check(s, few, NORM | RESIDUAL | RESIDUAL_NORM | RELU | DY_NORM | DX_SUMS | DRESIDUAL | RESIDUAL_SUMS);
     check(s, few, NO_DX);
 }
-#endif
 
 #ifdef LS_BF16
 /* On tiles, in AMX's tier: lines that make one tile and several, whole and overlapping, one and several of
@@ -426,17 +450,15 @@ static void no_weight_grad(void **state) {
 }
 
 static int run_all(const char *name, const ls_conv2d_kernels *under_test) {
-    const struct CMUnitTest tests[] = {
-        cmocka_unit_test(channels),     cmocka_unit_test(shapes),  cmocka_unit_test(sizes),
-#ifndef LS_BF16
-        cmocka_unit_test(tiles),
-#endif
+    const struct CMUnitTest tests[] = {cmocka_unit_test(channels),     cmocka_unit_test(shapes),
+                                       cmocka_unit_test(sizes),        cmocka_unit_test(tiles),
 #ifdef LS_BF16
-        cmocka_unit_test(on_tiles),
+                                       cmocka_unit_test(on_tiles),
 #endif
-        cmocka_unit_test(every_kernel), cmocka_unit_test(batches), cmocka_unit_test(prologues),
-        cmocka_unit_test(epilogues),    cmocka_unit_test(others),  cmocka_unit_test(no_weight_grad),
-        cmocka_unit_test(samples),      cmocka_unit_test(large)};
+                                       cmocka_unit_test(every_kernel), cmocka_unit_test(batches),
+                                       cmocka_unit_test(prologues),    cmocka_unit_test(epilogues),
+                                       cmocka_unit_test(others),       cmocka_unit_test(no_weight_grad),
+                                       cmocka_unit_test(samples),      cmocka_unit_test(large)};
     kernels = under_test;
     ops.shard_gradient_elements = kernels->shard_gradient_elements ? shard_gradient_elements : NULL;
     return cmocka_run_group_tests_name(name, tests, NULL, NULL);

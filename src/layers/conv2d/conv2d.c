@@ -1,5 +1,6 @@
 #include "layers/conv2d/conv2d.h"
 
+#include "layers/conv2d/conv2d_layout.h"
 #include "layers/initialise.h"
 
 /* --- the op
@@ -7,31 +8,31 @@
 
 typedef struct conv2d_state {
     int64_t stride, pad;
+    int winograd; /* 0, 2, 4: the largest tiles */
     bool downward;
     void *shard_gradients; /* as the kernels want it; the graph's */
 } conv2d_state;
 
-const ls_conv2d_kernels *ls_conv2d_kernels_for(const ls_backend *backend) {
+const ls_conv2d_kernels *ls_conv2d_kernels_for(const ls_backend *backend, const ls_conv2d_args *args) {
     const bool bf16 = backend->precision == LS_PRECISION_BF16;
     if (backend->dtype == LS_FP64) return &ls_conv2d_ref_f64;
 #ifdef __x86_64__
     if (bf16 && backend->instruction_set >= LS_AMX) return &ls_conv2d_bf16_amx;
-    if (bf16 && backend->instruction_set >= LS_AVX512_BF16) return &ls_conv2d_vector_bf16_avx512;
+    if (bf16 && backend->instruction_set >= LS_AVX512_BF16 && winograd_tile(args) == 0)
+        return &ls_conv2d_vector_bf16_avx512;
     if (bf16 && backend->instruction_set >= LS_AVX512) return &ls_conv2d_vector_rounded_avx512;
     if (bf16 && backend->instruction_set >= LS_AVX2) return &ls_conv2d_vector_bf16_avx2;
     if (backend->instruction_set >= LS_AVX512) return &ls_conv2d_vector_avx512;
     if (backend->instruction_set == LS_AVX2) return &ls_conv2d_vector_avx2;
 #endif
+    (void)args;
     return bf16 ? &ls_conv2d_ref_bf16_f32 : &ls_conv2d_ref_f32;
-}
-
-static const ls_conv2d_kernels *kernels_for(const ls_op *op) {
-    return ls_conv2d_kernels_for(ls_graph_backend(op->graph));
 }
 
 /* The shapes alone: what scratch_bytes and parts need, before anything has an address. */
 static ls_conv2d_args geometry(const ls_op *op) {
     const conv2d_state *state = op->state;
+    const bool bf16 = ls_graph_backend(op->graph)->precision == LS_PRECISION_BF16;
     const int64_t *x = op->in[0]->shape, *w = op->in[1]->shape, *y = op->out->shape;
     return (ls_conv2d_args){.height = x[0],
                             .width = x[1],
@@ -42,7 +43,13 @@ static ls_conv2d_args geometry(const ls_op *op) {
                             .kernel_h = w[2],
                             .kernel_w = w[3],
                             .stride = state->stride,
-                            .pad = state->pad};
+                            .pad = state->pad,
+                            .winograd = bf16 && state->winograd == 2 ? 0 : state->winograd};
+}
+
+static const ls_conv2d_kernels *kernels_for(const ls_op *op) {
+    const ls_conv2d_args args = geometry(op);
+    return ls_conv2d_kernels_for(ls_graph_backend(op->graph), &args);
 }
 
 static ls_conv2d_args arguments(const ls_op *op, const ls_run *run) {
@@ -122,15 +129,15 @@ static bool goes_downward(const ls_graph *graph) {
 /* The sums of every shard, which wait for the others'. */
 static void *allocate_shard_gradients(ls_graph *graph, const ls_conv2d_args *args) {
     const ls_backend *backend = ls_graph_backend(graph);
-    const ls_conv2d_kernels *kernels = ls_conv2d_kernels_for(backend);
+    const ls_conv2d_kernels *kernels = ls_conv2d_kernels_for(backend, args);
     if (!kernels->shard_gradient_elements || ls_graph_purpose(graph) != LS_TRAINING) return NULL;
     const int64_t elements = ls_graph_shards(graph)->count * kernels->shard_gradient_elements(args);
     return ls_graph_allocate(graph, (size_t)elements * ls_dtype_size(backend->dtype),
                              "weight gradients of the shards");
 }
 
-ls_tensor *ls_conv2d(ls_graph *graph, ls_tensor *x, ls_tensor *weight, ls_tensor *bias, int64_t stride,
-                     int64_t pad) {
+ls_tensor *ls_conv2d_by(ls_graph *graph, ls_tensor *x, ls_tensor *weight, ls_tensor *bias, int64_t stride,
+                        int64_t pad, int winograd) {
     if (!x || !weight) return NULL;
     char shape[64], kernel[64];
     ls_shape_text(x->dims, x->shape, shape, sizeof shape);
@@ -148,21 +155,31 @@ ls_tensor *ls_conv2d(ls_graph *graph, ls_tensor *x, ls_tensor *weight, ls_tensor
     if (status != LS_OK) return ls_graph_give_up(graph, status);
     const int64_t out[] = {height / stride + 1, width / stride + 1, weight->shape[0]};
     ls_tensor y = {.shape = {out[0], out[1], out[2]}};
-    *state = (conv2d_state){.stride = stride, .pad = pad, .downward = goes_downward(graph)};
-    ls_op op = {.class = &conv2d_class, .in = {x, weight, bias}, .out = &y, .state = state};
+    *state =
+        (conv2d_state){.stride = stride, .pad = pad, .downward = goes_downward(graph), .winograd = winograd};
+    ls_op op = {.graph = graph, .class = &conv2d_class, .in = {x, weight, bias}, .out = &y, .state = state};
     const ls_conv2d_args args = geometry(&op);
     state->shard_gradients = allocate_shard_gradients(graph, &args);
     op.out = NULL;
     return ls_graph_add(graph, &op, 3, out);
 }
 
+ls_tensor *ls_conv2d(ls_graph *graph, ls_tensor *x, ls_tensor *weight, ls_tensor *bias, int64_t stride,
+                     int64_t pad) {
+    return ls_conv2d_by(graph, x, weight, bias, stride, pad, 2);
+}
+
 /* --- the layer
  * ---------------------------------------------------------------------------------------------------- */
+
+/* In the order of the key's choices. */
+typedef enum conv2d_choice { BY_F2X2, BY_F4X4, DIRECTLY } conv2d_choice;
 
 typedef struct ls_conv2d_settings {
     int64_t channels, kernel, stride, pad;
     bool bias;
     ls_initialisation init;
+    conv2d_choice convolution;
     char *name;
 } ls_conv2d_settings;
 
@@ -174,6 +191,8 @@ static const ls_key keys[] = {
     LS_LAYER_KEY(ls_conv2d_settings, BOOL, bias, "true", 0, 0, NULL, "add a bias"),
     LS_LAYER_KEY(ls_conv2d_settings, CHOICE, init, "kaiming", 0, 0, LS_INITIALISATION_CHOICES,
                  "initial weights"),
+    LS_LAYER_KEY(ls_conv2d_settings, CHOICE, convolution, "f2x2", 0, 0, "f2x2|f4x4|direct",
+                 "3x3 with stride 1: Winograd's F(2x2), F(4x4) where it has fewer products, or direct sums"),
     LS_LAYER_NAME_KEY(ls_conv2d_settings),
 };
 
@@ -208,10 +227,12 @@ static ls_status initialise(const ls_layer *layer, ls_parameters *parameters, ui
 }
 
 static ls_tensor *apply(const ls_layer *layer, ls_graph *graph, ls_tensor *x) {
+    static const int tiles[] = {[BY_F2X2] = 2, [BY_F4X4] = 4, [DIRECTLY] = 0};
     const ls_conv2d_settings *settings = layer->settings;
     ls_tensor *weight = ls_graph_parameter(graph, layer->parameter[0]);
     ls_tensor *bias = settings->bias ? ls_graph_parameter(graph, layer->parameter[1]) : NULL;
-    return ls_conv2d(graph, x, weight, bias, settings->stride, settings->pad);
+    return ls_conv2d_by(graph, x, weight, bias, settings->stride, settings->pad,
+                        tiles[settings->convolution]);
 }
 
 const ls_layer_class ls_conv2d_layer = {

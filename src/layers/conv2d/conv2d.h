@@ -1,30 +1,61 @@
 /* 2-d convolution (cross-correlation, as in PyTorch), channels last:
- * y[n][i][j][k] = sum over (u, v, c) of x'[n][i stride + u - pad][j stride + v - pad][c] w[u][v][c][k] +
- * bias[k], x' by the prologue, zero outside the image.
+ *
+ *     y[n][i][j][k] = sum over (u, v, c) of x'[n][i stride + u - pad][j stride + v - pad][c] w[u][v][c][k]
+ *                     + bias[k],   x' by the prologue, zero outside the image.
  *
  * Weights are kept [kernel_h][kernel_w][inputs][outputs]; checkpoints hold PyTorch's
- * [outputs][inputs][kernel_h][kernel_w]. The order of the sums is fixed: y       : over u, v, c in increasing
- * order, taps outside the image left out, bias added last; dx'     : over u, v, k in increasing order; dw, db
- * : inside a shard over rows, then i, j in increasing order, starting from 0; over shards by the tree. The
- * vector kernels (conv2d_vector.c) keep it with a multiply-add that rounds once, and to the same bits in
- * every tier, but for kernels of 3x3 with stride 1 and enough channels (is_winograd() of conv2d_layout.h, by
- * shape alone). Those are computed by Winograd's F(2x2, 3x3), as fixed and as independent of tiers, ranks,
- * threads and calls, over tiles of 2x2 pixels of y or dx', zeros behind the last (matrices:
- * conv2d_winograd.h): (B^T x' B), (G w G^T), (A dy A^T): the matrix at the left first; sums as (d1 + d2),
- * ((w0 + w2) + w1) / 2; products of each of the 16 positions, from 0, with a multiply-add that rounds once:
- *     y, dx' : over c, or over k, in increasing order, then A from the right, A^T from the left, as (m0 + m1)
- * + m2; dw     : inside a shard over rows, then tiles line by line, then G^T from the left, G from the right,
- * as (m1 + m2) / 2 + m0; over shards by the tree. A value that is not finite spreads over its tile. Errors
- * are bounded in tests/layers/naive_winograd.h. In bf16 all is computed directly: each factor is rounded
- * first, the order stays the same, and so do the bits, except where AVX512_BF16 is used: there factors,
- * products and sums that are denormal count as 0, and x' of a factor that does is not positive to its relu.
+ * [outputs][inputs][kernel_h][kernel_w].
+ *
+ * Direct sums. Their order is fixed:
+ *     y      : over u, v, c in increasing order, taps outside the image left out, bias added last;
+ *     dx'    : over u, v, k in increasing order;
+ *     dw, db : inside a shard over rows, then i, j in increasing order, from 0; over shards by the tree.
+ * The vector kernels keep it with a multiply-add that rounds once, to the same bits in every tier.
+ *
+ * Winograd's algorithm. The vector kernels compute 3x3 with stride 1, 16 inputs and outputs or more, by
+ * F(t x t, 3x3): with the setting `convolution` at `f2x2` t = 2, in fp32 alone; at `f4x4` t = 4 or 2 by shape alone
+ * (winograd_tile() of conv2d_layout.h), in fp32 and, but for AMX's tiles, in bf16; at `direct` never. Shapes for
+ * which that has more products are direct. The order is as fixed, and as independent of tiers, ranks, threads and
+ * calls. Tiles are t x t pixels of y, or of dx', from (0, 0) on, zeros behind the last; what results lie
+ * behind the image is dropped. A transform is one of lines, applied twice. Every operation rounds by itself,
+ * but those written k a + b, with k a power of two, whose product is exact: they may be fused or not.
+ *     pixels   : t + 2 of a line, d; down the columns of a tile, then across. t = 2:
+ *                d0 - d2, d1 + d2, d2 - d1, d3 - d1. t = 4: with c = d4 - d2 and e = d3 - d1,
+ *                4 (d0 - d2) + c, (-4 d2 + d4) + (-4 d1 + d3), (-4 d2 + d4) - (-4 d1 + d3), 2 e + c, -2 e + c,
+ *                -4 e + (d5 - d3);
+ *     weights  : three, w; down, then across. t = 2: w0, ((w0 + w2) + w1) / 2, ((w0 + w2) - w1) / 2, w2.
+ *                t = 4: w0, (w0 + w2) + w1, (w0 + w2) - w1, 2 w1 + (4 w2 + w0), -2 w1 + (4 w2 + w0), w2, and
+ *                at the end position (i, j) times the fp32 number nearest to n_i n_j, n = 1/4, -1/6, -1/6,
+ *                1/24, 1/24, 1: one product, never fused;
+ *     products : position by position from 0 by multiply-adds that round once, over c (y) or k (dx');
+ *     results  : t + 2 sums, m; across, then down. t = 2: (m0 + m1) + m2, (m1 - m2) + m3. t = 4: with
+ *                p = m1 + m2, q = m1 - m2, r = m3 + m4, s = m3 - m4,
+ *                (m0 + p) + r, 2 s + q, 4 r + p, (8 s + q) + m5. Bias is added last;
+ *     dx'      : the same of dy, with the kernel turned by half a turn and transposed;
+ *     dw       : dy, t of a line, e; down, then across. t = 2: e0, e0 + e1, e0 - e1, e1. t = 4: with
+ *                p = e0 + e2, q = e1 + e3, r = 4 e2 + e0, s = 4 e3 + e1, e0, p + q, p - q, 2 s + r, -2 s + r, e3.
+ *                Products with the pixels of the same tile, position by position, from 0 by multiply-adds that
+ *                round once: over the rows of a shard, tiles line by line. Then the sums, of t = 4 each times
+ *                its n_i n_j; down, then across. t = 2: (m1 + m2) / 2 + m0, (m1 - m2) / 2, (m1 + m2) / 2 + m3.
+ *                t = 4: p, q, r, s as for results, (m0 + p) + r, 2 s + q, (4 r + p) + m5. Over shards by the
+ *                tree.
+ * What it costs: errors of F(2x2) are those of direct sums; F(4x4) has, against fp64, root mean squares of
+ * about 4e-7 of y's (direct 2e-7) and up to 1e-6 of dx''s. Bounds are in tests/layers/naive_winograd.h. A value
+ * that is not finite spreads over its tile, of 4x4 pixels and those around it.
+ *
+ * In bf16 each factor is rounded first (x', w, dy: before they are transformed), and the order stays the same.
+ * So do the bits, except for direct sums where AVX512_BF16 is used: there factors, products and sums that are
+ * denormal count as 0, and x' of a factor that does is not positive to its relu.
+ *
  * AMX in bf16 computes kernels of 3x3 with stride 1 and 16, or a multiple of 32, inputs and outputs on its
- * tiles, all others as AVX512_BF16 does. Sums are taken in steps as in dense.h, padding counts as zeros, and
- * a step is y      : u, v and 32 inputs; with 16 inputs u and v = 0, 1, or v = 2 alone; dx'    : the same for
- * the kernel turned round (2 - u and 2 - v for u and v) and k for c; dw     : 32 pixels of an image of y, its
- * lines one after the other, each but the last with zeros behind it up to the next even number from out_width
- * + 2, the last one up to an even number; rows in increasing order. What stands beside those zeros in x', of
- * its border or the next line, is multiplied with them. */
+ * tiles, all others as AVX-512 does. Sums are taken in steps as in dense.h, padding counts as zeros, and a
+ * step is
+ *     y      : u, v and 32 inputs; with 16 inputs u and v = 0, 1, or v = 2 alone;
+ *     dx'    : the same for the kernel turned round (2 - u and 2 - v for u and v) and k for c;
+ *     dw     : 32 pixels of an image of y, its lines one after the other, each but the last with zeros behind
+ *              it up to the next even number from out_width + 2, the last one up to an even number; rows in
+ *              increasing order. What stands beside those zeros in x', of its border or the next line, is
+ *              multiplied with them. */
 #ifndef LOCKSTEP_LAYERS_CONV2D_H
 #define LOCKSTEP_LAYERS_CONV2D_H
 
@@ -39,6 +70,7 @@ typedef struct ls_conv2d_args {
     int64_t height, width, inputs;          /* of x */
     int64_t out_height, out_width, outputs; /* of y: (height + 2 pad - kernel_h) / stride + 1, .. */
     int64_t kernel_h, kernel_w, stride, pad;
+    int winograd; /* the largest tiles of Winograd's algorithm: 4, 2, or 0: direct sums */
     const void *weight; /* [kernel_h][kernel_w][inputs][outputs] */
     ls_prologue in;     /* pixels = height * width, channels = inputs */
     ls_epilogue out;
@@ -78,12 +110,17 @@ extern const ls_conv2d_kernels ls_conv2d_vector_avx2, ls_conv2d_vector_avx512;
 extern const ls_conv2d_kernels ls_conv2d_vector_bf16_avx2, ls_conv2d_vector_rounded_avx512,
     ls_conv2d_vector_bf16_avx512, ls_conv2d_bf16_amx;
 #endif
-const ls_conv2d_kernels *ls_conv2d_kernels_for(const ls_backend *backend);
+/* For an operation of this shape. */
+const ls_conv2d_kernels *ls_conv2d_kernels_for(const ls_backend *backend, const ls_conv2d_args *args);
 
 /* The op: x [height][width][inputs]; weight [outputs][inputs][kernel_h][kernel_w] and bias [outputs] (or
  * NULL) are parameters. LS_USAGE: the kernel does not fit into the padded image. */
 ls_tensor *ls_conv2d(ls_graph *graph, ls_tensor *x, ls_tensor *weight, ls_tensor *bias, int64_t stride,
                      int64_t pad);
+
+/* The same by Winograd's algorithm with tiles of at most winograd = 4 or 2 (as ls_conv2d), or 0: by direct sums. */
+ls_tensor *ls_conv2d_by(ls_graph *graph, ls_tensor *x, ls_tensor *weight, ls_tensor *bias, int64_t stride,
+                        int64_t pad, int winograd);
 
 extern const ls_layer_class ls_conv2d_layer;
 

@@ -32,29 +32,38 @@ static inline int64_t taps(const ls_conv2d_args *a) {
     return a->kernel_h * a->kernel_w;
 }
 
-/* Is this convolution computed by Winograd's algorithm (conv2d_winograd.h)? Only where its products, of tiles
- * that may hang over, and transforms are fewer than those of the direct one. */
+/* Tiles of t x t pixels in y and x. */
+static inline int64_t sized_tiles(const ls_conv2d_args *a, int64_t t) {
+    return divide_up(a->out_height, t) * divide_up(a->out_width, t) +
+           divide_up(a->height, t) * divide_up(a->width, t);
+}
+
+/* The side of the tiles of y by which this convolution is computed (conv2d_winograd.h): 4 where F(4x4, 3x3)
+ * has fewer products, of tiles that may hang over, and transforms than F(2x2, 3x3); else 2 where that has
+ * fewer than the direct convolution; else 0. By shape alone. */
+static inline int64_t winograd_tile(const ls_conv2d_args *a) {
+    if (a->winograd == 0 || a->kernel_h != 3 || a->kernel_w != 3 || a->stride != 1) return 0;
+    if (a->inputs < LS_CONV2D_WINOGRAD_CHANNELS || a->outputs < LS_CONV2D_WINOGRAD_CHANNELS) return 0;
+    const int64_t pixels = a->out_height * a->out_width + a->height * a->width;
+    if (a->winograd == 4 && 45 * sized_tiles(a, 4) <= 16 * sized_tiles(a, 2)) return 4;
+    return 6 * sized_tiles(a, 2) <= 2 * pixels ? 2 : 0;
+}
+
+/* Kernels of pairs and tiles have only direct sums, and are not asked for others. */
 static inline bool is_winograd(const ls_conv2d_args *a) {
-#ifdef LS_BF16 /* whose factors must be rounded as they are, not their sums */
-    return false;
-#endif
-    if (a->kernel_h != 3 || a->kernel_w != 3 || a->stride != 1) return false;
-    if (a->inputs < LS_CONV2D_WINOGRAD_CHANNELS || a->outputs < LS_CONV2D_WINOGRAD_CHANNELS) return false;
-    const int64_t y_tiles = divide_up(a->out_height, 2) * divide_up(a->out_width, 2);
-    const int64_t x_tiles = divide_up(a->height, 2) * divide_up(a->width, 2);
-    return 6 * (y_tiles + x_tiles) <= 2 * (a->out_height * a->out_width + a->height * a->width);
+    return !LS_PAIRS && winograd_tile(a) != 0;
 }
 
 /* Lines (or pixels) of a plane that tiles of `size` lines read, from the first that they read. */
-static inline int64_t winograd_reach(int64_t size) {
-    return divide_up(size, 2) * 2 + 2;
+static inline int64_t winograd_reach(const ls_conv2d_args *a, int64_t size) {
+    return divide_up(size, winograd_tile(a)) * winograd_tile(a) + 2;
 }
 
 static inline ls_conv2d_plane plane_of_x(const ls_conv2d_args *a) {
     const bool tiles = is_winograd(a);
     const int64_t lines =
-        tiles ? winograd_reach(a->out_height) : (a->out_height - 1) * a->stride + a->kernel_h;
-    int64_t columns = tiles ? winograd_reach(a->out_width) : (a->out_width - 1) * a->stride + a->kernel_w;
+        tiles ? winograd_reach(a, a->out_height) : (a->out_height - 1) * a->stride + a->kernel_h;
+    int64_t columns = tiles ? winograd_reach(a, a->out_width) : (a->out_width - 1) * a->stride + a->kernel_w;
     if (LS_TILES) columns = divide_up(columns, 2) * 2; /* pairs of pixels go on over the ends of lines */
     return (ls_conv2d_plane){.height = a->height,
                              .width = a->width,
@@ -88,8 +97,10 @@ static inline ls_conv2d_plane plane_of_dy(const ls_conv2d_args *a) {
                              .channel_pairs = LS_PAIRS};
     if (!is_winograd(a)) return plane;
     /* tiles of dx' from line top + pad - 2 on, and whole tiles of dy for the weight gradient */
-    plane.lines = top + larger(a->pad - 2 + winograd_reach(a->height), divide_up(a->out_height, 2) * 2);
-    plane.columns = left + larger(a->pad - 2 + winograd_reach(a->width), divide_up(a->out_width, 2) * 2);
+    plane.lines =
+        top + larger(a->pad - 2 + winograd_reach(a, a->height), winograd_reach(a, a->out_height) - 2);
+    plane.columns =
+        left + larger(a->pad - 2 + winograd_reach(a, a->width), winograd_reach(a, a->out_width) - 2);
     return plane;
 }
 

@@ -60,7 +60,8 @@ static size_t lay_out(const ls_conv2d_args *a, void *scratch, ls_conv2d_room *r)
     const size_t dy_at = take(&used, images_together(a) * ls_conv2d_plane_size(&dy), sizeof(float));
     const size_t dy_pixels_at =
         LS_PAIRS ? take(&used, images_together(a) * ls_conv2d_plane_size(&dy_pixels), sizeof(float)) : dy_at;
-    const size_t image = take(&used, pixels * groups * LANES, sizeof(float));
+    const int64_t images = is_winograd(a) ? images_together(a) : 1;
+    const size_t image = take(&used, images * pixels * groups * LANES, sizeof(float));
     const size_t plain = take(&used, pixels * a->inputs, sizeof(float));
     const size_t tiles = take(&used, room_for_tiles(a), sizeof(float));
     const size_t sums = take(&used, is_winograd(a) ? ls_conv2d_winograd_sums_size(a) : 0, sizeof(float));

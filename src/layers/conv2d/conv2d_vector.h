@@ -68,13 +68,6 @@ typedef struct ls_conv2d_room {
 /* Laid out for both directions in scratch memory, without streams. */
 ls_conv2d_room LS_NAME(ls_conv2d_open_room)(const ls_conv2d_args *a, void *scratch);
 
-/* Images whose products are added to the weight gradient together: there is room for their planes. */
-static inline int64_t images_together(const ls_conv2d_args *a) {
-    enum { MAX_IMAGES = 8 };
-    const int64_t images = LS_CONV2D_GRADIENT_PIXELS / (a->out_height * a->out_width);
-    return images < 1 ? 1 : smaller(images, MAX_IMAGES);
-}
-
 /* May a tensor in the shape of x be written past the caches? */
 bool LS_NAME(ls_conv2d_streams)(const ls_conv2d_args *given, const ls_shards *shards, const void *to);
 
@@ -96,33 +89,39 @@ static inline int shard_at(const ls_conv2d_args *a, int first, int last, int i) 
     return a->downward ? last - 1 - i : first + i;
 }
 
-/* The row that is worked on after row n, which is of the i-th of these shards, or -1. */
-static inline int64_t row_after(const ls_conv2d_args *a, const ls_shards *shards, int first, int last, int i,
-                                int64_t n) {
-    if (n + 1 < shards->start[shard_at(a, first, last, i) + 1]) return n + 1;
-    while (++i < last - first) {
+/* Rows that are worked on together: none where there are no more. */
+typedef struct ls_conv2d_rows {
+    int64_t first, count;
+} ls_conv2d_rows;
+
+/* The rows, at most `together`, that are worked on from row n on, of the i-th of these shards. */
+static inline ls_conv2d_rows rows_from(const ls_conv2d_args *a, const ls_shards *shards, int first, int last,
+                                       int i, int64_t n, int64_t together) {
+    for (; i < last - first; i++) {
         const int s = shard_at(a, first, last, i);
-        if (shards->start[s] < shards->start[s + 1]) return shards->start[s];
+        if (n < shards->start[s + 1]) return (ls_conv2d_rows){n, smaller(together, shards->start[s + 1] - n)};
+        if (i + 1 < last - first) n = shards->start[shard_at(a, first, last, i + 1)];
     }
-    return -1;
+    return (ls_conv2d_rows){0, 0};
 }
 
-/* To fetch these rows (or NULL), of so many floats, in the course of so many steps of products. */
+/* To fetch so many rows, from these (or NULL) of so many floats each on, in the course of so many steps of
+ * products. */
 static inline ls_conv2d_ahead fetching(const void *const row[LS_CONV2D_RANGES],
-                                       const int64_t count[LS_CONV2D_RANGES], int64_t steps) {
+                                       const int64_t count[LS_CONV2D_RANGES], int64_t rows, int64_t steps) {
     ls_conv2d_ahead a = {0};
     int64_t bytes = 0;
     for (int i = 0; i < LS_CONV2D_RANGES; i++) {
         if (!row[i]) continue;
         a.range[i].from = row[i];
-        a.range[i].bytes = count[i] * (int64_t)sizeof(float);
+        a.range[i].bytes = rows * count[i] * (int64_t)sizeof(float);
         bytes += a.range[i].bytes;
     }
     a.lines = divide_up(bytes, 64 * steps);
     return a;
 }
 
-/* x' of row n into a plane. after: the row that will be worked on next, or -1. */
+/* x' of row n into a plane. after: the row whose samples are fetched ahead, or -1. */
 static inline void load_row(const ls_conv2d_args *given, const ls_prologue *in, int64_t n, int64_t after,
                             const ls_conv2d_plane *plane, const ls_conv2d_room *r, float *to) {
     const ls_prologue row = LS_NAME(ls_conv2d_prologue_from)(in, n);

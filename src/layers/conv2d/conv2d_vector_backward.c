@@ -35,14 +35,13 @@ static int64_t backward_steps(const ls_conv2d_args *a, const ls_conv2d_plane *pl
 
 /* Lines of dx' that are computed together: so many of every phase. */
 static int64_t backward_together(const ls_conv2d_args *a) {
-    if (is_winograd(a)) return ls_conv2d_winograd_lines(a->width);
     return a->stride * ls_conv2d_lines_together(divide_up(a->width, a->stride));
 }
 
-/* In how many steps an image's dx' moves on what is fetched ahead. */
-static int64_t backward_all_steps(const ls_conv2d_args *a) {
-    if (is_winograd(a)) return LS_NAME(ls_conv2d_winograd_steps)(a, true);
-    return divide_up(a->height, backward_together(a)) * ls_conv2d_groups(a->inputs) *
+/* In how many steps the dx' of so many images moves on what is fetched ahead. */
+static int64_t backward_all_steps(const ls_conv2d_args *a, int64_t images) {
+    if (is_winograd(a)) return LS_NAME(ls_conv2d_winograd_steps)(a, true, images);
+    return images * divide_up(a->height, backward_together(a)) * ls_conv2d_groups(a->inputs) *
            (LS_TILES ? ls_conv2d_amx_steps(a->outputs) : taps(a) * ls_conv2d_groups(words(a->outputs)));
 }
 
@@ -73,7 +72,7 @@ static void backward_phase(const ls_conv2d_args *a, const ls_conv2d_plane *plane
     }
 }
 
-/* dx' of row n from the plane dy, and back through the prologue, whose result is the plane x. */
+/* dx' of row n from the plane dy, directly, and back through the prologue, whose result is the plane x. */
 static void backward_image(const ls_conv2d_args *given, const ls_conv2d_args *a,
                            const ls_conv2d_plane *x_plane, const ls_conv2d_plane *dy_plane,
                            const ls_conv2d_room *r, int shard, int64_t n, ls_conv2d_ahead *next,
@@ -82,7 +81,6 @@ static void backward_image(const ls_conv2d_args *given, const ls_conv2d_args *a,
     const ls_grad_epilogue out = LS_NAME(ls_conv2d_grad_epilogue_from)(&a->dx, &a->in, n);
     const bool samples = takes_samples(given), by_lines = !samples && ls_conv2d_by_lines(&in);
     const int64_t together = backward_together(a), line = a->width * ls_conv2d_groups(a->inputs) * LANES;
-    ls_conv2d_winograd tiles = {dy, r->packed, r->tiles, r->image, next, 0};
     int64_t done = 0, steps = 0;
     bool inside = false; /* are the steps those of the middle of an image without phases? */
     LS_NAME(ls_conv2d_open_tiles)(a->width);
@@ -91,8 +89,7 @@ static void backward_image(const ls_conv2d_args *given, const ls_conv2d_args *a,
         float *image = r->image + h * line;
         const bool known = inside && backward_inside(a, h, last);
         inside = a->stride == 1 && backward_inside(a, h, last);
-        if (is_winograd(a)) LS_NAME(ls_conv2d_winograd_multiply)(a, true, &tiles, h, last);
-        for (int64_t down = 0; down < smaller(a->stride, last - h) && !is_winograd(a); down++)
+        for (int64_t down = 0; down < smaller(a->stride, last - h); down++)
             for (int64_t w = 0; w < smaller(a->stride, a->width); w++) {
                 const int64_t lines = divide_up(last - h - down, a->stride);
                 if (!known) steps = backward_steps(a, dy_plane, h + down, lines, w, r->step);
@@ -114,6 +111,29 @@ static void backward_image(const ls_conv2d_args *given, const ls_conv2d_args *a,
     }
 }
 
+/* The same by Winograd's algorithm for so many rows from n on, from the planes r->dy and r->x. */
+static void backward_tiles(const ls_conv2d_args *a, const ls_conv2d_plane *x_plane, const ls_conv2d_room *r,
+                           int shard, int64_t n, int64_t images, ls_conv2d_ahead *next) {
+    const bool by_lines = ls_conv2d_by_lines(&a->in);
+    const int64_t line = a->width * ls_conv2d_groups(a->inputs) * LANES, image = a->height * line;
+    const int64_t all = images * winograd_tiles(a, true), across = winograd_across(a, true);
+    ls_conv2d_winograd tiles = {r->dy, r->packed, r->tiles, r->image, image, images, next, 0};
+    for (int64_t finished = 0; tiles.done < all;) {
+        LS_NAME(ls_conv2d_winograd_pass)(a, true, &tiles);
+        for (; finished < tiles.done / across; finished++) { /* lines of tiles */
+            const ls_conv2d_lines lines = winograd_lines(a, true, finished);
+            if (!by_lines && lines.last < a->height) continue;
+            const int64_t first = by_lines ? lines.first : 0;
+            const ls_prologue in = LS_NAME(ls_conv2d_prologue_from)(&a->in, n + lines.image);
+            const ls_grad_epilogue out =
+                LS_NAME(ls_conv2d_grad_epilogue_from)(&a->dx, &a->in, n + lines.image);
+            LS_NAME(ls_conv2d_finish_gradient)
+            (&in, &out, shard, r->streams, x_plane, r->x + lines.image * ls_conv2d_plane_size(x_plane), first,
+             lines.last, r->image + lines.image * image + first * line);
+        }
+    }
+}
+
 /* --- both gradients ---------------------------------------------------------------------------- */
 
 /* What x' is made of in the backward pass: itself, where it was stored and takes more than x, which the way
@@ -126,9 +146,10 @@ static ls_prologue backward_prologue(const ls_conv2d_args *a) {
     return in;
 }
 
-/* To fetch what the backward pass of row n reads and writes. */
+/* To fetch what the backward pass of these rows reads and writes. */
 static ls_conv2d_ahead fetching_gradient(const ls_conv2d_args *a, const ls_prologue *in,
-                                         const ls_conv2d_room *r, int64_t n, int64_t steps) {
+                                         const ls_conv2d_room *r, ls_conv2d_rows after, int64_t steps) {
+    const int64_t n = after.first;
     const int64_t x = a->height * a->width * a->inputs, y = a->out_height * a->out_width * a->outputs;
     const int64_t counts[LS_CONV2D_RANGES] = {x, y, y, x, x, x, x};
     const ls_prologue x_row = LS_NAME(ls_conv2d_prologue_from)(in, n);
@@ -142,7 +163,7 @@ static ls_conv2d_ahead fetching_gradient(const ls_conv2d_args *a, const ls_prolo
                                                 dx.residual_sums ? back.residual : NULL,
                                                 r->streams ? NULL : dx.dz,
                                                 dx.dresidual};
-    return fetching(rows, counts, steps);
+    return fetching(rows, counts, after.count, steps);
 }
 
 /* The i-th of these shards. */
@@ -154,27 +175,29 @@ static void backward_shard(const ls_conv2d_args *given, const ls_shards *shards,
     const int64_t together = images_together(a), x_size = ls_conv2d_plane_size(&x),
                   dy_size = ls_conv2d_plane_size(&dy), dy_pixels_size = ls_conv2d_plane_size(&dy_pixels);
     const bool goes_back = a->dx.dz || a->dx.dresidual;
-    const int64_t steps = backward_all_steps(a);
     float *sums = a->shard_gradients ? (float *)a->shard_gradients + s * shard_elements(a) : NULL;
     const bool tiles = is_winograd(a);
     if (sums && tiles) clear(r->sums, ls_conv2d_winograd_sums_size(a));
     const ls_prologue in = backward_prologue(a);
     for (int64_t n = shards->start[s], images; n < shards->start[s + 1]; n += images) {
-        ls_conv2d_ahead next = {0};
         images = smaller(together, shards->start[s + 1] - n);
+        const ls_conv2d_rows after = rows_from(a, shards, first, last, i, n + images, together);
+        ls_conv2d_ahead next = {0};
+        if (goes_back && after.count > 0)
+            next = fetching_gradient(
+                given, &in, r, after,
+                backward_all_steps(a, images) +
+                    (sums && tiles ? LS_NAME(ls_conv2d_winograd_gradient_steps)(a, images) : 0));
         for (int64_t m = 0; m < images; m++) {
-            const int64_t after = row_after(a, shards, first, last, i, n + m);
             const ls_grad_prologue dy_row = LS_NAME(ls_conv2d_grad_prologue_from)(&a->dy, n + m);
-            load_row(given, &in, n + m, after, &x, r, r->x + m * x_size);
+            load_row(given, &in, n + m, m < after.count ? after.first + m : -1, &x, r, r->x + m * x_size);
             LS_NAME(ls_conv2d_load_gradient)
             (&dy_row, &dy, r->dy + m * dy_size, r->dy_pixels + m * dy_pixels_size,
              sums && a->dbias ? sums + weight_elements(a) : NULL);
-            if (!goes_back) continue;
-            const int64_t more =
-                sums && tiles && m == images - 1 ? LS_NAME(ls_conv2d_winograd_gradient_steps)(a, images) : 0;
-            next = after < 0 ? (ls_conv2d_ahead){0} : fetching_gradient(given, &in, r, after, steps + more);
-            backward_image(given, a, &x, &dy, r, s, n + m, &next, r->x + m * x_size, r->dy + m * dy_size);
+            if (goes_back && !tiles)
+                backward_image(given, a, &x, &dy, r, s, n + m, &next, r->x + m * x_size, r->dy + m * dy_size);
         }
+        if (goes_back && tiles) backward_tiles(a, &x, r, s, n, images, &next);
         if (sums && tiles)
             LS_NAME(ls_conv2d_winograd_add_gradient)(a, r->x, r->dy, images, r->tiles, r->sums, &next);
 #if LS_TILES

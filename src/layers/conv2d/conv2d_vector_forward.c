@@ -26,15 +26,15 @@ static bool all_inside(const ls_conv2d_args *a, int64_t i, int64_t n) {
     return i * a->stride >= a->pad && (i + n - 1) * a->stride + a->kernel_h - a->pad <= a->height;
 }
 
-/* Lines of y that are computed together. */
-static int64_t forward_together(const ls_conv2d_args *a) {
-    return is_winograd(a) ? ls_conv2d_winograd_lines(a->out_width) : ls_conv2d_lines_together(a->out_width);
+/* Images whose y is computed together. */
+static int64_t forward_images(const ls_conv2d_args *a) {
+    return is_winograd(a) ? smaller(LS_NAME(ls_conv2d_winograd_images)(a, false), images_together(a)) : 1;
 }
 
-/* In how many steps an image's y moves on what is fetched ahead. */
-static int64_t forward_all_steps(const ls_conv2d_args *a) {
-    if (is_winograd(a)) return LS_NAME(ls_conv2d_winograd_steps)(a, false);
-    return divide_up(a->out_height, forward_together(a)) * ls_conv2d_groups(a->outputs) *
+/* In how many steps the y of so many images moves on what is fetched ahead. */
+static int64_t forward_all_steps(const ls_conv2d_args *a, int64_t images) {
+    if (is_winograd(a)) return LS_NAME(ls_conv2d_winograd_steps)(a, false, images);
+    return divide_up(a->out_height, ls_conv2d_lines_together(a->out_width)) * ls_conv2d_groups(a->outputs) *
            (LS_TILES ? ls_conv2d_amx_steps(a->inputs) : taps(a) * ls_conv2d_groups(words(a->inputs)));
 }
 
@@ -50,11 +50,10 @@ static void forward_lines(const ls_conv2d_args *a, ls_conv2d_product *p, const l
     }
 }
 
-/* y of one image from the plane r->x. */
+/* y of one image from the plane r->x, directly. */
 static void forward_image(const ls_conv2d_args *a, const ls_conv2d_plane *plane, const ls_conv2d_room *r,
                           int shard, ls_conv2d_ahead *next, float *y) {
-    const int64_t together = forward_together(a);
-    ls_conv2d_winograd tiles = {r->x, r->packed, r->tiles, y, next, 0};
+    const int64_t together = ls_conv2d_lines_together(a->out_width);
     ls_conv2d_product p = {.from_line = a->stride * ls_conv2d_plane_line(plane),
                            .from_pixel = ls_conv2d_plane_pixel(plane),
                            .step = r->step,
@@ -66,13 +65,9 @@ static void forward_image(const ls_conv2d_args *a, const ls_conv2d_plane *plane,
     LS_NAME(ls_conv2d_open_tiles)(a->out_width);
     for (int64_t i = 0, n; i < a->out_height; i += n, y += n * p.to_line) {
         n = smaller(together, a->out_height - i);
-        if (is_winograd(a)) {
-            LS_NAME(ls_conv2d_winograd_multiply)(a, false, &tiles, i, i + n);
-        } else {
-            if (!inside || !all_inside(a, i, n)) p.steps = forward_steps(a, plane, i, n, r->step);
-            inside = all_inside(a, i, n);
-            forward_lines(a, &p, r, i, n, y);
-        }
+        if (!inside || !all_inside(a, i, n)) p.steps = forward_steps(a, plane, i, n, r->step);
+        inside = all_inside(a, i, n);
+        forward_lines(a, &p, r, i, n, y);
         /* One band late: while the processor still multiplies for this one. */
         LS_NAME(ls_conv2d_finish)
         (&a->out, a->outputs, shard, waiting * a->out_width, y - waiting * p.to_line);
@@ -80,6 +75,23 @@ static void forward_image(const ls_conv2d_args *a, const ls_conv2d_plane *plane,
     }
     LS_NAME(ls_conv2d_close_tiles)();
     LS_NAME(ls_conv2d_finish)(&a->out, a->outputs, shard, waiting * a->out_width, y - waiting * p.to_line);
+}
+
+/* y of several images from the planes r->x, by Winograd's algorithm. */
+static void forward_tiles(const ls_conv2d_args *a, const ls_conv2d_room *r, int shard, int64_t images,
+                          ls_conv2d_ahead *next, float *y) {
+    const int64_t image = a->out_height * a->out_width * a->outputs;
+    ls_conv2d_winograd tiles = {r->x, r->packed, r->tiles, y, image, images, next, 0};
+    const int64_t all = images * winograd_tiles(a, false), across = winograd_across(a, false);
+    for (int64_t finished = 0; tiles.done < all;) {
+        LS_NAME(ls_conv2d_winograd_pass)(a, false, &tiles);
+        for (; finished < tiles.done / across; finished++) { /* lines of tiles */
+            const ls_conv2d_lines lines = winograd_lines(a, false, finished);
+            LS_NAME(ls_conv2d_finish)
+            (&a->out, a->outputs, shard, (lines.last - lines.first) * a->out_width,
+             y + lines.image * image + lines.first * a->out_width * a->outputs);
+        }
+    }
 }
 
 void LS_NAME(ls_conv2d_vector_forward)(const ls_conv2d_args *given, const ls_shards *shards, int first,
@@ -92,24 +104,30 @@ void LS_NAME(ls_conv2d_vector_forward)(const ls_conv2d_args *given, const ls_sha
     const int64_t x_count = a->height * a->width * a->inputs,
                   y_count = a->out_height * a->out_width * a->outputs;
     const int64_t counts[LS_CONV2D_RANGES] = {x_count, x_count, 0, 0, 0, y_count, x_count};
-    const int64_t steps = forward_all_steps(a);
-    clear(r.x, ls_conv2d_plane_size(&plane));
+    const int64_t together = forward_images(a);
+    clear(r.x, together * ls_conv2d_plane_size(&plane));
     for (int i = 0; i < last - first; i++) {
         const int s = shard_at(a, first, last, i);
         clear_sums(a->out.sums, a->outputs, s);
-        for (int64_t n = shards->start[s]; n < shards->start[s + 1]; n++) {
-            const int64_t after = row_after(a, shards, first, last, i, n);
-            load_row(given, &a->in, n, after, &plane, &r, r.x);
+        for (int64_t n = shards->start[s], images; n < shards->start[s + 1]; n += images) {
+            images = smaller(together, shards->start[s + 1] - n);
+            const ls_conv2d_rows after = rows_from(a, shards, first, last, i, n + images, together);
+            for (int64_t m = 0; m < images; m++)
+                load_row(given, &a->in, n + m, m < after.count ? after.first + m : -1, &plane, &r,
+                         r.x + m * ls_conv2d_plane_size(&plane));
             ls_conv2d_ahead next = {0};
-            if (after >= 0) {
-                const ls_prologue row = LS_NAME(ls_conv2d_prologue_from)(&a->in, after);
+            if (after.count > 0) {
+                const ls_prologue row = LS_NAME(ls_conv2d_prologue_from)(&a->in, after.first);
                 next = fetching((const void *const[LS_CONV2D_RANGES]){takes_samples(given) ? NULL : row.x,
                                                                       row.residual, NULL, NULL, NULL,
-                                                                      (float *)a->y + after * y_count,
+                                                                      (float *)a->y + after.first * y_count,
                                                                       r.streams ? NULL : row.stored},
-                                counts, steps);
+                                counts, after.count, forward_all_steps(a, images));
             }
-            forward_image(a, &plane, &r, s, &next, (float *)a->y + n * y_count);
+            if (is_winograd(a))
+                forward_tiles(a, &r, s, images, &next, (float *)a->y + n * y_count);
+            else
+                forward_image(a, &plane, &r, s, &next, (float *)a->y + n * y_count);
         }
     }
     if (r.streams) LS_NAME(ls_conv2d_end_streams)();

@@ -8,6 +8,14 @@
 /* Pixels whose products are added while the sums of a tile are in registers. */
 enum { LS_CONV2D_GRADIENT_PIXELS = 200 };
 
+/* Images whose products are added to the weight gradient together: there is room for their planes. */
+static inline int64_t images_together(const ls_conv2d_args *a) {
+    enum { MAX_IMAGES = 8 };
+    const int64_t pixels = LS_CONV2D_GRADIENT_PIXELS * (is_winograd(a) ? 2 : 1);
+    const int64_t images = pixels / (a->out_height * a->out_width);
+    return images < 1 ? 1 : smaller(images, MAX_IMAGES);
+}
+
 /* Adds the products of x' (plane_of_x) and dy (pixels_of_dy) of so many images, planes side by side, to the
  * sums of a shard (conv2d_layout.h). */
 void LS_NAME(ls_conv2d_add_weight_gradient)(const ls_conv2d_args *a, const float *x, const float *dy,

@@ -1,186 +1,137 @@
+#include "layers/conv2d/conv2d_weights.h"
 #include "layers/conv2d/conv2d_winograd.h"
 #include "layers/conv2d/winograd_tile.h"
 
-/* Tiles whose products are added together, position by position: few enough for what they become at four
- * positions to stay near, enough to make little of loading and storing the sums. */
-enum { MOST_TILES = 64 };
+/* Two lines of positions at a time, of x' and of dy, are transformed for all tiles of the images; then each
+ * of their positions is taken: a group of inputs by one of outputs after the other, sums of some channels in
+ * registers over all tiles. With AVX-512 8 channels x 2 groups of outputs, 16 multiply-adds for 10 loads, or
+ * 16 x 1; with AVX2 6, 5 and 5 x 1. */
 
-/* So many are transformed, and something is fetched ahead. */
-enum { FETCH_TILES = 4 };
+/* Tiles that are transformed together, and floats from position to position of a group of them. */
+enum { MOST_TILES = 64, STEP = MOST_TILES * LANES + LANES };
 
-/* Floats of a group of them at a position: a line of the cache more, so that those at several positions do
- * not compete for one place in it. */
-enum { GROUP = (MOST_TILES + 1) * LANES };
-
-/* Images, and where the tiles at hand lie in them. */
+/* Images, and the tiles in them. */
 typedef struct tiles {
-    const float *x, *dy; /* planes */
-    int64_t x_line, x_group, x_groups, dy_line, dy_group, dy_groups;
-    int64_t count, x_at[MOST_TILES], dy_at[MOST_TILES];
+    const float *x, *dy; /* the first tile's first pixels */
+    int64_t x_image, x_line, x_group, x_groups, dy_image, dy_line, dy_group, dy_groups;
+    int64_t across, in_image, first, count; /* the tiles at hand */
+    float *v, *d;                           /* [groups][two lines of positions][MOST_TILES][16] */
 } tiles;
 
-/* Tiles at two neighbouring positions: [2][groups][GROUP]. */
-typedef struct sides {
-    float *x, *dy;
-} sides;
-
-static int64_t sides_size(const ls_conv2d_args *a) {
-    return 2 * (ls_conv2d_groups(a->inputs) + ls_conv2d_groups(a->outputs)) * GROUP;
+static int64_t group_of(const ls_conv2d_args *a) {
+    return 2 * (winograd_tile(a) + 2) * STEP;
 }
 
 int64_t LS_NAME(ls_conv2d_winograd_gradient_room)(const ls_conv2d_args *a) {
-    return 2 * sides_size(a);
+    return (ls_conv2d_groups(a->inputs) + ls_conv2d_groups(a->outputs)) * group_of(a);
 }
 
-/* Tiles [first, first + count) of the images. */
-static void find(const ls_conv2d_args *a, int64_t first, int64_t count, tiles *t) {
-    const ls_conv2d_plane x = plane_of_x(a), dy = plane_of_dy(a);
-    const int64_t across = divide_up(a->out_width, 2), lines = divide_up(a->out_height, 2);
-    int64_t image = first / (lines * across), line = first / across % lines, pixel = first % across;
-    t->count = count;
-    for (int64_t i = 0; i < count; i++) {
-        t->x_at[i] = image * ls_conv2d_plane_size(&x) + 2 * line * t->x_line + 2 * pixel * LANES;
-        t->dy_at[i] = image * ls_conv2d_plane_size(&dy) + (dy.top + 2 * line) * t->dy_line +
-                      (dy.left + 2 * pixel) * LANES;
-        if (++pixel < across) continue;
-        pixel = 0;
-        if (++line == lines) line = 0, image++;
-    }
-}
-
-/* Element `row` of A e. */
-ALWAYS_INLINE sixteen expand(sixteen a, sixteen b, int row) {
-    if (row == 0) return a;
-    if (row == 3) return b;
-    return row == 1 ? add16(a, b) : subtract16(a, b);
-}
-
-/* (A dy A^T)[r][2 half] and the next */
-ALWAYS_INLINE void transform_gradient(const float *from, int64_t line, int r, int half, sixteen to[2]) {
-    const float *below = from + line;
-    const sixteen left = expand(load16(from), load16(below), r),
-                  right = expand(load16(from + LANES), load16(below + LANES), r);
-    to[0] = expand(left, right, 2 * half);
-    to[1] = expand(left, right, 2 * half + 1);
-}
-
-/* What is transformed in the course of a panel's products: one group of one side. */
-typedef enum side { NOTHING, X, DY } side;
-
-/* A group of inputs and one of outputs at a position. */
-typedef struct panel {
-    const float *x, *dy;
-    int64_t tiles;
-    float *sums;
-    const float *from; /* the group to be transformed */
-    const int64_t *at;
-    int64_t line, count, second;
-    float *to; /* [2][count][16], the second `second` floats behind the first */
-    ls_conv2d_ahead *ahead;
-} panel;
-
-ALWAYS_INLINE void transform(const float *from, int64_t line, side task, int r, int half, float *to,
-                             int64_t second) {
-    sixteen two[2];
-    if (task == X)
-        transform_pixel_pair(from, line, r, half, two);
-    else
-        transform_gradient(from, line, r, half, two);
-    store16(to, two[0]);
-    store16(to + second, two[1]);
-}
-
-/* sums[channel][column] += sum over tiles of x[tile][channel] dy[tile][column], for n channels from `first`.
- * With a task, for positions (r, 2 half) and the next: it is done while the processor multiplies. */
-ALWAYS_INLINE void add_tiles(const panel *p, int first, int n, side task, int r, int half) {
-    sixteen sum[LANES];
-    float *const sums = p->sums + first * LANES;
-    UNROLL
-    for (int c = 0; c < n; c++) sum[c] = load16(sums + c * LANES);
-    const float *x = p->x + first, *dy = p->dy, *const end = dy + p->tiles * LANES, *const from = p->from;
-    if (task != NOTHING) {
-        const int64_t *at = p->at, line = p->line, second = p->second;
-        float *to = p->to;
-        for (const float *const last = dy + p->count * LANES; dy < last;) {
-            ls_conv2d_fetch(p->ahead);
-            const float *const some = dy + smaller(FETCH_TILES * LANES, last - dy);
-            for (; dy < some; x += LANES, dy += LANES, to += LANES) {
-                transform(from + *at++, line, task, r, half, to, second);
-                multiply_add16(sum, n, x, 1, load16(dy));
-            }
+ALWAYS_INLINE void transform_pair(const tiles *s, int t, int pair) {
+    const int64_t second = (t + 2) * STEP, group = 2 * second;
+    for (int64_t i = 0; i < s->count; i++) {
+        const int64_t n = s->first + i, image = n / s->in_image, line = n % s->in_image / s->across * t,
+                      pixel = n % s->across * t * LANES;
+        const float *x = s->x + image * s->x_image + line * s->x_line + pixel;
+        const float *dy = s->dy + image * s->dy_image + line * s->dy_line + pixel;
+        float *v = s->v + i * LANES, *d = s->d + i * LANES;
+        for (int64_t c = 0; c < s->x_groups; c++, x += s->x_group, v += group) {
+            UNROLL
+            for (int h = 0; h < LANES; h += WIDTH)
+                transform_pixels(t, pair, x + h, s->x_line, v + h, v + second + h, STEP);
+        }
+        for (int64_t k = 0; k < s->dy_groups; k++, dy += s->dy_group, d += group) {
+            UNROLL
+            for (int h = 0; h < LANES; h += WIDTH)
+                transform_gradient(t, pair, dy + h, s->dy_line, d + h, d + second + h, STEP);
         }
     }
-    for (; dy < end; x += LANES, dy += LANES) multiply_add16(sum, n, x, 1, load16(dy));
-    UNROLL
-    for (int c = 0; c < n; c++) store16(sums + c * LANES, sum[c]);
 }
 
-ALWAYS_INLINE void add_panel(const panel *p, side task, int r, int half) {
+/* sums[panel][channel][column] += sum over tiles of v[tile][channel] d[panel][tile][column], for n channels */
+ALWAYS_INLINE void add_tiles(int n, int panels, int64_t count, const float *v, const float *d, int64_t next,
+                             float *sums, int64_t sums_panel) {
+    sixteen sum[2][LANES];
+    UNROLL
+    for (int k = 0; k < panels; k++) {
+        UNROLL
+        for (int c = 0; c < n; c++) sum[k][c] = load16(sums + k * sums_panel + c * LANES);
+    }
+    const float *const second = d + next;
+    for (int64_t i = 0; i < count * LANES; i += LANES) {
+        if (panels == 1) {
+            multiply_add16(sum[0], n, v + i, 1, load16(d + i));
+            continue;
+        }
 #ifdef LS_FOR_AVX512
-    add_tiles(p, 0, LANES, task, r, half);
-#else
-    add_tiles(p, 0, 5, task, r, half);
-    add_tiles(p, 5, 5, NOTHING, 0, 0);
-    add_tiles(p, 10, 6, NOTHING, 0, 0);
+        const sixteen d0 = load16(d + i), d1 = load16(second + i);
+        UNROLL
+        for (int c = 0; c < n; c++) {
+            const __m512 scalar = _mm512_set1_ps(v[i + c]);
+            sum[0][c].v = _mm512_fmadd_ps(scalar, d0.v, sum[0][c].v);
+            sum[1][c].v = _mm512_fmadd_ps(scalar, d1.v, sum[1][c].v);
+        }
 #endif
-}
-
-static void add(const panel *p) {
-    add_panel(p, NOTHING, 0, 0);
-}
-
-enum { PAIRS = POSITIONS / 2 };
-#define ALL(F, task)                                                                                         \
-    F(task, 0, 0)                                                                                            \
-    F(task, 0, 1) F(task, 1, 0) F(task, 1, 1) F(task, 2, 0) F(task, 2, 1) F(task, 3, 0) F(task, 3, 1)
-#define ADD(task, r, half)                                                                                   \
-    static void add_and_##task##_##r##_##half(const panel *p) {                                              \
-        add_panel(p, task, r, half);                                                                         \
     }
-#define NAME(task, r, half) add_and_##task##_##r##_##half,
-ALL(ADD, X)
-ALL(ADD, DY)
-static void (*const add_and_transform[2][PAIRS])(const panel *p) = {{ALL(NAME, X)}, {ALL(NAME, DY)}};
-
-static void set_task(panel *p, const tiles *t, side task, int64_t group, const sides *to) {
-    const int64_t groups = task == X ? t->x_groups : t->dy_groups;
-    p->from = task == X ? t->x + group * t->x_group : t->dy + group * t->dy_group;
-    p->at = task == X ? t->x_at : t->dy_at;
-    p->line = task == X ? t->x_line : t->dy_line;
-    p->count = t->count;
-    p->to = (task == X ? to->x : to->dy) + group * GROUP;
-    p->second = groups * GROUP;
+    (void)second;
+    UNROLL
+    for (int k = 0; k < panels; k++) {
+        UNROLL
+        for (int c = 0; c < n; c++) store16(sums + k * sums_panel + c * LANES, sum[k][c]);
+    }
 }
 
-/* Position 2 pair + task - X of `count` tiles; in the meantime the task for the next pair of positions, of
- * t's tiles. */
-static void add_position(const tiles *t, int64_t count, const sides *at, int pair, side task, float *sums,
-                         const sides *next, ls_conv2d_ahead *ahead) {
-    const int64_t groups = task == X ? t->x_groups : t->dy_groups;
-    const float *x = at->x + (task - X) * t->x_groups * GROUP,
-                *dy = at->dy + (task - X) * t->dy_groups * GROUP;
-    int64_t j = 0;
-    for (int64_t k = 0; k < t->dy_groups; k++)
-        for (int64_t c = 0; c < t->x_groups; c++, j++, sums += LANES * LANES) {
-            panel p = {
-                .x = x + c * GROUP, .dy = dy + k * GROUP, .tiles = count, .sums = sums, .ahead = ahead};
-            if (next && j < groups) {
-                set_task(&p, t, task, j, next);
-                add_and_transform[task - X][(pair + 1) % PAIRS](&p);
-            } else {
-                add(&p);
+/* One position: sums [groups of outputs][groups of inputs][16 inputs][16 outputs]. */
+static void add_position(const tiles *s, int64_t next, const float *v, const float *d, float *sums,
+                         ls_conv2d_ahead *ahead) {
+    enum { GROUP = LANES * LANES };
+    const int64_t panel = s->x_groups * GROUP;
+    int64_t k = 0;
+#ifdef LS_FOR_AVX512
+    for (; k + 2 <= s->dy_groups; k += 2)
+        for (int64_t c = 0; c < s->x_groups; c++)
+            for (int64_t half = 0; half < LANES; half += LANES / 2) {
+                ls_conv2d_fetch(ahead);
+                add_tiles(LANES / 2, 2, s->count, v + c * next + half, d + k * next, next,
+                          sums + k * panel + c * GROUP + half * LANES, panel);
             }
+#endif
+    for (; k < s->dy_groups; k++)
+        for (int64_t c = 0; c < s->x_groups; c++) {
+            const float *x = v + c * next, *dy = d + k * next;
+            float *to = sums + k * panel + c * GROUP;
+            ls_conv2d_fetch(ahead);
+#ifdef LS_FOR_AVX512
+            add_tiles(16, 1, s->count, x, dy, 0, to, 0);
+#else
+            add_tiles(6, 1, s->count, x, dy, 0, to, 0);
+            add_tiles(5, 1, s->count, x + 6, dy, 0, to + 6 * LANES, 0);
+            add_tiles(5, 1, s->count, x + 11, dy, 0, to + 11 * LANES, 0);
+#endif
         }
 }
 
-/* The first two positions. */
-static void transform_first(const tiles *t, side task, const sides *to) {
-    for (int64_t j = 0; j < (task == X ? t->x_groups : t->dy_groups); j++) {
-        panel p;
-        set_task(&p, t, task, j, to);
-        for (int64_t i = 0; i < t->count; i++)
-            transform(p.from + p.at[i], p.line, task, 0, 0, p.to + i * LANES, p.second);
+ALWAYS_INLINE void add_pairs(const ls_conv2d_args *a, const tiles *s, int t, float *sums,
+                             ls_conv2d_ahead *ahead) {
+    for (int pair = 0; pair < pairs_of(t); pair++) {
+        if (pair == 0)
+            transform_pair(s, t, 0);
+        else if (pair == 1)
+            transform_pair(s, t, 1);
+        else
+            transform_pair(s, t, 2);
+        for (int q = 0; q < 2 * (t + 2); q++) {
+            const int position = line_of_pair(t, pair, q / (t + 2)) * (t + 2) + q % (t + 2);
+            add_position(s, 2 * (t + 2) * STEP, s->v + q * STEP, s->d + q * STEP,
+                         sums + position * winograd_sums_step(a), ahead);
+        }
     }
+}
+
+static void add_pairs_2(const ls_conv2d_args *a, const tiles *s, float *sums, ls_conv2d_ahead *ahead) {
+    add_pairs(a, s, 2, sums, ahead);
+}
+static void add_pairs_4(const ls_conv2d_args *a, const tiles *s, float *sums, ls_conv2d_ahead *ahead) {
+    add_pairs(a, s, 4, sums, ahead);
 }
 
 /* sums: [positions][groups of outputs][groups of inputs][16 inputs][16 outputs] */
@@ -188,72 +139,46 @@ void LS_NAME(ls_conv2d_winograd_add_gradient)(const ls_conv2d_args *a, const flo
                                               int64_t images, float *room, float *sums,
                                               ls_conv2d_ahead *ahead) {
     const ls_conv2d_plane of_x = plane_of_x(a), of_dy = plane_of_dy(a);
-    tiles t = {.x = x,
-               .dy = dy,
+    const int64_t all = images * winograd_tiles(a, false);
+    tiles s = {.x = x,
+               .dy = dy + of_dy.top * ls_conv2d_plane_line(&of_dy) + of_dy.left * LANES,
+               .x_image = ls_conv2d_plane_size(&of_x),
                .x_line = ls_conv2d_plane_line(&of_x),
                .x_group = ls_conv2d_plane_group(&of_x),
                .x_groups = ls_conv2d_groups(a->inputs),
+               .dy_image = ls_conv2d_plane_size(&of_dy),
                .dy_line = ls_conv2d_plane_line(&of_dy),
                .dy_group = ls_conv2d_plane_group(&of_dy),
-               .dy_groups = ls_conv2d_groups(a->outputs)};
-    sides at[2]; /* of a pair of positions and of the next */
-    for (int i = 0; i < 2; i++, room += sides_size(a)) at[i] = (sides){room, room + 2 * t.x_groups * GROUP};
-    const int64_t position = t.x_groups * t.dy_groups * LANES * LANES;
-    const int64_t all = images * divide_up(a->out_height, 2) * divide_up(a->out_width, 2);
-    int64_t left = divide_up(all, MOST_TILES), done = divide_up(all, left);
-    find(a, 0, done, &t);
-    transform_first(&t, X, &at[0]);
-    transform_first(&t, DY, &at[0]);
-    for (; left > 0; left--) {
-        const int64_t count = t.count;
-        for (int pair = 0; pair < PAIRS; pair++) {
-            const bool last = pair == PAIRS - 1;
-            const sides *next = last && left == 1 ? NULL : &at[(pair + 1) % 2];
-            if (last && next) { /* of these tiles all is transformed; no more follow than they are */
-                find(a, done, divide_up(all - done, left - 1), &t);
-                done += t.count;
-            }
-            float *sum = sums + 2 * pair * position;
-            add_position(&t, count, &at[pair % 2], pair, X, sum, next, ahead);
-            add_position(&t, count, &at[pair % 2], pair, DY, sum + position, next, ahead);
-        }
+               .dy_groups = ls_conv2d_groups(a->outputs),
+               .across = winograd_across(a, false),
+               .in_image = winograd_tiles(a, false),
+               .v = room,
+               .d = room + ls_conv2d_groups(a->inputs) * group_of(a)};
+    for (int64_t left = divide_up(all, MOST_TILES); left > 0; left--, s.first += s.count) {
+        s.count = divide_up(all - s.first, left);
+        if (winograd_tile(a) == 4)
+            add_pairs_4(a, &s, sums, ahead);
+        else
+            add_pairs_2(a, &s, sums, ahead);
     }
 }
 
 int64_t LS_NAME(ls_conv2d_winograd_gradient_steps)(const ls_conv2d_args *a, int64_t images) {
-    const int64_t all = images * divide_up(a->out_height, 2) * divide_up(a->out_width, 2),
-                  parts = divide_up(all, MOST_TILES);
-    /* the first pair of positions of the first part is transformed before */
-    return (PAIRS * parts - 1) * (ls_conv2d_groups(a->inputs) + ls_conv2d_groups(a->outputs)) *
-           (all / parts / FETCH_TILES);
-}
-
-/* G^T m for four vectors. */
-ALWAYS_INLINE void contract(const sixteen m[SIDE], sixteen to[3]) {
-    const sixteen half = broadcast16(0.5f);
-    const sixteen middle = multiply16(add16(m[1], m[2]), half);
-    to[0] = add16(middle, m[0]);
-    to[1] = multiply16(subtract16(m[1], m[2]), half);
-    to[2] = add16(middle, m[3]);
+    /* halves of two panels are as many as two panels */
+    return divide_up(images * winograd_tiles(a, false), MOST_TILES) * winograd_positions(a) *
+           ls_conv2d_groups(a->inputs) * ls_conv2d_groups(a->outputs);
 }
 
 void LS_NAME(ls_conv2d_winograd_finish_gradient)(const ls_conv2d_args *a, const float *sums, float *to) {
     const int64_t panels = ls_conv2d_groups(a->outputs), groups = ls_conv2d_groups(a->inputs);
-    const int64_t position = panels * groups * LANES * LANES, tap = a->inputs * LANES;
+    const int64_t step = winograd_sums_step(a), tap = a->inputs * LANES;
     for (int64_t k = 0; k < panels; k++, to += 9 * tap)
-        for (int64_t c = 0; c < a->inputs; c++) {
-            const float *from = sums + (k * groups * LANES + c) * LANES;
-            sixteen columns[SIDE][3]; /* [column of positions][line of taps] */
-            for (int q = 0; q < SIDE; q++) {
-                sixteen m[SIDE];
-                for (int r = 0; r < SIDE; r++) m[r] = load16(from + (r * SIDE + q) * position);
-                contract(m, columns[q]);
+        for (int64_t c = 0; c < a->inputs; c++)
+            for (int h = 0; h < LANES; h += WIDTH) {
+                const float *from = sums + (k * groups * LANES + c) * LANES + h;
+                if (winograd_tile(a) == 4)
+                    transform_sums(4, from, step, to + c * LANES + h, tap);
+                else
+                    transform_sums(2, from, step, to + c * LANES + h, tap);
             }
-            for (int u = 0; u < 3; u++) {
-                const sixteen line[SIDE] = {columns[0][u], columns[1][u], columns[2][u], columns[3][u]};
-                sixteen w[3];
-                contract(line, w);
-                for (int v = 0; v < 3; v++) store16(to + (u * 3 + v) * tap + c * LANES, w[v]);
-            }
-        }
 }
