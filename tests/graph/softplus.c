@@ -14,7 +14,15 @@ static inline double backward(const ls_activation *act, double z, double g) {
     return g / (1 + ls_exp(-z));
 }
 
-LS_ACTIVATION_KERNELS(softplus_f32, float, forward, backward)
+static inline float forward_float(const ls_activation *act, float z) {
+    return (float)forward(act, (double)z);
+}
+
+static inline float backward_float(const ls_activation *act, float z, float g) {
+    return (float)backward(act, (double)z, (double)g);
+}
+
+LS_ACTIVATION_KERNELS(softplus_f32, float, forward_float, backward_float)
 LS_ACTIVATION_KERNELS(softplus_f64, double, forward, backward)
 
 static const ls_activation_class softplus = {.name = "softplus",

@@ -16,7 +16,7 @@
 #include "layers/elementwise.h"
 #include "layers/layer.h"
 
-/* The kernels `name` of elements of a type from those two functions, which may compute in double as well. */
+/* The kernels `name` of elements of a type from those two functions. */
 #define LS_ACTIVATION_KERNELS(name, type, forward, backward)                                                 \
     LS_ACTIVATION_KERNELS_NAMED(name, type, forward, backward)
 #define LS_ACTIVATION_KERNELS_NAMED(name, type, forward, backward)                                           \
