@@ -25,7 +25,7 @@ typedef struct comm_run {
 static ls_status read_configuration(const ls_bench *bench, comm_run *r) {
     ls_preview p;
     ls_shards shards; /* refuses more ranks than there are shards */
-    LS_TRY(ls_preview_create(bench->config, &p));
+    LS_TRY(ls_preview_create(bench->config, true, &p));
     r->shards = (int)p.options.shards;
     r->threads = (int)p.options.threads;
     r->window = p.options.window;

@@ -218,7 +218,7 @@ static void write_network(const char *path, const ls_preview *p, const writer *t
 
 static ls_status report(const char *path, const ls_config *config, const writer *to) {
     ls_preview p;
-    LS_TRY(ls_preview_create(config, &p));
+    LS_TRY(ls_preview_create(config, true, &p));
     const int64_t shards = p.options.shards;
     if (to->json) ls_json_begin(to->json, NULL, '{');
     (to->json ? write_network : print_network)(path, &p, to);

@@ -102,7 +102,8 @@ static ls_status estimate(ls_preview *p, int ranks, ls_memory *m) {
 ls_status ls_memory_estimate(const ls_config *config, int ranks, ls_memory *memory) {
     ls_preview p;
     *memory = (ls_memory){0};
-    LS_TRY(ls_preview_create(config, &p)); /* made anew, since its arenas depend on the number of ranks */
+    LS_TRY(
+        ls_preview_create(config, true, &p)); /* made anew, since its arenas depend on the number of ranks */
     ls_status status = estimate(&p, ranks, memory);
     ls_preview_destroy(&p);
     return status;
@@ -119,7 +120,7 @@ typedef struct finding {
 static ls_status find(const ls_config *config, int ranks, finding *f) {
     ls_preview p;
     *f = (finding){.known = false};
-    LS_TRY(ls_preview_create(config, &p));
+    LS_TRY(ls_preview_create(config, false, &p));
     f->known = p.folder != NULL && p.options.shards >= ranks; /* the latter is refused elsewhere */
     ls_preview_destroy(&p);
     return f->known ? ls_memory_estimate(config, ranks, &f->memory) : LS_OK;

@@ -51,9 +51,9 @@ static ls_status read_sizes(const ls_config *config, ls_preview *p) {
     return LS_OK;
 }
 
-ls_status ls_preview_create(const ls_config *config, ls_preview *p) {
+ls_status ls_preview_create(const ls_config *config, bool assume, ls_preview *p) {
     ls_status status = read_sizes(config, p);
-    if (status == LS_OK) status = create_network(config, p);
+    if (status == LS_OK && (assume || p->folder)) status = create_network(config, p);
     if (status != LS_OK) ls_preview_destroy(p);
     return status;
 }
@@ -67,8 +67,7 @@ void ls_preview_destroy(ls_preview *p) {
 
 ls_status ls_preview_check(const ls_config *config, bool assume) {
     ls_preview p;
-    ls_status status = read_sizes(config, &p);
-    if (status == LS_OK && (assume || p.folder)) status = create_network(config, &p);
+    LS_TRY(ls_preview_create(config, assume, &p));
     ls_preview_destroy(&p);
-    return status;
+    return LS_OK;
 }

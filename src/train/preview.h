@@ -11,19 +11,20 @@
 
 typedef struct ls_preview {
     ls_options options;
-    ls_network *network; /* declared, not allocated */
+    ls_network *network; /* declared, not allocated; NULL: see ls_preview_create() */
     ls_dataset sizes;    /* of the training files: count, height, width, classes */
     char *folder; /* that they were read from; NULL: no data can be read, and MNIST's sizes are assumed */
 } ls_preview;
 
-/* LS_USAGE with file and line: a network that does not fit the data, or MNIST's images where no data is
- * found, which the message then says; or one that cannot be trained on a batch of the run. Local. */
-ls_status ls_preview_create(const ls_config *config, ls_preview *preview);
+/* Where no data is found, MNIST's sizes are assumed, if they may be; otherwise there is no network, and the
+ * reader of the data will say why. LS_USAGE with file and line: a network that does not fit the data, or
+ * MNIST's images where they are assumed, which the message then says; or one that cannot be trained on a batch
+ * of the run. Local. */
+ls_status ls_preview_create(const ls_config *config, bool assume, ls_preview *preview);
 /* Safe twice. */
 void ls_preview_destroy(ls_preview *preview);
 
-/* Only whether it can be; unless sizes may be assumed, anything can where no data is found: that is told when
- * the data is read. */
+/* Only whether it can be. */
 ls_status ls_preview_check(const ls_config *config, bool assume);
 
 #endif
