@@ -8,7 +8,7 @@ include(GNUInstallDirs)
 set(public_headers
   lockstep.h
   check/gradcheck.h check/probe.h
-  core/backend.h core/dataset.h core/elementary.h core/instruction_set.h core/keys.h core/lane.h core/real.h core/rng.h
+  core/backend.h core/both.h core/dataset.h core/elementary.h core/instruction_set.h core/keys.h core/lane.h core/real.h core/rng.h
   core/shards.h core/status.h core/team.h
   graph/activation.h graph/fusion.h graph/graph.h graph/observer.h graph/op.h graph/parameters.h graph/plan.h
   io/config.h io/reader.h
@@ -18,7 +18,7 @@ set(public_headers
 # layers: all but the insides of kernels
 file(GLOB layer_headers CONFIGURE_DEPENDS RELATIVE ${PROJECT_SOURCE_DIR}/src
      ${PROJECT_SOURCE_DIR}/src/layers/*.h ${PROJECT_SOURCE_DIR}/src/layers/*/*.h)
-list(FILTER layer_headers EXCLUDE REGEX "(_amx|_layout|_pack|_passes|_ref|_tile|_tiles|_vector|_walk|_weights|_winograd|_words|sixteen)\\.h$")
+list(FILTER layer_headers EXCLUDE REGEX "(_amx|_cuda|_layout|_pack|_passes|_ref|_tile|_tiles|_vector|_walk|_weights|_winograd|_words|sixteen)\\.h$")
 list(APPEND public_headers ${layer_headers})
 
 foreach(header ${public_headers})

@@ -66,18 +66,26 @@ void ls_backend_remove(const ls_backend *backend, const void *host, const void *
 ls_status ls_backend_open(const ls_backend *backend, const void *memory, size_t size, void *host);
 ls_status ls_backend_close(const ls_backend *backend, void *memory, size_t size, void *host, bool changed);
 
-/* A table of kernels exists once for each tier (core/real.h): LS_KERNELS declares all, LS_KERNELS_OF picks
- * the one for a back end. */
+/* A table of kernels exists once for each tier (core/real.h), and for GPUs (NAME_cuda) where the program holds
+ * them: LS_KERNELS declares all, LS_KERNELS_OF picks the one for a back end. That of a GPU is NULL where there
+ * are no such kernels, which ls_graph_add() finds. */
+#define LS_KERNELS_CUDA(type, name) extern const type name##_cuda __attribute__((weak))
 #ifdef __x86_64__
-#define LS_KERNELS(type, name) extern const type name##_f32, name##_f64, name##_avx2, name##_avx512
+#define LS_KERNELS(type, name)                                                                               \
+    extern const type name##_f32, name##_f64, name##_avx2, name##_avx512;                                    \
+    LS_KERNELS_CUDA(type, name)
 #define LS_KERNELS_OF(backend, name)                                                                         \
-    ((backend)->dtype == LS_FP64               ? &name##_f64                                                 \
+    ((backend)->device                         ? &name##_cuda                                                \
+     : (backend)->dtype == LS_FP64             ? &name##_f64                                                 \
      : (backend)->instruction_set >= LS_AVX512 ? &name##_avx512                                              \
      : (backend)->instruction_set == LS_AVX2   ? &name##_avx2                                                \
                                                : &name##_f32)
 #else
-#define LS_KERNELS(type, name)       extern const type name##_f32, name##_f64
-#define LS_KERNELS_OF(backend, name) ((backend)->dtype == LS_FP64 ? &name##_f64 : &name##_f32)
+#define LS_KERNELS(type, name)                                                                               \
+    extern const type name##_f32, name##_f64;                                                                \
+    LS_KERNELS_CUDA(type, name)
+#define LS_KERNELS_OF(backend, name)                                                                         \
+    ((backend)->device ? &name##_cuda : (backend)->dtype == LS_FP64 ? &name##_f64 : &name##_f32)
 #endif
 
 #endif

@@ -28,5 +28,11 @@ typedef struct ls_vector_kernels {
 } ls_vector_kernels;
 
 LS_KERNELS(ls_vector_kernels, ls_vector_ref);
+LS_KERNELS_CUDA(ls_vector_kernels, ls_vector_doubles);
+
+/* The table for doubles where the lane runs, whatever the back end's element type; lane may be NULL: the CPU. */
+static inline const ls_vector_kernels *ls_vectors_of_doubles(const ls_lane *lane) {
+    return lane && lane->device ? &ls_vector_doubles_cuda : &ls_vector_ref_f64;
+}
 
 #endif

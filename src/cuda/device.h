@@ -1,0 +1,69 @@
+/* One GPU, as one rank uses it: a stream on which everything runs in the order of the calls, memory, copies,
+ * and the first failure. Kernels are launched by LS_LAUNCH (cuda/kernel.h), which cannot fail at the place of
+ * the call: it notes the failure here, and whoever waits or copies next returns it.
+ *
+ * All of this is local. Functions for C and for .cu files. */
+#ifndef LOCKSTEP_CUDA_DEVICE_H
+#define LOCKSTEP_CUDA_DEVICE_H
+
+#include <stddef.h>
+#include <stdint.h>
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+struct ls_device;
+
+/* For LS_LAUNCH: the stream (cudaStream_t), and what became of the launch of that kernel (cudaError_t). */
+void *ls_device_stream(const struct ls_device *device);
+void ls_device_launched(struct ls_device *device, const char *kernel, int error);
+
+/* For launchers, in stream order; failures are noted. Both memories are the device's. */
+void ls_device_copy(struct ls_device *device, void *to, const void *from, size_t size);
+void ls_device_clear(struct ls_device *device, void *memory, size_t size);
+
+/* LS_DEVICE_WORDS words of device memory for what a kernel leaves to the host, zeroed by ls_device_words() in
+ * stream order; ls_device_read() waits and returns word i. After a failure, which is noted, words are 0. */
+enum { LS_DEVICE_WORDS = 8 };
+uint64_t *ls_device_words(struct ls_device *device);
+uint64_t ls_device_read(struct ls_device *device, int i);
+
+#ifdef __cplusplus
+}
+#else
+#include "core/status.h"
+
+/* What a program says of a GPU. */
+typedef struct ls_device_facts {
+    char name[256], bus[16]; /* "NVIDIA H200", "0000:1b:00.0" */
+    size_t memory, free;     /* bytes */
+    int driver, runtime;     /* 12040 is 12.4 */
+    int index, count;        /* which of how many that this process sees */
+} ls_device_facts;
+
+/* The GPU of that number modulo how many this process sees, so that ranks of a node share them out.
+ * LS_INTERNAL: no driver, or one too old, no GPU, or it cannot be used; the message says what to do. */
+ls_status ls_device_create(int number, struct ls_device **device);
+void ls_device_destroy(struct ls_device **device);
+const ls_device_facts *ls_device_facts_of(const struct ls_device *device);
+
+/* Memory, zeroed, aligned to 256 bytes. LS_INTERNAL: out of memory, with how much there is. */
+ls_status ls_device_allocate(struct ls_device *device, void *out, size_t size, const char *what);
+void ls_device_release(struct ls_device *device, void *memory);
+
+/* Copies in stream order. The host's side is free, or filled, on return. */
+ls_status ls_device_upload(struct ls_device *device, void *memory, const void *host, size_t size);
+ls_status ls_device_download(struct ls_device *device, void *host, const void *memory, size_t size);
+
+/* Host memory that copies reach fast (page-locked). */
+ls_status ls_device_allocate_host(struct ls_device *device, void *out, size_t size, const char *what);
+void ls_device_release_host(struct ls_device *device, void *memory);
+
+/* Waits for all that was begun. The first failure since the device was created: it stays. */
+ls_status ls_device_finish(struct ls_device *device);
+/* In stream order: f(argument) on the calling thread, once all before is done. Its status, or a failure. */
+ls_status ls_device_host(struct ls_device *device, ls_status (*f)(void *argument), void *argument);
+#endif
+
+#endif
