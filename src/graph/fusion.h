@@ -10,7 +10,7 @@
  *               sums of the BatchNorm before                                  ls_grad_epilogue
  *
  * An activation tensor is [rows][pixels][channels], channels last. A row is a sample; pixels is 1 for a
- * dense layer. Pointers to `void` are to fp32 or fp64 elements, as the kernel's name says. Rows are the
+ * dense layer. Pixels lie in lines of `width`, by which sums are taken (layers/pixel_sums.h). Pointers to `void` are to fp32 or fp64 elements, as the kernel's name says. Rows are the
  * local rows of the shards. A normalisation is a set of vectors of length channels. It subtracts the mean
  * first: with an eps of 1e-8 the scale can reach 1e4, and x scale + shift would cancel. */
 #ifndef LOCKSTEP_GRAPH_FUSION_H
@@ -41,7 +41,7 @@ typedef struct ls_dropout_mask {
 /* Reading: x' = dropout(act((x - mean) scale + shift + r')), r' nothing, a residual, or a normalised
  * residual. */
 typedef struct ls_prologue {
-    int64_t pixels, channels;
+    int64_t pixels, width, channels;
     const void *x; /* [rows][pixels][channels] */
     ls_normalisation norm;
     const void *residual; /* [rows][pixels][channels] or NULL */
@@ -56,10 +56,17 @@ static inline bool ls_prologue_is_identity(const ls_prologue *p) {
     return !p->norm.mean && !p->residual && !p->act.class && !p->dropout.active;
 }
 
+/* Doubles in which the sums of `channels` channels wait, of a line and of an image. */
+static inline int64_t ls_sums_room(int64_t channels) {
+    return 4 * channels;
+}
+
 /* Storing: y = sum + bias, and the sums that the next BatchNorm needs. */
 typedef struct ls_epilogue {
-    const void *bias; /* [channels of y] or NULL */
-    double *sums;     /* [local shards][2][channels of y]: sum of y, sum of y y, in double, or NULL */
+    int64_t pixels, width, channels; /* of y */
+    const void *bias;                /* [channels] or NULL */
+    double *sums; /* [local shards][2][channels]: sum of y, sum of y y, in double, or NULL */
+    double *room; /* the thread's ls_sums_room(channels), where there are sums of several pixels */
 } ls_epilogue;
 
 /* Reading a gradient through the BatchNorm behind it: dy = a dz + b (y - mean) + c per channel; a == NULL: dy
@@ -84,6 +91,7 @@ typedef struct ls_grad_epilogue {
                            needs it, or it is read in dz */
     bool dresidual_accumulate;
     double *residual_sums; /* as sums, with the residual and its mean, or NULL */
+    double *room; /* the thread's 2 ls_sums_room(channels), where there are sums of several pixels */
 } ls_grad_epilogue;
 
 #endif

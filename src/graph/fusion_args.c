@@ -10,6 +10,7 @@ static ls_normalisation normalisation_of(const ls_op *norm) {
 ls_prologue ls_op_prologue(const ls_op *op, const ls_run *run) {
     ls_prologue p = {
         .pixels = ls_tensor_pixels(op->in[0]),
+        .width = ls_tensor_width(op->in[0]),
         .channels = ls_tensor_channels(op->in[0]),
         .x = op->fusion.source->value,
         .norm = normalisation_of(op->fusion.norm),
@@ -28,7 +29,10 @@ ls_prologue ls_op_prologue(const ls_op *op, const ls_run *run) {
 }
 
 ls_epilogue ls_op_epilogue(const ls_op *op) {
-    return (ls_epilogue){.sums = op->fusion.sums_for ? op->fusion.sums_for->sums : NULL};
+    return (ls_epilogue){.pixels = ls_tensor_pixels(op->out),
+                         .width = ls_tensor_width(op->out),
+                         .channels = ls_tensor_channels(op->out),
+                         .sums = op->fusion.sums_for ? op->fusion.sums_for->sums : NULL};
 }
 
 ls_grad_prologue ls_op_grad_prologue(const ls_op *op) {

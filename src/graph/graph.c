@@ -193,6 +193,10 @@ int64_t ls_tensor_pixels(const ls_tensor *tensor) {
     return pixels;
 }
 
+int64_t ls_tensor_width(const ls_tensor *tensor) {
+    return tensor->dims > 1 ? tensor->shape[tensor->dims - 2] : 1;
+}
+
 const char *ls_shape_text(int dims, const int64_t *shape, char *text, size_t size) {
     size_t used = 0;
     snprintf(text, size, "%s", dims > 0 ? "" : "scalar");

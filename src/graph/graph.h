@@ -123,9 +123,11 @@ void ls_graph_clear(ls_graph *graph, int first);
  * NULL: an op before it has failed, whose message stays. */
 ls_status ls_backward(ls_tensor *tensor);
 
-/* Channels (the last dimension) and pixels (all others) of a tensor, of one sample. */
+/* Channels (the last dimension), pixels (all others) and pixels of a line (the last but one) of a tensor, of
+ * one sample. */
 int64_t ls_tensor_channels(const ls_tensor *tensor);
 int64_t ls_tensor_pixels(const ls_tensor *tensor);
+int64_t ls_tensor_width(const ls_tensor *tensor);
 /* "784", "28x28x1", or "scalar" for no dimensions, for messages. */
 const char *ls_shape_text(int dims, const int64_t *shape, char *text, size_t size);
 

@@ -31,12 +31,18 @@ static void elementwise_backward(ls_op *op, const ls_run *run, int first, int la
         ->backward(&in, &dx, run->shards, first, last, op->out->grad, lane);
 }
 
+static size_t scratch_bytes(const ls_op *op, int64_t rows_per_shard) {
+    (void)rows_per_shard;
+    return 2 * (size_t)ls_sums_room(ls_tensor_channels(op->out)) * sizeof(double);
+}
+
 static const ls_op_class activation_class = {
     .name = "activation",
     .kept = LS_KEEPS_ALL,
     .elementwise = true,
     .forward = elementwise_forward,
     .backward = elementwise_backward,
+    .scratch = scratch_bytes,
 };
 
 static const ls_op_class dropout_class = {
@@ -45,6 +51,7 @@ static const ls_op_class dropout_class = {
     .elementwise = true,
     .forward = elementwise_forward,
     .backward = elementwise_backward,
+    .scratch = scratch_bytes,
 };
 
 ls_tensor *ls_activate(ls_graph *graph, ls_tensor *x, ls_activation act) {

@@ -11,7 +11,7 @@ typedef struct ls_elementwise_kernels {
     void (*forward)(const ls_prologue *in, const ls_shards *shards, int first, int last, void *out,
                     const ls_lane *lane);
     /* takes dx' back through the prologue and stores it as the epilogue says; zeroes and fills the shards'
-     * sums */
+     * sums, whose room is in the lane's scratch */
     void (*backward)(const ls_prologue *in, const ls_grad_epilogue *dx, const ls_shards *shards, int first,
                      int last, const void *gradient, const ls_lane *lane);
     /* out = a dz + b (y - mean) + c, or out += that */

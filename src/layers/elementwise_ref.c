@@ -21,13 +21,14 @@ static void clear(double *sums, int64_t channels, int shard) {
 
 static void backward(const ls_prologue *in, const ls_grad_epilogue *dx, const ls_shards *shards, int first,
                      int last, const void *gradient, const ls_lane *lane) {
-    (void)lane;
+    ls_grad_epilogue e = *dx;
+    e.room = lane->scratch;
     for (int s = first; s < last; s++) {
         int64_t row = shards->start[s], rows = shards->start[s + 1] - row;
         clear(dx->sums, in->channels, s);
         clear(dx->residual_sums, in->channels, s);
         LS_NAME(ls_grad_epilogue_rows)
-        (in, dx, s, row, rows, (const real *)gradient + row * row_elements(in->pixels, in->channels));
+        (in, &e, s, row, rows, (const real *)gradient + row * row_elements(in->pixels, in->channels));
     }
 }
 

@@ -3,6 +3,7 @@
 #include <string.h>
 
 #include "core/rng.h"
+#include "layers/pixel_sums.h"
 
 /* Rows are taken in chunks that stay in L1 with all their temporaries. A multiple of 4, so that a chunk
  * begins with a block of random numbers; every feature is a loop of its own over the chunk, which the
@@ -86,22 +87,17 @@ void LS_NAME(ls_prologue_rows)(const ls_prologue *p, int64_t row, int64_t rows, 
     }
 }
 
-void LS_NAME(ls_epilogue_rows)(const ls_epilogue *e, int64_t channels, int shard, int64_t count, real *y) {
-    double *restrict sum = e->sums ? e->sums + (int64_t)shard * 2 * channels : NULL;
-    for (int64_t i = 0; i < count; i++) {
-        real *restrict v = y + i * channels;
-        if (e->bias) {
-            const real *restrict bias = e->bias;
-            for (int64_t k = 0; k < channels; k++) v[k] = v[k] + bias[k];
-        }
-        if (sum) {
-            double *restrict squares = sum + channels;
-            for (int64_t k = 0; k < channels; k++) {
-                sum[k] += (double)v[k];
-                squares[k] += (double)v[k] * (double)v[k];
-            }
-        }
+void LS_NAME(ls_epilogue_rows)(const ls_epilogue *e, int shard, int64_t rows, real *y) {
+    const int64_t channels = e->channels, length = e->pixels * channels;
+    const ls_pixel_sums sums =
+        ls_open_pixel_sums(e->sums, shard, e->pixels, e->width, channels, e->room);
+    if (e->bias) {
+        const real *restrict bias = e->bias;
+        for (int64_t i = 0; i < rows * length; i += channels)
+            for (int64_t k = 0; k < channels; k++) y[i + k] = y[i + k] + bias[k];
     }
+    for (int64_t r = 0; sums.shard && r < rows; r++, y += length)
+        ls_add_to_pixel_sums(&sums, 0, length, y, y, NULL);
 }
 
 void LS_NAME(ls_grad_prologue_rows)(const ls_grad_prologue *p, int64_t row, int64_t rows, real *out) {
@@ -151,7 +147,7 @@ static void back_through(const ls_prologue *p, int64_t row, int64_t base, int64_
     if (class) kernels_of(&p->act)->backward(&p->act, n, seen(p, base, start, n, room), g);
 }
 
-/* Stores g at d (= or +=), leaves what was stored in v, and adds it to the sums with the deviations of x. */
+/* Stores g at d (= or +=), and leaves what was stored in v. */
 static void store_gradient(real *d, bool accumulate, const real *restrict g, int64_t n, real *restrict v) {
     if (d && accumulate) {
         for (int64_t i = 0; i < n; i++) v[i] = d[i] + g[i];
@@ -159,27 +155,6 @@ static void store_gradient(real *d, bool accumulate, const real *restrict g, int
         memcpy(v, g, (size_t)n * sizeof(real));
     }
     if (d) memcpy(d, v, (size_t)n * sizeof(real));
-}
-
-static void add_sums(double *sums, int64_t channels, int64_t start, int64_t n, const real *restrict v,
-                     const real *restrict x, const real *means) {
-    for (int64_t i = 0, m, c = start % channels; i < n; i += m, c = 0) {
-        m = smaller(channels - c, n - i);
-        double *restrict sum = sums + c, *restrict product = sums + channels + c;
-        if (means) {
-            const real *restrict mean = means + c;
-            for (int64_t j = 0; j < m; j++) {
-                real deviation = x[i + j] - mean[j];
-                sum[j] += (double)v[i + j];
-                product[j] += (double)v[i + j] * (double)deviation;
-            }
-        } else {
-            for (int64_t j = 0; j < m; j++) {
-                sum[j] += (double)v[i + j];
-                product[j] += (double)v[i + j] * (double)x[i + j];
-            }
-        }
-    }
 }
 
 /* The whole gradient of x': dx, or, in `total`, what other readers have written and dx. */
@@ -194,9 +169,11 @@ static const real *with_others(const ls_grad_epilogue *e, int64_t base, int64_t 
 void LS_NAME(ls_grad_epilogue_rows)(const ls_prologue *p, const ls_grad_epilogue *e, int shard, int64_t row,
                                     int64_t rows, const real *dx) {
     const int64_t channels = p->channels, length = p->pixels * channels;
-    double *sums = e->sums && shard >= 0 ? e->sums + (int64_t)shard * 2 * channels : NULL;
-    double *residual_sums =
-        e->residual_sums && shard >= 0 ? e->residual_sums + (int64_t)shard * 2 * channels : NULL;
+    const ls_pixel_sums sums =
+        ls_open_pixel_sums(e->sums, shard, p->pixels, p->width, channels, e->room);
+    const ls_pixel_sums residual_sums =
+        ls_open_pixel_sums(e->residual_sums, shard, p->pixels, p->width, channels,
+                           e->residual_sums ? e->room + ls_sums_room(channels) : NULL);
     real g[CHUNK], v[CHUNK];
     for (int64_t r = 0; r < rows; r++) {
         for (int64_t start = 0; start < length; start += CHUNK) {
@@ -204,13 +181,14 @@ void LS_NAME(ls_grad_epilogue_rows)(const ls_prologue *p, const ls_grad_epilogue
             const real *total = with_others(e, base, n, dx + r * length + start, v);
             back_through(p, row + r, base, start, n, total, g);
             store_gradient(e->dz ? (real *)e->dz + base : NULL, e->accumulate, g, n, v);
-            if (sums) add_sums(sums, channels, start, n, v, (const real *)p->x + base, p->norm.mean);
-            if (!e->dresidual && !residual_sums) continue;
+            if (sums.shard)
+                ls_add_to_pixel_sums(&sums, start, n, v, (const real *)p->x + base, p->norm.mean);
+            if (!e->dresidual && !residual_sums.shard) continue;
             store_gradient(e->dresidual ? (real *)e->dresidual + base : NULL, e->dresidual_accumulate, g, n,
                            v);
-            if (residual_sums)
-                add_sums(residual_sums, channels, start, n, v, (const real *)p->residual + base,
-                         p->residual_norm.mean);
+            if (residual_sums.shard)
+                ls_add_to_pixel_sums(&residual_sums, start, n, v, (const real *)p->residual + base,
+                                     p->residual_norm.mean);
         }
     }
 }

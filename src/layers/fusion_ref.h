@@ -12,10 +12,9 @@
  * set (out may be that place). */
 void LS_TIER_NAME(ls_prologue_rows)(const ls_prologue *p, int64_t row, int64_t rows, real *out);
 
-/* Adds the bias to `count` vectors y [channels] of local shard `shard`, and them to its sums, which must be
- * zeroed before the shard's first vector; vectors come in order. Without sums the shard does not matter. */
-void LS_TIER_NAME(ls_epilogue_rows)(const ls_epilogue *e, int64_t channels, int shard, int64_t count,
-                                    real *y);
+/* Adds the bias to `rows` rows y [pixels][channels] of local shard `shard`, and them to its sums, which must
+ * be zeroed before the shard's first row; rows come in order. Without sums the shard does not matter. */
+void LS_TIER_NAME(ls_epilogue_rows)(const ls_epilogue *e, int shard, int64_t rows, real *y);
 
 /* dy of rows [row, row + rows) into out (may be p->stored's or dz's rows). */
 void LS_TIER_NAME(ls_grad_prologue_rows)(const ls_grad_prologue *p, int64_t row, int64_t rows, real *out);

@@ -164,14 +164,15 @@ static void bench(int64_t size, int64_t inputs, int64_t outputs, int64_t kernel,
                               .weight = w,
                               .y = y,
                               .dweight = dw,
-                              .in = {.pixels = size * size, .channels = inputs, .x = x},
+                              .in = {.pixels = size * size, .width = size, .channels = inputs, .x = x},
                               .dy = {.pixels = out * out, .channels = outputs, .dz = dz},
                               .dx = {.dz = inputs > 1 ? dx : NULL}};
     l.kernels = ls_conv2d_kernels_for(backend, &l.args);
     if (fused) {
         l.args.in.norm = (ls_normalisation){vector, vector + 64, vector + 128};
         l.args.in.act.class = &ls_relu_activation;
-        l.args.out.sums = l.args.dx.sums = sums;
+        l.args.out = (ls_epilogue){.pixels = out * out, .width = out, .channels = outputs, .sums = sums};
+        l.args.dx.sums = sums;
         l.args.dy =
             (ls_grad_prologue){out * out, outputs, dz, y, vector, vector + 64, vector + 128, vector, dz};
     }

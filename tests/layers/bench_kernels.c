@@ -201,7 +201,8 @@ static void bench_conv2d(int64_t size, int64_t inputs, int64_t outputs, int64_t 
                               .weight = w,
                               .y = y,
                               .dweight = dw,
-                              .in = {.pixels = size * size, .channels = inputs, .x = x},
+                              .in = {.pixels = size * size, .width = size, .channels = inputs, .x = x},
+                              .out = {.pixels = out * out, .width = out, .channels = outputs},
                               .dy = {.pixels = out * out, .channels = outputs, .dz = y},
                               .dx = {.dz = dx}};
     l.lane.scratch = must(

@@ -86,7 +86,10 @@ static ls_activation activation_of(unsigned features) {
 static void fill_prologue(fixture *f, unsigned features) {
     const int64_t n = f->rows * f->x_pixels * f->x_channels;
     ls_prologue *p = &f->in;
-    *p = (ls_prologue){.pixels = f->x_pixels, .channels = f->x_channels, .x = fixture_reals(n, 10)};
+    *p = (ls_prologue){.pixels = f->x_pixels,
+                       .width = f->x_width,
+                       .channels = f->x_channels,
+                       .x = fixture_reals(n, 10)};
     for (int64_t i = 0; features & ZEROS && i < n; i++)
         if (i % p->channels % 5 < 2 || i % p->channels > 40) ((real *)p->x)[i] = i % 3 ? 0 : -(real)0;
     if (features & NORM) p->norm = normalisation(f->x_channels, 20);
@@ -122,7 +125,7 @@ void fixture_fill(fixture *f, unsigned features) {
                   y_size = f->rows * f->y_pixels * f->y_channels;
     f->weight = fixture_reals(f->weights, 60);
     f->y = fixture_reals(y_size, 70);
-    f->out = (ls_epilogue){0};
+    f->out = (ls_epilogue){.pixels = f->y_pixels, .width = f->y_width, .channels = f->y_channels};
     if (features & BIAS) f->out.bias = fixture_reals(f->y_channels, 80);
     if (features & SUMS) f->out.sums = sums(f, f->y_channels);
     f->dy =
@@ -228,36 +231,58 @@ real naive_grad_prologue(const ls_grad_prologue *p, int64_t row, int64_t e) {
     return first + second + at(p->c, c);
 }
 
-static void add_to_sums(double *sums_of_shard, int64_t channels, int64_t c, real v, const void *x, int64_t i,
-                        const void *mean) {
-    real deviation = mean ? at(x, i) - at(mean, c) : at(x, i);
-    sums_of_shard[c] += (double)v;
-    sums_of_shard[channels + c] += (double)v * (double)deviation;
+void naive_sums(const ls_shards *shards, int64_t pixels, int64_t width, int64_t channels, const real *v,
+                const real *factor, double *sums) {
+    for (int s = 0; s < shards->count; s++)
+        for (int64_t c = 0; c < channels; c++) {
+            double shard[2] = {0, 0};
+            for (int64_t row = shards->start[s]; row < shards->start[s + 1]; row++) {
+                double image[2] = {0, 0};
+                for (int64_t line = 0; line < pixels / width; line++) {
+                    double sum[2] = {0, 0};
+                    for (int64_t i = 0; i < width; i++) {
+                        const int64_t e = ((row * pixels) + line * width + i) * channels + c;
+                        sum[0] += (double)v[e];
+                        sum[1] += (double)v[e] * (double)factor[e];
+                    }
+                    for (int k = 0; k < 2; k++) image[k] += sum[k];
+                }
+                for (int k = 0; k < 2; k++) shard[k] += image[k];
+            }
+            for (int k = 0; k < 2; k++) sums[(s * 2 + k) * channels + c] = shard[k];
+        }
+}
+
+/* Sums of v and v (x - mean). */
+static void sums_with_deviations(const fixture *f, const real *v, const void *x, const void *mean,
+                                 double *sums_of_shards) {
+    const ls_prologue *p = &f->in;
+    const int64_t n = f->rows * p->pixels * p->channels;
+    real *deviation = malloc((size_t)n * sizeof *deviation + 1);
+    assert_non_null(deviation);
+    for (int64_t i = 0; i < n; i++) deviation[i] = mean ? at(x, i) - at(mean, i % p->channels) : at(x, i);
+    naive_sums(&f->shards, p->pixels, p->width, p->channels, v, deviation, sums_of_shards);
+    free(deviation);
 }
 
 void naive_grad_epilogue(const fixture *f, const ls_grad_epilogue *e, const real *dx) {
     const ls_prologue *p = &f->in;
-    const int64_t size = p->pixels * p->channels, two = 2 * p->channels;
+    const int64_t size = p->pixels * p->channels, n = f->rows * size;
     real *dz = e->dz, *dresidual = e->dresidual;
-    for (int s = 0; s < f->shards.count; s++) {
-        for (int64_t c = 0; c < two; c++) {
-            if (e->sums) e->sums[s * two + c] = 0;
-            if (e->residual_sums) e->residual_sums[s * two + c] = 0;
-        }
-        for (int64_t i = f->shards.start[s] * size; i < f->shards.start[s + 1] * size; i++) {
-            const real whole = e->others ? ((const real *)e->others)[i] + dx[i] : dx[i];
-            const real g = naive_back(p, i / size, i % size, whole);
-            real v = dz && e->accumulate ? dz[i] + g : g;
-            if (dz) dz[i] = v;
-            if (e->sums)
-                add_to_sums(e->sums + s * two, p->channels, i % p->channels, v, p->x, i, p->norm.mean);
-            v = dresidual && e->dresidual_accumulate ? dresidual[i] + g : g;
-            if (dresidual) dresidual[i] = v;
-            if (e->residual_sums)
-                add_to_sums(e->residual_sums + s * two, p->channels, i % p->channels, v, p->residual, i,
-                            p->residual_norm.mean);
-        }
+    real *v = malloc((size_t)(2 * n) * sizeof *v + 1), *w = v + n;
+    assert_non_null(v);
+    for (int64_t i = 0; i < n; i++) {
+        const real whole = e->others ? ((const real *)e->others)[i] + dx[i] : dx[i];
+        const real g = naive_back(p, i / size, i % size, whole);
+        v[i] = dz && e->accumulate ? dz[i] + g : g;
+        if (dz) dz[i] = v[i];
+        w[i] = dresidual && e->dresidual_accumulate ? dresidual[i] + g : g;
+        if (dresidual) dresidual[i] = w[i];
     }
+    if (e->sums) sums_with_deviations(f, v, p->x, p->norm.mean, e->sums);
+    if (e->residual_sums)
+        sums_with_deviations(f, w, p->residual, p->residual_norm.mean, e->residual_sums);
+    free(v);
 }
 
 static const unsigned activations[] = {0, RELU, TANH, LEAKY, SIGMOID, SILU, GELU};

@@ -52,7 +52,7 @@ typedef struct term {
 
 typedef struct fixture {
     ls_shards shards;
-    int64_t rows, x_pixels, x_channels, y_pixels, y_channels, weights;
+    int64_t rows, x_pixels, x_width, x_channels, y_pixels, y_width, y_channels, weights;
     unsigned features;
     ls_prologue in;
     ls_epilogue out;
@@ -106,6 +106,11 @@ void fixture_fill(fixture *f, unsigned features);
 real naive_prologue(const ls_prologue *p, int64_t row, int64_t e);
 real naive_back(const ls_prologue *p, int64_t row, int64_t e, real dx);
 real naive_grad_prologue(const ls_grad_prologue *p, int64_t row, int64_t e);
+
+/* sums [shards][2][channels] of v and v times factor, [rows][pixels][channels]: over the pixels of a line, the
+ * lines of an image, the images of a shard. */
+void naive_sums(const ls_shards *shards, int64_t pixels, int64_t width, int64_t channels, const real *v,
+                const real *factor, double *sums);
 
 /* Takes dx' of all rows back, as ls_grad_epilogue_rows, into e; sums of all shards from zero. */
 void naive_grad_epilogue(const fixture *f, const ls_grad_epilogue *e, const real *dx);

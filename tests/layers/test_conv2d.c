@@ -179,8 +179,10 @@ typedef struct cut {
 static void check(shape s, batch_cut cut, unsigned features) {
     const int64_t out = extent(s.height, s.kernel_h, s) * extent(s.width, s.kernel_w, s);
     fixture f = {.x_pixels = s.height * s.width,
+                 .x_width = s.width,
                  .x_channels = s.inputs,
                  .y_pixels = out,
+                 .y_width = extent(s.width, s.kernel_w, s),
                  .y_channels = s.outputs,
                  .weights = s.kernel_h * s.kernel_w * s.inputs * s.outputs};
     current = s;

@@ -150,8 +150,10 @@ static void check_pixels(int64_t pixels, int64_t channels, int64_t outputs, batc
                          unsigned features) {
     const int64_t inputs = pixels * channels;
     fixture f = {.x_pixels = pixels,
+                 .x_width = pixels % 3 == 0 ? 3 : 1,
                  .x_channels = channels,
                  .y_pixels = 1,
+                 .y_width = 1,
                  .y_channels = outputs,
                  .weights = inputs * outputs,
                  .terms = inputs * outputs};

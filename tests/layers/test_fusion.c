@@ -16,16 +16,18 @@
 #include "layers/fixture.h"
 #include "layers/fusion_ref.h"
 
-/* pixels x channels: rows shorter and longer than a chunk, chunks that end inside a pixel, blocks of 4 words
+/* pixels x channels x pixels of a line: rows shorter and longer than a chunk, chunks that end inside a pixel, blocks of 4 words
  * that a row does not fill */
-static const int64_t shapes[][2] = {{1, 1},   {1, 3},   {1, 7},   {3, 1},  {1, 513},
-                                    {1, 784}, {49, 17}, {36, 33}, {4, 300}};
+static const int64_t shapes[][3] = {{1, 1, 1},   {1, 3, 1},    {1, 7, 1},    {3, 1, 3},  {1, 513, 1},
+                                    {1, 784, 1}, {49, 17, 7}, {36, 33, 12}, {4, 300, 1}};
 enum { SHAPES = sizeof shapes / sizeof *shapes };
 
-static fixture make(const int64_t shape[2], unsigned features) {
+static fixture make(const int64_t shape[3], unsigned features) {
     fixture f = {.x_pixels = shape[0],
+                 .x_width = shape[2],
                  .x_channels = shape[1],
                  .y_pixels = shape[0],
+                 .y_width = shape[2],
                  .y_channels = shape[1],
                  .weights = 1};
     assert_int_equal(ls_shards_create(&f.shards, 4, 0, 1, 6), LS_OK);
@@ -101,21 +103,18 @@ static void prologues(void **state) {
 
 /* --- epilogue --- */
 
-static void epilogue_of_shape(const int64_t shape[2], unsigned features) {
+static void epilogue_of_shape(const int64_t shape[3], unsigned features) {
     fixture f = make(shape, features);
     const int64_t k = f.y_channels, size = f.y_pixels * k, n = f.rows * size;
     real *want = memcpy(fixture_memory((size_t)n * sizeof(real)), f.y, (size_t)n * sizeof(real));
     double *sums = fixture_memory((size_t)(f.shards.count * 2 * k) * sizeof *sums);
-    for (int s = 0; s < f.shards.count; s++)
-        for (int64_t i = f.shards.start[s] * size; i < f.shards.start[s + 1] * size; i++) {
-            if (f.out.bias) want[i] = want[i] + ((const real *)f.out.bias)[i % k];
-            sums[s * 2 * k + i % k] += (double)want[i];
-            sums[s * 2 * k + k + i % k] += (double)want[i] * (double)want[i];
-        }
+    for (int64_t i = 0; f.out.bias && i < n; i++) want[i] = want[i] + ((const real *)f.out.bias)[i % k];
+    naive_sums(&f.shards, f.y_pixels, f.y_width, k, want, want, sums);
+    f.out.room = fixture_memory((size_t)ls_sums_room(k) * sizeof(double));
     if (f.out.sums) memset(f.out.sums, 0, (size_t)(f.shards.count * 2 * k) * sizeof *sums);
     for (int s = 0; s < f.shards.count; s++)
         for (int64_t row = f.shards.start[s]; row < f.shards.start[s + 1]; row++)
-            LS_NAME(ls_epilogue_rows)(&f.out, k, s, f.y_pixels, f.y + row * size);
+            LS_NAME(ls_epilogue_rows)(&f.out, s, 1, f.y + row * size);
     expect_same_reals("y", f.y, want, n);
     if (f.out.sums) expect_same_doubles("sums", f.out.sums, sums, f.shards.count * 2 * k);
     fixture_free();
@@ -155,7 +154,7 @@ static void *copy(const void *from, size_t bytes) {
 }
 
 /* One prologue, one gradient epilogue, dx' in a place of its own or where dz goes. */
-static void check_grad_epilogue(const int64_t shape[2], unsigned features, bool in_place) {
+static void check_grad_epilogue(const int64_t shape[3], unsigned features, bool in_place) {
     fixture f = make(shape, features);
     const int64_t size = row_size(&f), n = f.rows * size, sums = f.shards.count * 2 * f.x_channels;
     const size_t bytes = (size_t)n * sizeof(real), sum_bytes = (size_t)sums * sizeof(double);
@@ -172,6 +171,7 @@ static void check_grad_epilogue(const int64_t shape[2], unsigned features, bool 
     naive_grad_epilogue(&f, &want, dx);
     if (f.dx.sums) memset(f.dx.sums, 0, sum_bytes);
     if (f.dx.residual_sums) memset(f.dx.residual_sums, 0, sum_bytes);
+    f.dx.room = fixture_memory(2 * (size_t)ls_sums_room(f.x_channels) * sizeof(double));
     if (in_place) dx = memcpy(f.dx.dz, dx, bytes);
     for (int s = 0; s < f.shards.count; s++)
         for (int64_t row = f.shards.start[s]; row < f.shards.start[s + 1]; row++)
@@ -199,7 +199,7 @@ static void grad_epilogues(void **state) {
     for (int s = 0; s < SHAPES; s++) each_prologue_and_activation(grad_epilogue_of_shape, (void *)shapes[s]);
     const unsigned free_bits =
         NO_DX | ACCUMULATE | DX_SUMS | DRESIDUAL | DRESIDUAL_ACCUMULATE | RESIDUAL_SUMS;
-    const int64_t shape[] = {9, 7};
+    const int64_t shape[] = {9, 7, 3};
     for (unsigned bits = free_bits; bits; bits = (bits - 1) & free_bits) {
         check_grad_epilogue(shape, NORM | RESIDUAL | RESIDUAL_NORM | TANH | DROPOUT | bits, false);
         check_grad_epilogue(shape, NORM | RESIDUAL | RESIDUAL_NORM | RELU | STORED | OTHERS | bits, false);

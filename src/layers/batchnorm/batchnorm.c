@@ -26,9 +26,21 @@ static void *grad_of(const ls_tensor *parameter) {
     return parameter ? parameter->grad : NULL;
 }
 
+static ls_batchnorm_input input_of(const ls_op *op) {
+    return (ls_batchnorm_input){.pixels = ls_tensor_pixels(op->out),
+                                .width = ls_tensor_width(op->out),
+                                .channels = ls_tensor_channels(op->out),
+                                .x = op->in[0]->value};
+}
+
 static void sums(ls_op *op, const ls_run *run, int first, int last, const ls_lane *lane) {
-    kernels_for(op)->sums(op->in[0]->value, ls_tensor_pixels(op->out), ls_tensor_channels(op->out),
-                          run->shards, first, last, op->sums, lane);
+    const ls_batchnorm_input in = input_of(op);
+    kernels_for(op)->sums(&in, run->shards, first, last, op->sums, lane);
+}
+
+static size_t scratch_bytes(const ls_op *op, int64_t rows_per_shard) {
+    (void)rows_per_shard;
+    return (size_t)ls_sums_room(ls_tensor_channels(op->out)) * sizeof(double);
 }
 
 static void cut(ls_op *op, const ls_run *run, const ls_lane *lane) {
@@ -57,8 +69,10 @@ static void forward(ls_op *op, const ls_run *run, int first, int last, const ls_
 }
 
 static void grad_sums(ls_op *op, const ls_run *run, int first, int last, const ls_lane *lane) {
-    kernels_for(op)->grad_sums(op->in[0]->value, op->vectors.mean, op->out->grad, ls_tensor_pixels(op->out),
-                               ls_tensor_channels(op->out), run->shards, first, last, op->grad_sums, lane);
+    ls_batchnorm_input in = input_of(op);
+    in.mean = op->vectors.mean;
+    in.dz = op->out->grad;
+    kernels_for(op)->grad_sums(&in, run->shards, first, last, op->grad_sums, lane);
 }
 
 static void grad_cut(ls_op *op, const ls_run *run, const ls_lane *lane) {
@@ -91,6 +105,7 @@ static const ls_op_class batchnorm_class = {
     .grad_sums = grad_sums,
     .grad_cut = grad_cut,
     .backward = backward,
+    .scratch = scratch_bytes,
 };
 
 static ls_norm_vectors allocate_vectors(ls_graph *graph, int64_t channels) {

@@ -30,15 +30,22 @@ typedef struct ls_batchnorm_cut {
     ls_norm_vectors out;
 } ls_batchnorm_cut;
 
-/* Kernels; shards are local, sums [local shards][2][channels] in double, rows in increasing order inside a
- * shard. */
+/* What is summed. */
+typedef struct ls_batchnorm_input {
+    int64_t pixels, width, channels; /* of a row, of a line, of a pixel */
+    const void *x;                   /* [rows][pixels][channels] */
+    const void *mean, *dz;           /* [channels], as x; of the backward pass */
+} ls_batchnorm_input;
+
+/* Kernels; shards are local, sums [local shards][2][channels] in double, in the order of
+ * layers/pixel_sums.h. The lane's scratch is of ls_sums_room(channels) doubles. */
 typedef struct ls_batchnorm_kernels {
     /* sums of x and x x */
-    void (*sums)(const void *x, int64_t pixels, int64_t channels, const ls_shards *shards, int first,
-                 int last, double *sums, const ls_lane *lane);
+    void (*sums)(const ls_batchnorm_input *in, const ls_shards *shards, int first, int last, double *sums,
+                 const ls_lane *lane);
     /* sums of dz and dz (x - mean) */
-    void (*grad_sums)(const void *x, const void *mean, const void *dz, int64_t pixels, int64_t channels,
-                      const ls_shards *shards, int first, int last, double *sums, const ls_lane *lane);
+    void (*grad_sums)(const ls_batchnorm_input *in, const ls_shards *shards, int first, int last,
+                      double *sums, const ls_lane *lane);
     /* the forward cut */
     void (*cut)(const ls_batchnorm_cut *args, const ls_lane *lane);
     /* the backward one: its vectors from the sums; gamma, dgamma and dbeta may be NULL */

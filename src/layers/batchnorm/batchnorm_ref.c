@@ -4,45 +4,29 @@
 
 #include "core/real.h"
 #include "layers/batchnorm/batchnorm.h"
+#include "layers/pixel_sums.h"
 
-static void clear(double *sums, int64_t channels) {
-    for (int64_t c = 0; c < 2 * channels; c++) sums[c] = 0;
-}
-
-static void batchnorm_sums(const void *x, int64_t pixels, int64_t channels, const ls_shards *shards,
-                           int first, int last, double *sums, const ls_lane *lane) {
-    (void)lane;
+/* Of v, and of v times x less the means. */
+static void sum_shards(const ls_batchnorm_input *in, const real *v, const ls_shards *shards, int first,
+                       int last, double *sums, const ls_lane *lane) {
+    const int64_t row = in->pixels * in->channels;
+    memset(sums + 2 * in->channels * first, 0, (size_t)(2 * in->channels * (last - first)) * sizeof *sums);
     for (int s = first; s < last; s++) {
-        double *sum = sums + 2 * channels * s, *squares = sum + channels;
-        clear(sum, channels);
-        for (int64_t i = shards->start[s] * pixels; i < shards->start[s + 1] * pixels; i++) {
-            const real *row = (const real *)x + i * channels;
-            for (int64_t c = 0; c < channels; c++) {
-                double v = (double)row[c];
-                sum[c] += v;
-                squares[c] += v * v;
-            }
-        }
+        const ls_pixel_sums to =
+            ls_open_pixel_sums(sums, s, in->pixels, in->width, in->channels, lane->scratch);
+        for (int64_t i = shards->start[s] * row; i < shards->start[s + 1] * row; i += row)
+            ls_add_to_pixel_sums(&to, 0, row, v + i, (const real *)in->x + i, in->mean);
     }
 }
 
-static void batchnorm_grad_sums(const void *x, const void *mean, const void *dz, int64_t pixels,
-                                int64_t channels, const ls_shards *shards, int first, int last, double *sums,
-                                const ls_lane *lane) {
-    (void)lane;
-    const real *m = mean;
-    for (int s = first; s < last; s++) {
-        double *sum = sums + 2 * channels * s, *products = sum + channels;
-        clear(sum, channels);
-        for (int64_t i = shards->start[s] * pixels; i < shards->start[s + 1] * pixels; i++) {
-            const real *row = (const real *)x + i * channels, *gradient = (const real *)dz + i * channels;
-            for (int64_t c = 0; c < channels; c++) {
-                double g = (double)gradient[c];
-                sum[c] += g;
-                products[c] += g * (double)(row[c] - m[c]);
-            }
-        }
-    }
+static void batchnorm_sums(const ls_batchnorm_input *in, const ls_shards *shards, int first, int last,
+                           double *sums, const ls_lane *lane) {
+    sum_shards(in, in->x, shards, first, last, sums, lane);
+}
+
+static void batchnorm_grad_sums(const ls_batchnorm_input *in, const ls_shards *shards, int first, int last,
+                                double *sums, const ls_lane *lane) {
+    sum_shards(in, in->dz, shards, first, last, sums, lane);
 }
 
 static double scale_of(const void *gamma, double variance, double eps, int64_t c) {

@@ -12,9 +12,11 @@ void LS_NAME(ls_conv2d_end_streams)(void) {
 
 /* --- sums -------------------------------------------------------------------------------------- */
 
-/* Two sums of a group of channels of a shard: in registers while a few lines go by. */
+/* The two sums of a group of channels (layers/pixel_sums.h). Those of a line are in registers; those of the
+ * image and of the shard are where they live. */
 typedef struct sums {
-    double *first, *second; /* where they live; NULL: there are none */
+    double *shard, *image; /* the group's first, the second `channels` behind it; NULL: there are none */
+    int64_t channels;
     sixteen_doubles a, b;
 } sums;
 
@@ -35,15 +37,17 @@ ALWAYS_INLINE void put(double *p, sixteen_doubles s, int64_t n) {
     }
 }
 
-/* all: [local shards][2][channels] or NULL */
-ALWAYS_INLINE sums open_sums(double *all, int shard, int64_t channels, int64_t at, int64_t n) {
-    sums s = {0};
+/* all: [local shards][2][channels] or NULL; room: [2][channels] */
+ALWAYS_INLINE sums open_sums(double *all, int shard, double *room, int64_t channels, int64_t at) {
+    sums s = {.channels = channels};
     if (!all) return s;
-    s.first = all + shard * 2 * channels + at;
-    s.second = s.first + channels;
-    s.a = fetch(s.first, n);
-    s.b = fetch(s.second, n);
+    s.shard = all + shard * 2 * channels + at;
+    s.image = room + at;
     return s;
+}
+
+ALWAYS_INLINE void begin_line(sums *s) {
+    s->a = s->b = widen16(zero16());
 }
 
 ALWAYS_INLINE void add_to_sums(sums *s, sixteen v, sixteen factor) {
@@ -52,37 +56,59 @@ ALWAYS_INLINE void add_to_sums(sums *s, sixteen v, sixteen factor) {
     s->b = add_product16(s->b, wide, widen16(factor));
 }
 
-ALWAYS_INLINE void close_sums(const sums *s, int64_t n) {
-    if (!s->first) return;
-    put(s->first, s->a, n);
-    put(s->second, s->b, n);
+/* Adds the line to the image and, behind the last one, that to the shard. A sum from 0 is no -0, so that the
+ * first line is the sum of 0 and it. */
+ALWAYS_INLINE void end_line(sums *s, int64_t n, bool first, bool last) {
+    double *second = s->image + s->channels;
+    if (!first) {
+        s->a = add_widened16(fetch(s->image, n), s->a);
+        s->b = add_widened16(fetch(second, n), s->b);
+    }
+    if (!last) {
+        put(s->image, s->a, n);
+        put(second, s->b, n);
+        return;
+    }
+    second = s->shard + s->channels;
+    put(s->shard, add_widened16(fetch(s->shard, n), s->a), n);
+    put(second, add_widened16(fetch(second, n), s->b), n);
 }
 
 /* --- of the forward pass ----------------------------------------------------------------------- */
 
-ALWAYS_INLINE void finish_group(const ls_epilogue *e, int64_t channels, int shard, int64_t count, int64_t at,
-                                int64_t n, bool bias, bool summed, float *y) {
-    sums s = open_sums(summed ? e->sums : NULL, shard, channels, at, n);
+/* Lines [first, last) of a row. */
+typedef struct lines {
+    int64_t first, last;
+} lines;
+
+ALWAYS_INLINE void finish_group(const ls_epilogue *e, int shard, lines of, int64_t at, int64_t n, bool bias,
+                                bool summed, float *y) {
+    const int64_t channels = e->channels, width = e->width, height = e->pixels / width;
+    sums s = open_sums(summed ? e->sums : NULL, shard, e->room, channels, at);
     const sixteen added = bias ? load_lanes((const float *)e->bias + at, n) : zero16();
-    for (int64_t i = 0; i < count; i++, y += channels) {
-        sixteen v = load_lanes(y, n);
-        if (bias) {
-            v = add16(v, added);
-            store_lanes(y, v, n);
+    for (int64_t h = of.first; h < of.last; h++) {
+        if (summed) begin_line(&s);
+        for (int64_t i = 0; i < width; i++, y += channels) {
+            sixteen v = load_lanes(y, n);
+            if (bias) {
+                v = add16(v, added);
+                store_lanes(y, v, n);
+            }
+            if (summed) add_to_sums(&s, v, v);
         }
-        if (summed) add_to_sums(&s, v, v);
+        if (summed) end_line(&s, n, h == 0, h == height - 1);
     }
-    if (summed) close_sums(&s, n);
 }
 
-void LS_NAME(ls_conv2d_finish)(const ls_epilogue *e, int64_t channels, int shard, int64_t count, float *y) {
+void LS_NAME(ls_conv2d_finish)(const ls_epilogue *e, int shard, int64_t first, int64_t last, float *y) {
+    const lines of = {first, last};
     if (!e->bias && !e->sums) return;
-    for (int64_t at = 0; at < channels; at += LANES) {
-        const int64_t n = smaller(LANES, channels - at);
+    for (int64_t at = 0; at < e->channels; at += LANES) {
+        const int64_t n = smaller(LANES, e->channels - at);
         if (n == LANES && !e->bias)
-            finish_group(e, channels, shard, count, at, LANES, false, true, y + at);
+            finish_group(e, shard, of, at, LANES, false, true, y + at);
         else
-            finish_group(e, channels, shard, count, at, n, e->bias, e->sums, y + at);
+            finish_group(e, shard, of, at, n, e->bias, e->sums, y + at);
     }
 }
 
@@ -115,15 +141,18 @@ ALWAYS_INLINE void back_group(way_back b, int64_t at, int64_t n, bool others, bo
     const int64_t channels = p.channels;
     const sixteen mean = p.norm.mean ? load_lanes((const float *)p.norm.mean + at, n) : zero16();
     sixteen residual_mean = zero16();
-    sums s = open_sums(summed ? b.e.sums : NULL, b.shard, channels, at, n), rs = {0};
+    sums s = open_sums(summed ? b.e.sums : NULL, b.shard, b.e.room, channels, at), rs = {0};
     if (residual) {
-        rs = open_sums(b.e.residual_sums, b.shard, channels, at, n);
+        rs = open_sums(b.e.residual_sums, b.shard,
+                       b.e.residual_sums ? b.e.room + ls_sums_room(channels) : NULL, channels, at);
         if (p.residual_norm.mean) residual_mean = load_lanes((const float *)p.residual_norm.mean + at, n);
     }
     int64_t i = b.first * b.plane.width * channels + at;
     for (int64_t h = b.first; h < b.last; h++) {
         const float *t = b.x + (b.plane.top + h) * ls_conv2d_plane_line(&b.plane);
         walk w = walk_from(b.plane);
+        if (summed) begin_line(&s);
+        if (rs.shard) begin_line(&rs);
         for (int64_t j = 0; j < b.plane.width; j++, i += channels, dx += b.pitch, w = next_pixel(w)) {
             sixteen g = load16(dx);
             if (others) g = add16(load_lanes((const float *)b.e.others + i, n), g);
@@ -132,12 +161,12 @@ ALWAYS_INLINE void back_group(way_back b, int64_t at, int64_t n, bool others, bo
             if (summed) add_to_sums(&s, v, subtract16(load_lanes((const float *)p.x + i, n), mean));
             if (!residual) continue;
             g = store_gradient(written_at(b.e.dresidual, i), b.e.dresidual_accumulate, false, g, n);
-            if (rs.first)
+            if (rs.shard)
                 add_to_sums(&rs, g, subtract16(load_lanes((const float *)p.residual + i, n), residual_mean));
         }
+        if (summed) end_line(&s, n, h == 0, h == b.plane.height - 1);
+        if (rs.shard) end_line(&rs, n, h == 0, h == b.plane.height - 1);
     }
-    if (summed) close_sums(&s, n);
-    if (residual) close_sums(&rs, n);
 }
 
 void LS_NAME(ls_conv2d_finish_gradient)(const ls_prologue *p, const ls_grad_epilogue *e, int shard,

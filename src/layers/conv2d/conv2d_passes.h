@@ -73,15 +73,15 @@ void LS_NAME(ls_conv2d_load_samples)(const ls_prologue *p, const ls_conv2d_plane
 void LS_NAME(ls_conv2d_load_gradient)(const ls_grad_prologue *p, const ls_conv2d_plane *plane, float *to,
                                       float *pixel_pairs, float *bias);
 
-/* As ls_epilogue_rows. */
-void LS_NAME(ls_conv2d_finish)(const ls_epilogue *e, int64_t channels, int shard, int64_t count, float *y);
+/* As ls_epilogue_rows, for lines [first, last) of a row, whose lines come in order; y: the first of them. */
+void LS_NAME(ls_conv2d_finish)(const ls_epilogue *e, int shard, int64_t first, int64_t last, float *y);
 
 /* Is dz written and nothing else done with it? */
 static inline bool ls_conv2d_only_writes(const ls_grad_epilogue *e) {
     return e->dz && !e->others && !e->accumulate && !e->dresidual && !e->residual_sums;
 }
 
-/* As ls_grad_epilogue_rows, for row 0 and, if it goes by lines, lines [first, last), else all. x: the plane
+/* As ls_grad_epilogue_rows, for row 0 and, if it goes by lines, lines [first, last), in order, else all. x: the plane
  * with x', without pairs of channels; dx: dx' of these lines, [pixels][groups][16]; written over. stream:
  * only where ls_conv2d_only_writes(). */
 void LS_NAME(ls_conv2d_finish_gradient)(const ls_prologue *p, const ls_grad_epilogue *e, int shard,

@@ -146,11 +146,19 @@ static int64_t packed_elements(const ls_conv2d_args *a, bool transposed) {
     return panels(columns) * TILE_COLUMNS * taps(a) * terms;
 }
 
+/* In front of them: room for the sums of either direction. */
+static int64_t room_elements(const ls_conv2d_args *a) {
+    const int64_t doubles = larger(ls_sums_room(a->outputs), 2 * ls_sums_room(a->inputs));
+    return doubles * (int64_t)(sizeof(double) / sizeof(real));
+}
+
 static void forward(const ls_conv2d_args *a, const ls_shards *shards, int first, int last,
                     const ls_lane *lane) {
     const int64_t y_image = a->out_height * a->out_width * a->outputs;
-    real *packed = lane->scratch, *image = packed + packed_elements(a, false);
+    real *packed = (real *)lane->scratch + room_elements(a), *image = packed + packed_elements(a, false);
     const bool identity = ls_prologue_is_identity(&a->in);
+    ls_epilogue out = a->out;
+    out.room = lane->scratch;
     pack_weights(a, false, packed);
     clear_sums(a->out.sums, a->outputs, first, last);
     for (int s = first; s < last; s++)
@@ -163,7 +171,7 @@ static void forward(const ls_conv2d_args *a, const ls_shards *shards, int first,
             }
             real *y = (real *)a->y + n * y_image;
             forward_image(a, x, packed, y);
-            LS_NAME(ls_epilogue_rows)(&a->out, a->outputs, s, a->out_height * a->out_width, y);
+            LS_NAME(ls_epilogue_rows)(&out, s, 1, y);
         }
 }
 
@@ -177,14 +185,16 @@ static void backward(const ls_conv2d_args *a, const ls_shards *shards, int first
     if (a->dy.stored) LS_NAME(ls_grad_prologue_rows)
     (&a->dy, begin, shards->start[last] - begin, (real *)a->dy.stored + begin * y_image);
     if (!a->dx.dz && !a->dx.dresidual) return;
-    real *packed = lane->scratch, *image = packed + packed_elements(a, true);
+    ls_grad_epilogue dx = a->dx;
+    dx.room = lane->scratch;
+    real *packed = (real *)lane->scratch + room_elements(a), *image = packed + packed_elements(a, true);
     pack_weights(a, true, packed);
     clear_sums(a->dx.sums, a->inputs, first, last);
     clear_sums(a->dx.residual_sums, a->inputs, first, last);
     for (int s = first; s < last; s++)
         for (int64_t n = shards->start[s]; n < shards->start[s + 1]; n++) {
             backward_image(a, gradient_of_y(a) + n * y_image, packed, image);
-            LS_NAME(ls_grad_epilogue_rows)(&a->in, &a->dx, s, n, 1, image);
+            LS_NAME(ls_grad_epilogue_rows)(&a->in, &dx, s, n, 1, image);
         }
 }
 
@@ -300,7 +310,7 @@ static void weight_grad(const ls_conv2d_args *a, const ls_shards *shards, int64_
 static size_t scratch_bytes(const ls_conv2d_args *a, int64_t rows_per_shard) {
     (void)rows_per_shard;
     const int64_t packed = larger(packed_elements(a, false), packed_elements(a, true));
-    const size_t product = (size_t)(packed + image_elements(a)) * sizeof(real);
+    const size_t product = (size_t)(room_elements(a) + packed + image_elements(a)) * sizeof(real);
     const size_t gradient = (size_t)(LS_MAX_TREE_DEPTH * a->kernel_w * BLOCK_TILES) * sizeof(tile) +
                             (size_t)(a->out_width * TILE_COLUMNS) * sizeof(real);
     return product > gradient ? product : gradient;

@@ -65,13 +65,20 @@ static size_t lay_out(const ls_conv2d_args *a, void *scratch, ls_conv2d_room *r)
     const size_t plain = take(&used, pixels * a->inputs, sizeof(float));
     const size_t tiles = take(&used, room_for_tiles(a), sizeof(float));
     const size_t sums = take(&used, is_winograd(a) ? ls_conv2d_winograd_sums_size(a) : 0, sizeof(float));
+    const size_t pixel_sums =
+        take(&used, larger(ls_sums_room(a->outputs), 2 * ls_sums_room(a->inputs)), sizeof(double));
     char *base = scratch;
     if (base)
-        *r = (ls_conv2d_room){(ls_conv2d_step *)(base + step), (float *)(base + packed),
-                              (float *)(base + x_at),          (float *)(base + dy_at),
-                              (float *)(base + dy_pixels_at),  (float *)(base + image),
-                              (float *)(base + plain),         (float *)(base + tiles),
-                              (float *)(base + sums),          false};
+        *r = (ls_conv2d_room){.step = (ls_conv2d_step *)(base + step),
+                              .packed = (float *)(base + packed),
+                              .x = (float *)(base + x_at),
+                              .dy = (float *)(base + dy_at),
+                              .dy_pixels = (float *)(base + dy_pixels_at),
+                              .image = (float *)(base + image),
+                              .plain = (float *)(base + plain),
+                              .tiles = (float *)(base + tiles),
+                              .sums = (float *)(base + sums),
+                              .pixel_sums = (double *)(base + pixel_sums)};
     return used;
 }
 

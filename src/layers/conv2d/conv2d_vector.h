@@ -62,6 +62,7 @@ typedef struct ls_conv2d_room {
     ls_conv2d_step *step;
     float *packed, *x, *dy, *dy_pixels, *image, *plain; /* dy_pixels: dy, where there are no pairs */
     float *tiles, *sums;                                /* of Winograd's algorithm */
+    double *pixel_sums;                                 /* what epilogues need of either direction */
     bool streams; /* what is written in the shape of x goes past the caches */
 } ls_conv2d_room;
 

@@ -169,7 +169,9 @@ static ls_conv2d_ahead fetching_gradient(const ls_conv2d_args *a, const ls_prolo
 /* The i-th of these shards. */
 static void backward_shard(const ls_conv2d_args *given, const ls_shards *shards, int first, int last, int i,
                            const ls_conv2d_room *r) {
-    const ls_conv2d_args part = computed(given), *a = &part;
+    ls_conv2d_args part = computed(given);
+    const ls_conv2d_args *a = &part;
+    part.dx.room = r->pixel_sums;
     const int s = shard_at(a, first, last, i);
     const ls_conv2d_plane x = plane_of_x(a), dy = plane_of_dy(a), dy_pixels = pixels_of_dy(a);
     const int64_t together = images_together(a), x_size = ls_conv2d_plane_size(&x),

@@ -60,21 +60,20 @@ static void forward_image(const ls_conv2d_args *a, const ls_conv2d_plane *plane,
                            .to_line = a->out_width * a->outputs,
                            .to_pixel = a->outputs,
                            .ahead = next};
-    int64_t waiting = 0;
+    int64_t done = 0; /* lines */
     bool inside = false; /* are the steps those of the middle of the image? */
     LS_NAME(ls_conv2d_open_tiles)(a->out_width);
-    for (int64_t i = 0, n; i < a->out_height; i += n, y += n * p.to_line) {
+    for (int64_t i = 0, n; i < a->out_height; i += n) {
         n = smaller(together, a->out_height - i);
         if (!inside || !all_inside(a, i, n)) p.steps = forward_steps(a, plane, i, n, r->step);
         inside = all_inside(a, i, n);
-        forward_lines(a, &p, r, i, n, y);
+        forward_lines(a, &p, r, i, n, y + i * p.to_line);
         /* One band late: while the processor still multiplies for this one. */
-        LS_NAME(ls_conv2d_finish)
-        (&a->out, a->outputs, shard, waiting * a->out_width, y - waiting * p.to_line);
-        waiting = n;
+        LS_NAME(ls_conv2d_finish)(&a->out, shard, done, i, y + done * p.to_line);
+        done = i;
     }
     LS_NAME(ls_conv2d_close_tiles)();
-    LS_NAME(ls_conv2d_finish)(&a->out, a->outputs, shard, waiting * a->out_width, y - waiting * p.to_line);
+    LS_NAME(ls_conv2d_finish)(&a->out, shard, done, a->out_height, y + done * p.to_line);
 }
 
 /* y of several images from the planes r->x, by Winograd's algorithm. */
@@ -88,7 +87,7 @@ static void forward_tiles(const ls_conv2d_args *a, const ls_conv2d_room *r, int 
         for (; finished < tiles.done / across; finished++) { /* lines of tiles */
             const ls_conv2d_lines lines = winograd_lines(a, false, finished);
             LS_NAME(ls_conv2d_finish)
-            (&a->out, a->outputs, shard, (lines.last - lines.first) * a->out_width,
+            (&a->out, shard, lines.first, lines.last,
              y + lines.image * image + lines.first * a->out_width * a->outputs);
         }
     }
@@ -96,9 +95,11 @@ static void forward_tiles(const ls_conv2d_args *a, const ls_conv2d_room *r, int 
 
 void LS_NAME(ls_conv2d_vector_forward)(const ls_conv2d_args *given, const ls_shards *shards, int first,
                                        int last, const ls_lane *lane) {
-    const ls_conv2d_args part = computed(given), *a = &part;
+    ls_conv2d_args part = computed(given);
+    const ls_conv2d_args *a = &part;
     const ls_conv2d_plane plane = channels_of_x(a);
     ls_conv2d_room r = LS_NAME(ls_conv2d_open_room)(a, lane->scratch);
+    part.out.room = r.pixel_sums;
     r.streams = LS_NAME(ls_conv2d_streams)(given, shards, a->in.stored);
     LS_NAME(ls_conv2d_prepare_weights)(a, false, r.packed);
     const int64_t x_count = a->height * a->width * a->inputs,

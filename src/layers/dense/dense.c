@@ -28,6 +28,14 @@ static int64_t inputs_of(const ls_op *op) {
     return ls_tensor_pixels(op->in[0]) * ls_tensor_channels(op->in[0]);
 }
 
+/* The shapes alone: what is asked before anything has an address. */
+static ls_dense_args geometry(const ls_op *op) {
+    const ls_tensor *x = op->in[0];
+    return (ls_dense_args){.inputs = inputs_of(op),
+                           .outputs = ls_tensor_channels(op->out),
+                           .in = {.pixels = ls_tensor_pixels(x), .channels = ls_tensor_channels(x)}};
+}
+
 static ls_dense_args arguments(const ls_op *op, const ls_run *run) {
     ls_dense_args args = {
         .inputs = inputs_of(op),
@@ -65,13 +73,13 @@ static void backward(ls_op *op, const ls_run *run, int first, int last, const ls
 }
 
 static size_t factor_bytes(const ls_op *op, int64_t rows, int shards) {
-    ls_dense_args args = {.inputs = inputs_of(op), .outputs = ls_tensor_channels(op->out)};
+    const ls_dense_args args = geometry(op);
     const ls_dense_kernels *kernels = kernels_for(op);
     return kernels->packed_bytes ? kernels->packed_bytes(&args, rows, shards) : 0;
 }
 
 static int64_t parts(const ls_op *op) {
-    ls_dense_args args = {.inputs = inputs_of(op), .outputs = ls_tensor_channels(op->out)};
+    const ls_dense_args args = geometry(op);
     return kernels_for(op)->weight_grad_parts(&args);
 }
 
@@ -87,7 +95,7 @@ static bool weight_grad(ls_op *op, const ls_run *run, int64_t first, int64_t las
 }
 
 static size_t scratch_bytes(const ls_op *op, int64_t rows_per_shard) {
-    ls_dense_args args = {.inputs = inputs_of(op), .outputs = ls_tensor_channels(op->out)};
+    const ls_dense_args args = geometry(op);
     (void)rows_per_shard;
     return kernels_for(op)->scratch_bytes(&args, op->all_shards ? ls_graph_shards(op->graph)->batch
                                                                 : ls_graph_rows(op->graph));

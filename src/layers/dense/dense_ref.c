@@ -84,23 +84,31 @@ static void multiply(const product *p, real *panel) {
 /* --- forward and backward ----------------------------------------------------------------- */
 
 typedef struct scratch_parts {
-    real *panel; /* [DEPTH][TILE_COLUMNS] */
-    real *rows;  /* [BLOCK_ROWS][inputs] */
+    double *room; /* of the sums of dx', where x has several pixels */
+    real *panel;  /* [DEPTH][TILE_COLUMNS] */
+    real *rows;   /* [BLOCK_ROWS][inputs] */
 } scratch_parts;
 
-static scratch_parts split_scratch(void *scratch) {
-    return (scratch_parts){.panel = scratch, .rows = (real *)scratch + DEPTH * TILE_COLUMNS};
+static int64_t room_of(const ls_dense_args *args) {
+    return args->in.pixels > 1 ? 2 * ls_sums_room(args->in.channels) : 0;
+}
+
+static scratch_parts split_scratch(const ls_dense_args *args, void *scratch) {
+    double *room = scratch;
+    real *panel = (real *)(void *)(room + room_of(args));
+    return (scratch_parts){.room = room, .panel = panel, .rows = panel + DEPTH * TILE_COLUMNS};
 }
 
 static size_t scratch_bytes(const ls_dense_args *args, int64_t rows) {
     (void)rows;
-    return (size_t)(DEPTH * TILE_COLUMNS + BLOCK_ROWS * args->inputs) * sizeof(real);
+    return (size_t)room_of(args) * sizeof(double) +
+           (size_t)(DEPTH * TILE_COLUMNS + BLOCK_ROWS * args->inputs) * sizeof(real);
 }
 
 static void forward(const ls_dense_args *args, const ls_shards *shards, int first, int last,
                     const ls_lane *lane) {
     const int64_t begin = shards->start[first], end = shards->start[last];
-    const scratch_parts parts = split_scratch(lane->scratch);
+    const scratch_parts parts = split_scratch(args, lane->scratch);
     const bool through_scratch = !args->in.stored && !ls_prologue_is_identity(&args->in);
     const int64_t block = through_scratch ? BLOCK_ROWS : end - begin;
     for (int64_t row = begin; row < end; row += block) {
@@ -123,7 +131,7 @@ static void forward(const ls_dense_args *args, const ls_shards *shards, int firs
     }
     clear_sums(args->out.sums, args->outputs, first, last);
     for (int s = first; s < last; s++) LS_NAME(ls_epilogue_rows)
-    (&args->out, args->outputs, s, shards->start[s + 1] - shards->start[s],
+    (&args->out, s, shards->start[s + 1] - shards->start[s],
      (real *)args->y + shards->start[s] * args->outputs);
 }
 
@@ -133,12 +141,14 @@ static const real *gradient_of_y(const ls_dense_args *args) {
 
 /* dx' of rows [row, row + rows) back through the prologue, shard by shard. */
 static void finish_dx(const ls_dense_args *args, const ls_shards *shards, int first, int last, int64_t row,
-                      int64_t rows, const real *dx) {
+                      int64_t rows, const real *dx, double *room) {
+    ls_grad_epilogue out = args->dx;
+    out.room = room;
     for (int s = first; s < last; s++) {
         const int64_t begin = row > shards->start[s] ? row : shards->start[s];
         const int64_t end = smaller(row + rows, shards->start[s + 1]);
         if (begin < end) LS_NAME(ls_grad_epilogue_rows)
-        (&args->in, &args->dx, s, begin, end - begin, dx + (begin - row) * args->inputs);
+        (&args->in, &out, s, begin, end - begin, dx + (begin - row) * args->inputs);
     }
 }
 
@@ -152,7 +162,7 @@ static void backward(const ls_dense_args *args, const ls_shards *shards, int fir
     clear_sums(args->dx.residual_sums, args->in.channels, first, last);
     /* Where dz is not added to, dx' is computed in its place. */
     const bool in_place = args->dx.dz && !args->dx.accumulate;
-    const scratch_parts parts = split_scratch(lane->scratch);
+    const scratch_parts parts = split_scratch(args, lane->scratch);
     const int64_t block = in_place ? end - begin : BLOCK_ROWS;
     for (int64_t row = begin; row < end; row += block) {
         const int64_t rows = smaller(block, end - row);
@@ -166,7 +176,7 @@ static void backward(const ls_dense_args *args, const ls_shards *shards, int fir
                             .out = dx,
                             .columns = args->inputs},
                  parts.panel);
-        finish_dx(args, shards, first, last, row, rows, dx);
+        finish_dx(args, shards, first, last, row, rows, dx, parts.room);
     }
 }
 
@@ -281,7 +291,7 @@ static bool weight_grad(const ls_dense_args *args, const ls_shards *shards, int6
         for (int n = 0; n < shards->node_count; n++) {
             const int64_t at = n * args->node_stride;
             finite &= weight_gradient(args, shards, &shards->node[n], &p, (real *)args->dweight + at,
-                                      split_scratch(lane->scratch).panel);
+                                      split_scratch(args, lane->scratch).panel);
             if (input > 0 || !args->dbias) continue;
             real *db = (real *)args->dbias + at;
             bias_gradient(shards, &shards->node[n], gradient_of_y(args), 1, args->outputs, output, p.outputs,

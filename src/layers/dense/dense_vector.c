@@ -37,27 +37,29 @@ typedef struct scratch_parts {
     uint32_t *bits; /* [inputs] */
     float *words;   /* with LS_BF16: [BLOCK_ROWS][inputs or outputs], [rows][outputs] */
     float *turned;  /* with LS_BF16: [WIDTH][DEPTH] */
+    double *room;   /* of the sums of dx', where x has several pixels */
 } scratch_parts;
 
 /* rows: local ones, or all that the weight gradient is over. All parts begin at multiples of 64 bytes;
  * returns the bytes they take. */
 static size_t split_scratch(const ls_dense_args *args, int64_t rows, void *scratch, scratch_parts *parts) {
     const int64_t inputs = (args->inputs + 15) / 16 * 16;
-    int64_t end = 0, at[7], words = 0, turned = 0;
+    int64_t end = 0, at[8], words = 0, turned = 0;
 #ifdef LS_BF16
     const int64_t widest = inputs > args->outputs ? inputs : args->outputs;
     const int64_t block = BLOCK_ROWS * ls_dense_words_row(widest), whole = rows * args->outputs + 15;
     turned = WIDTH * DEPTH;
     words = (block > whole ? block : whole) / 16 * 16;
 #endif
-    const int64_t sizes[7] = {BLOCK_ROWS * inputs,
+    const int64_t sizes[8] = {BLOCK_ROWS * inputs,
                               DEPTH * WIDTH,
                               (rows + 15) / 16 * 16 * LS_DENSE_BLOCK,
                               inputs + DEPTH,
                               inputs,
                               words,
-                              turned};
-    for (int i = 0; i < 7; i++) {
+                              turned,
+                              args->in.pixels > 1 ? 4 * ls_sums_room(args->in.channels) : 0};
+    for (int i = 0; i < 8; i++) {
         at[i] = end;
         end += sizes[i];
     }
@@ -69,7 +71,8 @@ static size_t split_scratch(const ls_dense_args *args, int64_t rows, void *scrat
                                  .terms = (int32_t *)(void *)(f + at[3]),
                                  .bits = (uint32_t *)(void *)(f + at[4]),
                                  .words = f + at[5],
-                                 .turned = f + at[6]};
+                                 .turned = f + at[6],
+                                 .room = (double *)(void *)(f + at[7])};
     }
     return (size_t)end * sizeof(float);
 }
@@ -198,7 +201,7 @@ static void forward(const ls_dense_args *args, const ls_shards *shards, int firs
     }
     clear_sums(args->out.sums, args->outputs, first, last);
     for (int s = first; s < last; s++) LS_TIER_NAME(ls_epilogue_rows)
-    (&args->out, args->outputs, s, shards->start[s + 1] - shards->start[s],
+    (&args->out, s, shards->start[s + 1] - shards->start[s],
      (float *)args->y + shards->start[s] * args->outputs);
 }
 
@@ -289,12 +292,14 @@ static void multiply_transposed(const ls_dense_args *args, const float *dy, int6
 
 /* dx' of rows [row, row + rows) back through the prologue, shard by shard. */
 static void finish_dx(const ls_dense_args *args, const ls_shards *shards, int first, int last, int64_t row,
-                      int64_t rows, const float *dx) {
+                      int64_t rows, const float *dx, double *room) {
+    ls_grad_epilogue out = args->dx;
+    out.room = room;
     for (int s = first; s < last; s++) {
         const int64_t begin = row > shards->start[s] ? row : shards->start[s];
         const int64_t end = smaller_of(row + rows, shards->start[s + 1]);
         if (begin < end) LS_TIER_NAME(ls_grad_epilogue_rows)
-        (&args->in, &args->dx, s, begin, end - begin, dx + (begin - row) * args->inputs);
+        (&args->in, &out, s, begin, end - begin, dx + (begin - row) * args->inputs);
     }
 }
 
@@ -314,7 +319,7 @@ static void backward(const ls_dense_args *args, const ls_shards *shards, int fir
         const int64_t rows = smaller_of(BLOCK_ROWS, end - row);
         float *dx = in_place ? (float *)args->dx.dz + row * args->inputs : parts.rows;
         multiply_transposed(args, gradient_of_y(args) + row * args->outputs, rows, dx, &parts);
-        finish_dx(args, shards, first, last, row, rows, dx);
+        finish_dx(args, shards, first, last, row, rows, dx, parts.room);
     }
 }
 
