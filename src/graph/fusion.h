@@ -91,7 +91,7 @@ typedef struct ls_grad_epilogue {
                            needs it, or it is read in dz */
     bool dresidual_accumulate;
     double *residual_sums; /* as sums, with the residual and its mean, or NULL */
-    double *room; /* the thread's 2 ls_sums_room(channels), where there are sums of several pixels */
+    double *room;          /* the thread's 2 ls_sums_room(channels), where there are sums of several pixels */
 } ls_grad_epilogue;
 
 #endif

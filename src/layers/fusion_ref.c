@@ -89,8 +89,7 @@ void LS_NAME(ls_prologue_rows)(const ls_prologue *p, int64_t row, int64_t rows, 
 
 void LS_NAME(ls_epilogue_rows)(const ls_epilogue *e, int shard, int64_t rows, real *y) {
     const int64_t channels = e->channels, length = e->pixels * channels;
-    const ls_pixel_sums sums =
-        ls_open_pixel_sums(e->sums, shard, e->pixels, e->width, channels, e->room);
+    const ls_pixel_sums sums = ls_open_pixel_sums(e->sums, shard, e->pixels, e->width, channels, e->room);
     if (e->bias) {
         const real *restrict bias = e->bias;
         for (int64_t i = 0; i < rows * length; i += channels)
@@ -169,8 +168,7 @@ static const real *with_others(const ls_grad_epilogue *e, int64_t base, int64_t 
 void LS_NAME(ls_grad_epilogue_rows)(const ls_prologue *p, const ls_grad_epilogue *e, int shard, int64_t row,
                                     int64_t rows, const real *dx) {
     const int64_t channels = p->channels, length = p->pixels * channels;
-    const ls_pixel_sums sums =
-        ls_open_pixel_sums(e->sums, shard, p->pixels, p->width, channels, e->room);
+    const ls_pixel_sums sums = ls_open_pixel_sums(e->sums, shard, p->pixels, p->width, channels, e->room);
     const ls_pixel_sums residual_sums =
         ls_open_pixel_sums(e->residual_sums, shard, p->pixels, p->width, channels,
                            e->residual_sums ? e->room + ls_sums_room(channels) : NULL);
@@ -181,8 +179,7 @@ void LS_NAME(ls_grad_epilogue_rows)(const ls_prologue *p, const ls_grad_epilogue
             const real *total = with_others(e, base, n, dx + r * length + start, v);
             back_through(p, row + r, base, start, n, total, g);
             store_gradient(e->dz ? (real *)e->dz + base : NULL, e->accumulate, g, n, v);
-            if (sums.shard)
-                ls_add_to_pixel_sums(&sums, start, n, v, (const real *)p->x + base, p->norm.mean);
+            if (sums.shard) ls_add_to_pixel_sums(&sums, start, n, v, (const real *)p->x + base, p->norm.mean);
             if (!e->dresidual && !residual_sums.shard) continue;
             store_gradient(e->dresidual ? (real *)e->dresidual + base : NULL, e->dresidual_accumulate, g, n,
                            v);

@@ -113,7 +113,8 @@ static inline void pad_columns(const real *from, int64_t stride, int64_t rows, i
 }
 
 /* Columns [column, column + columns) of the bias gradient of a node: sums of dy [rows][pixels][channels] over
- * each shard, over the shards by the tree. At most TILE_COLUMNS columns. */
+ * each row from 0, over the rows of each shard from 0, over the shards by the tree. At most TILE_COLUMNS
+ * columns. */
 static inline void bias_gradient(const ls_shards *shards, const ls_node *node, const real *dy, int64_t pixels,
                                  int64_t channels, int64_t column, int64_t columns, real *db) {
     real pending[LS_MAX_TREE_DEPTH][TILE_COLUMNS];
@@ -121,8 +122,13 @@ static inline void bias_gradient(const ls_shards *shards, const ls_node *node, c
     for (int i = 0; i < node->count; i++) {
         const int64_t *start = &shards->start[node->first - shards->first + i];
         real sum[TILE_COLUMNS] = {0};
-        for (int64_t n = start[0] * pixels; n < start[1] * pixels; n++)
-            for (int64_t k = 0; k < columns; k++) sum[k] += dy[n * channels + column + k];
+        for (int64_t n = start[0]; n < start[1]; n++) {
+            const real *from = dy + n * pixels * channels + column;
+            real row[TILE_COLUMNS] = {0};
+            for (int64_t p = 0; p < pixels; p++, from += channels)
+                for (int64_t k = 0; k < columns; k++) row[k] += from[k];
+            for (int64_t k = 0; k < columns; k++) sum[k] += row[k];
+        }
         for (int m = ls_tree_merges(i); m > 0; m--) {
             depth--;
             for (int k = 0; k < TILE_COLUMNS; k++) sum[k] = pending[depth][k] + sum[k];

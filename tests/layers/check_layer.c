@@ -63,7 +63,8 @@ static void bound_of_sums(const fixture *f, double *bound, int64_t n) {
 
 /* --- slow and obvious --- */
 
-static bool fused; /* the kernels under test: is a multiply-add rounded once? */
+static bool fused;    /* the kernels under test: is a multiply-add rounded once? */
+static bool by_image; /* is a weight gradient summed over each row, then over the rows? */
 static const layer_products *products;
 
 static real multiply_add(real a, real b, real sum) {
@@ -162,6 +163,8 @@ static void naive_gradient(const fixture *f, const expected *e, int s, int count
     const int64_t first = f->shards.start[s], last = f->shards.start[s + 1];
     double *exact = calloc((size_t)(2 * f->weights), sizeof *exact), *bound = exact + f->weights;
     assert_non_null(exact);
+    real *image = calloc((size_t)n, sizeof *image), *to = by_image ? image : sum;
+    assert_non_null(image);
     for (int64_t i = 0; i < n; i++) sum[i] = 0;
     for (int64_t row = first; row < last; row++) {
         const real *x = e->x + row * x_size(f), *dy = e->dy + row * y_size(f);
@@ -169,10 +172,13 @@ static void naive_gradient(const fixture *f, const expected *e, int s, int count
             const term t = f->term[i];
             const double product = (double)factor(x[t.x]) * (double)factor(dy[t.y]);
             exact[t.w] += product, bound[t.w] += fabs(product);
-            sum[t.w] = multiply_add(x[t.x], dy[t.y], sum[t.w]);
+            to[t.w] = multiply_add(x[t.x], dy[t.y], to[t.w]);
         }
-        for (int64_t i = 0; i < y_size(f); i++) sum[f->weights + i % f->y_channels] += dy[i];
+        for (int64_t i = 0; i < y_size(f); i++) image[f->weights + i % f->y_channels] += dy[i];
+        for (int64_t i = 0; i < n; i++) sum[i] += image[i];
+        memset(image, 0, (size_t)n * sizeof *image);
     }
+    free(image);
     bound_of_sums(f, bound, f->weights);
     for (int64_t i = 0; i < f->weights; i++) bound[i] *= (double)(last - first);
     if (products)
@@ -265,6 +271,7 @@ static void compare(const fixture *f, const expected *e, const layer_ops *ops) {
 void check_layer(fixture *f, unsigned features, const layer_ops *ops) {
     expected e = {0};
     fused = ops->fused || ops->shard_gradient_elements;
+    by_image = ops->by_image;
     products = ops->products;
     for (enum split split = AT_ONCE; split < SPLITS; split++) {
         fixture_fill(f, features); /* all operands anew: some are written over */

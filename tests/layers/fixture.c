@@ -86,10 +86,8 @@ static ls_activation activation_of(unsigned features) {
 static void fill_prologue(fixture *f, unsigned features) {
     const int64_t n = f->rows * f->x_pixels * f->x_channels;
     ls_prologue *p = &f->in;
-    *p = (ls_prologue){.pixels = f->x_pixels,
-                       .width = f->x_width,
-                       .channels = f->x_channels,
-                       .x = fixture_reals(n, 10)};
+    *p = (ls_prologue){
+        .pixels = f->x_pixels, .width = f->x_width, .channels = f->x_channels, .x = fixture_reals(n, 10)};
     for (int64_t i = 0; features & ZEROS && i < n; i++)
         if (i % p->channels % 5 < 2 || i % p->channels > 40) ((real *)p->x)[i] = i % 3 ? 0 : -(real)0;
     if (features & NORM) p->norm = normalisation(f->x_channels, 20);
@@ -280,8 +278,7 @@ void naive_grad_epilogue(const fixture *f, const ls_grad_epilogue *e, const real
         if (dresidual) dresidual[i] = w[i];
     }
     if (e->sums) sums_with_deviations(f, v, p->x, p->norm.mean, e->sums);
-    if (e->residual_sums)
-        sums_with_deviations(f, w, p->residual, p->residual_norm.mean, e->residual_sums);
+    if (e->residual_sums) sums_with_deviations(f, w, p->residual, p->residual_norm.mean, e->residual_sums);
     free(v);
 }
 

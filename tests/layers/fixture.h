@@ -86,6 +86,7 @@ typedef struct layer_ops {
      * neither. */
     int64_t (*shard_gradient_elements)(const fixture *f);
     bool fused;                     /* vector kernels without that: the multiply-add alone */
+    bool by_image;                  /* dw: over a row from 0, then over the rows; else in one chain */
     const layer_products *products; /* or NULL: the sums are those of the terms, one after the other */
 } layer_ops;
 

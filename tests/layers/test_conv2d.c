@@ -90,7 +90,12 @@ static int64_t shard_gradient_elements(const fixture *f) {
     return kernels->shard_gradient_elements(&args);
 }
 
-static layer_ops ops = {scratch_bytes, forward, backward, parts, weight_grad, NULL, false, NULL};
+static layer_ops ops = {.scratch_bytes = scratch_bytes,
+                        .forward = forward,
+                        .backward = backward,
+                        .parts = parts,
+                        .weight_grad = weight_grad,
+                        .by_image = true};
 
 /* --- AMX's order ------------------------------------------------------------------------------- */
 

@@ -66,7 +66,11 @@ static void weight_grad(const fixture *f, int64_t first, int64_t last, const ls_
     assert_true(kernels->weight_grad(&args, &f->shards, first, last, lane));
 }
 
-static layer_ops ops = {scratch_bytes, forward, backward, parts, weight_grad, NULL, false, NULL};
+static layer_ops ops = {.scratch_bytes = scratch_bytes,
+                        .forward = forward,
+                        .backward = backward,
+                        .parts = parts,
+                        .weight_grad = weight_grad};
 
 #ifdef LS_F64
 static int tiers(void) {

@@ -18,7 +18,7 @@
 
 /* pixels x channels x pixels of a line: rows shorter and longer than a chunk, chunks that end inside a pixel, blocks of 4 words
  * that a row does not fill */
-static const int64_t shapes[][3] = {{1, 1, 1},   {1, 3, 1},    {1, 7, 1},    {3, 1, 3},  {1, 513, 1},
+static const int64_t shapes[][3] = {{1, 1, 1},   {1, 3, 1},   {1, 7, 1},    {3, 1, 3},  {1, 513, 1},
                                     {1, 784, 1}, {49, 17, 7}, {36, 33, 12}, {4, 300, 1}};
 enum { SHAPES = sizeof shapes / sizeof *shapes };
 

@@ -9,6 +9,9 @@
  *   dx = a dz + b (x - mean) + c,  b = -a s2 / ((variance + eps) M),  c = -a s1 / M
  *   dgamma = s2 / sqrt(variance + eps),  dbeta = s1
  *
+ * Sums over a shard are in double, over the pixels of a line from 0, the lines of an image from 0, the images
+ * of the shard from 0 (layers/pixel_sums.h); over shards by the tree.
+ *
  * With statistics that do not depend on the batch (LS_ATTACKING) dx = a dz. */
 #ifndef LOCKSTEP_LAYERS_BATCHNORM_H
 #define LOCKSTEP_LAYERS_BATCHNORM_H
@@ -37,8 +40,7 @@ typedef struct ls_batchnorm_input {
     const void *mean, *dz;           /* [channels], as x; of the backward pass */
 } ls_batchnorm_input;
 
-/* Kernels; shards are local, sums [local shards][2][channels] in double, in the order of
- * layers/pixel_sums.h. The lane's scratch is of ls_sums_room(channels) doubles. */
+/* Kernels; shards are local, sums [local shards][2][channels]. The lane's scratch is of ls_sums_room(channels) doubles. */
 typedef struct ls_batchnorm_kernels {
     /* sums of x and x x */
     void (*sums)(const ls_batchnorm_input *in, const ls_shards *shards, int first, int last, double *sums,

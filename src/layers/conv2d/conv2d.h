@@ -9,7 +9,8 @@
  * Direct sums. Their order is fixed:
  *     y      : over u, v, c in increasing order, taps outside the image left out, bias added last;
  *     dx'    : over u, v, k in increasing order;
- *     dw, db : inside a shard over rows, then i, j in increasing order, from 0; over shards by the tree.
+ *     dw, db : of an image over i, j in increasing order, from 0; over the images of a shard in their order,
+ *              from 0; over shards by the tree. db is so in Winograd's algorithm and AMX too.
  * The vector kernels keep it with a multiply-add that rounds once, to the same bits in every tier.
  *
  * Winograd's algorithm. The vector kernels compute 3x3 with stride 1, 16 inputs and outputs or more, by
@@ -35,8 +36,8 @@
  *     dw       : dy, t of a line, e; down, then across. t = 2: e0, e0 + e1, e0 - e1, e1. t = 4: with
  *                p = e0 + e2, q = e1 + e3, r = 4 e2 + e0, s = 4 e3 + e1, e0, p + q, p - q, 2 s + r, -2 s + r, e3.
  *                Products with the pixels of the same tile, position by position, from 0 by multiply-adds that
- *                round once: over the rows of a shard, tiles line by line. Then the sums, of t = 4 each times
- *                its n_i n_j; down, then across. t = 2: (m1 + m2) / 2 + m0, (m1 - m2) / 2, (m1 + m2) / 2 + m3.
+ *                round once: one sum over all rows of a shard, tiles line by line. Then the sums, of t = 4
+ *                each times its n_i n_j; down, then across. t = 2: (m1 + m2) / 2 + m0, (m1 - m2) / 2, (m1 + m2) / 2 + m3.
  *                t = 4: p, q, r, s as for results, (m0 + p) + r, 2 s + q, (4 r + p) + m5. Over shards by the
  *                tree.
  * What it costs: errors of F(2x2) are those of direct sums; F(4x4) has, against fp64, root mean squares of
@@ -53,9 +54,9 @@
  *     y      : u, v and 32 inputs; with 16 inputs u and v = 0, 1, or v = 2 alone;
  *     dx'    : the same for the kernel turned round (2 - u and 2 - v for u and v) and k for c;
  *     dw     : 32 pixels of an image of y, its lines one after the other, each but the last with zeros behind
- *              it up to the next even number from out_width + 2, the last one up to an even number; rows in
- *              increasing order. What stands beside those zeros in x', of its border or the next line, is
- *              multiplied with them. */
+ *              it up to the next even number from out_width + 2, the last one up to an even number; one sum
+ *              over all rows of a shard, in increasing order. What stands beside those zeros in x', of its
+ *              border or the next line, is multiplied with them. */
 #ifndef LOCKSTEP_LAYERS_CONV2D_H
 #define LOCKSTEP_LAYERS_CONV2D_H
 
@@ -70,7 +71,7 @@ typedef struct ls_conv2d_args {
     int64_t height, width, inputs;          /* of x */
     int64_t out_height, out_width, outputs; /* of y: (height + 2 pad - kernel_h) / stride + 1, .. */
     int64_t kernel_h, kernel_w, stride, pad;
-    int winograd; /* the largest tiles of Winograd's algorithm: 4, 2, or 0: direct sums */
+    int winograd;       /* the largest tiles of Winograd's algorithm: 4, 2, or 0: direct sums */
     const void *weight; /* [kernel_h][kernel_w][inputs][outputs] */
     ls_prologue in;     /* pixels = height * width, channels = inputs */
     ls_epilogue out;

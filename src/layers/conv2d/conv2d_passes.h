@@ -68,8 +68,8 @@ void LS_NAME(ls_conv2d_load_samples)(const ls_prologue *p, const ls_conv2d_plane
                                      int64_t every, int64_t ahead, float *to);
 
 /* dy of row 0 of p into the plane and, with LS_PAIRS, as pairs of pixels [groups][height][(width + 1) /
- * 2][16] into pixel_pairs, behind an odd width (last, 0). bias: sums [groups][16] of dy, to which it is
- * added, or NULL. */
+ * 2][16] into pixel_pairs, behind an odd width (last, 0). bias: sums [groups][16] of the images
+ * before, to which that of dy is added, or NULL. */
 void LS_NAME(ls_conv2d_load_gradient)(const ls_grad_prologue *p, const ls_conv2d_plane *plane, float *to,
                                       float *pixel_pairs, float *bias);
 

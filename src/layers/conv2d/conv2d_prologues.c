@@ -153,7 +153,7 @@ void LS_NAME(ls_conv2d_load_samples)(const ls_prologue *p, const ls_conv2d_plane
 ALWAYS_INLINE void load_gradient_group(const ls_grad_prologue *p, ls_conv2d_plane plane, int64_t at,
                                        int64_t n, bool norm, float *to, float *pixel_pairs, float *bias) {
     const float *dz = (const float *)p->dz + at, *y = norm ? (const float *)p->y + at : NULL;
-    sixteen mean = zero16(), a = mean, b = mean, c = mean, sum = bias ? load16(bias) : mean;
+    sixteen mean = zero16(), a = mean, b = mean, c = mean, sum = mean;
     if (norm) {
         mean = load_lanes((const float *)p->mean + at, n);
         a = load_lanes((const float *)p->a + at, n);
@@ -190,7 +190,7 @@ ALWAYS_INLINE void load_gradient_group(const ls_grad_prologue *p, ls_conv2d_plan
             store16(pixel_pairs, pair16(before, round16(zero16()))), pixel_pairs += LANES;
 #endif
     }
-    if (bias) store16(bias, sum);
+    if (bias) store16(bias, add16(load16(bias), sum));
 }
 
 void LS_NAME(ls_conv2d_load_gradient)(const ls_grad_prologue *p, const ls_conv2d_plane *plane, float *to,

@@ -14,9 +14,11 @@
  * Weight gradient, part by part: one u, BLOCK_INPUTS rows c of dw, one panel of columns k,
  *
  *     for each leaf (shard) of a node, depth first
- *         for each image, each line                   a line of x' and dy: a few KB, in L1
- *             for each v, each TILE_ROWS rows c       kernel_w x 4 tiles of sums, in L1,
- *                 for each pixel of the line          4 x 2 sums in registers here
+ *         for each image
+ *             for each line                           a line of x' and dy: a few KB, in L1
+ *                 for each v, each TILE_ROWS rows c   kernel_w x 4 tiles of sums, in L1,
+ *                     for each pixel of the line      4 x 2 sums in registers here
+ *             add the image to the leaf
  *         merge with the pending sums */
 #include "layers/conv2d/conv2d.h"
 
@@ -264,24 +266,32 @@ static void add_image(const ls_conv2d_args *a, const part *p, int64_t n, tile *s
     }
 }
 
+/* to = to + from */
+static void add_tiles(int64_t tiles, tile *to, const tile *from) {
+    for (int64_t t = 0; t < tiles; t++) {
+        tile sum = from[t];
+        merge(&sum, TILE_ROWS, &to[t]);
+        to[t] = sum;
+    }
+}
+
 /* dw [kernel_h][kernel_w][inputs][outputs] of one node and part; pending: a level of sums for each of the
- * tree. */
+ * tree, and one of an image. */
 static void weight_gradient(const ls_conv2d_args *a, const ls_shards *shards, const ls_node *node,
                             const part *p, real *dw, tile *pending, real *padded) {
     const int64_t tiles = a->kernel_w * BLOCK_TILES;
     int depth = 0;
     for (int i = 0; i < node->count; i++) {
         const int64_t *start = &shards->start[node->first - shards->first + i];
-        memset(pending + depth * tiles, 0, (size_t)tiles * sizeof(tile));
-        for (int64_t n = start[0]; n < start[1]; n++) add_image(a, p, n, pending + depth * tiles, padded);
-        for (int m = ls_tree_merges(i); m > 0; m--) {
-            tile *left = pending + --depth * tiles;
-            for (int64_t t = 0; t < tiles; t++) {
-                tile sum = left[tiles + t];
-                merge(&sum, TILE_ROWS, &left[t]);
-                left[t] = sum;
-            }
+        tile *leaf = pending + depth * tiles, *image = leaf + tiles;
+        memset(leaf, 0, (size_t)tiles * sizeof(tile));
+        for (int64_t n = start[0]; n < start[1]; n++) {
+            memset(image, 0, (size_t)tiles * sizeof(tile));
+            add_image(a, p, n, image, padded);
+            add_tiles(tiles, leaf, image);
         }
+        for (int m = ls_tree_merges(i); m > 0; m--, depth--, leaf -= tiles)
+            add_tiles(tiles, leaf - tiles, leaf);
         depth++;
     }
     for (int64_t v = 0; v < a->kernel_w; v++)
@@ -294,7 +304,7 @@ static void weight_gradient(const ls_conv2d_args *a, const ls_shards *shards, co
 static void weight_grad(const ls_conv2d_args *a, const ls_shards *shards, int64_t first, int64_t last,
                         const ls_lane *lane) {
     tile *pending = lane->scratch;
-    real *padded = (real *)(pending + LS_MAX_TREE_DEPTH * a->kernel_w * BLOCK_TILES);
+    real *padded = (real *)(pending + (LS_MAX_TREE_DEPTH + 1) * a->kernel_w * BLOCK_TILES);
     for (int64_t i = first; i < last; i++) {
         const part p = part_of(a, i);
         for (int n = 0; n < shards->node_count; n++) {
@@ -311,7 +321,7 @@ static size_t scratch_bytes(const ls_conv2d_args *a, int64_t rows_per_shard) {
     (void)rows_per_shard;
     const int64_t packed = larger(packed_elements(a, false), packed_elements(a, true));
     const size_t product = (size_t)(room_elements(a) + packed + image_elements(a)) * sizeof(real);
-    const size_t gradient = (size_t)(LS_MAX_TREE_DEPTH * a->kernel_w * BLOCK_TILES) * sizeof(tile) +
+    const size_t gradient = (size_t)((LS_MAX_TREE_DEPTH + 1) * a->kernel_w * BLOCK_TILES) * sizeof(tile) +
                             (size_t)(a->out_width * TILE_COLUMNS) * sizeof(real);
     return product > gradient ? product : gradient;
 }

@@ -188,32 +188,54 @@ ALWAYS_INLINE void add_pixel(sixteen (*sum)[CHANNELS], int first, int last, int 
     for (int t = first; t < last; t++) multiply_add16(sum[t], channels, from[t] + j * NEXT, 1, d);
 }
 
-ALWAYS_INLINE void add_pixels(const ls_conv2d_gradient *g, int taps, int channels) {
+/* The sums of `taps` x `channels` from memory. */
+ALWAYS_INLINE void load_sums(sixteen (*sum)[CHANNELS], int taps, int channels, const float *from,
+                             int64_t tap) {
+    UNROLL
+    for (int t = 0; t < taps; t++) {
+        UNROLL
+        for (int c = 0; c < channels; c++) sum[t][c] = load16(from + t * tap + c * LANES);
+    }
+}
+
+/* Lines of one image. */
+ALWAYS_INLINE void add_lines(const ls_conv2d_gradient *g, int taps, int channels, int64_t image) {
     sixteen sum[TAPS][CHANNELS];
-    UNROLL
-    for (int t = 0; t < taps; t++) {
+    if (g->first) {
         UNROLL
-        for (int c = 0; c < channels; c++) sum[t][c] = load16(g->sums + t * g->sums_tap + c * LANES);
-    }
-    for (int64_t n = 0; n < g->images; n++)
-        for (int64_t i = 0; i < g->lines; i++) {
-            const float *dy = g->dy + n * g->dy_image + i * g->dy_line;
-            const int64_t at = n * g->from_image + i * g->from_line;
-            const float *from[TAPS];
+        for (int t = 0; t < taps; t++) {
             UNROLL
-            for (int t = 0; t < taps; t++) from[t] = g->from[t] + at;
-            const int64_t end = g->pixels * LANES;
-            const int64_t first = taps == TAPS && g->skip_first ? LANES : 0;
-            const int64_t last = taps == TAPS && g->skip_last ? end - LANES : end;
-            if (first > 0) add_pixel(sum, 1, taps, channels, from, dy, 0);
-            for (int64_t j = first; j < last; j += LANES) add_pixel(sum, 0, taps, channels, from, dy, j);
-            if (last < end) add_pixel(sum, 0, taps - 1, channels, from, dy, last);
+            for (int c = 0; c < channels; c++) sum[t][c] = zero16();
         }
+    } else {
+        load_sums(sum, taps, channels, g->waiting, g->sums_tap);
+    }
+    for (int64_t i = 0; i < g->lines; i++) {
+        const float *dy = g->dy + image * g->dy_image + i * g->dy_line;
+        const int64_t at = image * g->from_image + i * g->from_line;
+        const float *from[TAPS];
+        UNROLL
+        for (int t = 0; t < taps; t++) from[t] = g->from[t] + at;
+        const int64_t end = g->pixels * LANES;
+        const int64_t first = taps == TAPS && g->skip_first ? LANES : 0;
+        const int64_t last = taps == TAPS && g->skip_last ? end - LANES : end;
+        if (first > 0) add_pixel(sum, 1, taps, channels, from, dy, 0);
+        for (int64_t j = first; j < last; j += LANES) add_pixel(sum, 0, taps, channels, from, dy, j);
+        if (last < end) add_pixel(sum, 0, taps - 1, channels, from, dy, last);
+    }
+    float *to = g->last ? g->sums : g->waiting;
     UNROLL
     for (int t = 0; t < taps; t++) {
         UNROLL
-        for (int c = 0; c < channels; c++) store16(g->sums + t * g->sums_tap + c * LANES, sum[t][c]);
+        for (int c = 0; c < channels; c++) {
+            float *p = to + t * g->sums_tap + c * LANES;
+            store16(p, g->last ? add16(load16(p), sum[t][c]) : sum[t][c]);
+        }
     }
+}
+
+ALWAYS_INLINE void add_pixels(const ls_conv2d_gradient *g, int taps, int channels) {
+    for (int64_t n = 0; n < g->images; n++) add_lines(g, taps, channels, n);
 }
 
 typedef void (*gradient_function)(const ls_conv2d_gradient *g);
@@ -248,6 +270,7 @@ void LS_NAME(ls_conv2d_add_gradient)(const ls_conv2d_gradient *g) {
     for (int64_t left = (g->channels + most - 1) / most, done = 0, n; left > 0; left--, done += n) {
         n = (g->channels - done + left - 1) / left;
         part.sums = g->sums + done * LANES;
+        part.waiting = g->waiting + done * LANES;
         for (int t = 0; t < g->taps; t++) part.from[t] = g->from[t] + done;
         gradients[g->taps - 1][n - 1](&part);
     }

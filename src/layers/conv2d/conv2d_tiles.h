@@ -76,9 +76,11 @@ static inline int64_t ls_conv2d_lines_together(int64_t pixels) {
 /* At most ls_conv2d_lines_together(pixels) lines. */
 void LS_NAME(ls_conv2d_multiply)(const ls_conv2d_product *p, int64_t lines, int64_t pixels);
 
-/* sums[tap][channel][column] += sum over images, lines, pixels of
- *     from[tap][image, line, pixel 16 + channel] dy[image, line, pixel 16 + column]
- * With LS_PAIRS a pixel of dy is a pair of them, and from's word for the first of them counts. */
+/* sums[tap][channel][column] += the sum of an image, from 0, over lines and pixels of
+ *     from[tap][line, pixel 16 + channel] dy[line, pixel 16 + column]
+ * image by image, if `first` and `last`. Otherwise these are the first, middle or last lines of one image, whose
+ * sum waits in `waiting`, which is laid out as `sums`. With LS_PAIRS a pixel of dy is a pair of them, and
+ * from's word for the first of them counts. */
 typedef struct ls_conv2d_gradient {
     const float *from[LS_CONV2D_TILE_TAPS], *dy;
     int taps;
@@ -87,7 +89,8 @@ typedef struct ls_conv2d_gradient {
     /* Of three taps the first meets zeros at every line's first pixel, the third at its last. */
     bool skip_first, skip_last;
     int64_t from_image, from_line, dy_image, dy_line;
-    float *sums;
+    bool first, last;
+    float *sums, *waiting;
     int64_t sums_tap;
 } ls_conv2d_gradient;
 

@@ -64,7 +64,8 @@ static size_t lay_out(const ls_conv2d_args *a, void *scratch, ls_conv2d_room *r)
     const size_t image = take(&used, images * pixels * groups * LANES, sizeof(float));
     const size_t plain = take(&used, pixels * a->inputs, sizeof(float));
     const size_t tiles = take(&used, room_for_tiles(a), sizeof(float));
-    const size_t sums = take(&used, is_winograd(a) ? ls_conv2d_winograd_sums_size(a) : 0, sizeof(float));
+    const size_t sums =
+        take(&used, is_winograd(a) ? ls_conv2d_winograd_sums_size(a) : gradient_room(a), sizeof(float));
     const size_t pixel_sums =
         take(&used, larger(ls_sums_room(a->outputs), 2 * ls_sums_room(a->inputs)), sizeof(double));
     char *base = scratch;

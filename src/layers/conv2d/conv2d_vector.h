@@ -61,9 +61,9 @@ static inline ls_conv2d_step *add_steps(ls_conv2d_step *step, const ls_conv2d_pl
 typedef struct ls_conv2d_room {
     ls_conv2d_step *step;
     float *packed, *x, *dy, *dy_pixels, *image, *plain; /* dy_pixels: dy, where there are no pairs */
-    float *tiles, *sums;                                /* of Winograd's algorithm */
-    double *pixel_sums;                                 /* what epilogues need of either direction */
-    bool streams; /* what is written in the shape of x goes past the caches */
+    float *tiles, *sums; /* of Winograd's algorithm; sums also of the weight gradient of an image */
+    double *pixel_sums;  /* what epilogues need of either direction */
+    bool streams;        /* what is written in the shape of x goes past the caches */
 } ls_conv2d_room;
 
 /* Laid out for both directions in scratch memory, without streams. */

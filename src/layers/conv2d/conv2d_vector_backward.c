@@ -207,7 +207,7 @@ static void backward_shard(const ls_conv2d_args *given, const ls_shards *shards,
             LS_NAME(ls_conv2d_amx_add_gradient)(a, r->x, r->dy_pixels, images, r->tiles, sums);
 #else
         else if (sums)
-            LS_NAME(ls_conv2d_add_weight_gradient)(a, r->x, r->dy_pixels, images, sums);
+            LS_NAME(ls_conv2d_add_weight_gradient)(a, r->x, r->dy_pixels, images, r->sums, sums);
 #endif
     }
     if (sums && tiles) LS_NAME(ls_conv2d_winograd_finish_gradient)(a, r->sums, sums);

@@ -60,7 +60,7 @@ static void forward_image(const ls_conv2d_args *a, const ls_conv2d_plane *plane,
                            .to_line = a->out_width * a->outputs,
                            .to_pixel = a->outputs,
                            .ahead = next};
-    int64_t done = 0; /* lines */
+    int64_t done = 0;    /* lines */
     bool inside = false; /* are the steps those of the middle of the image? */
     LS_NAME(ls_conv2d_open_tiles)(a->out_width);
     for (int64_t i = 0, n; i < a->out_height; i += n) {

@@ -13,7 +13,7 @@ enum { SUM_CHUNK = 1024 }; /* elements of a part of the sum over shards */
 /* Adds lines [i, i + lines) of the images to the sums of a panel, a line of the kernel, and a group of
  * inputs: as many taps as a tile holds at a time. from, sums: where the first tap's are. */
 static void add_taps(const ls_conv2d_args *a, const ls_conv2d_plane *plane, ls_conv2d_gradient *g,
-                     const float *from, float *sums) {
+                     const float *from, float *room, float *sums) {
     for (int64_t left = divide_up(a->kernel_w, LS_CONV2D_TILE_TAPS), v = 0; left > 0; left--, v += g->taps) {
         g->taps = (int)divide_up(a->kernel_w - v, left);
         const int64_t end = (a->out_width - 1) * a->stride + 2 - a->pad; /* that the third tap meets last */
@@ -22,15 +22,15 @@ static void add_taps(const ls_conv2d_args *a, const ls_conv2d_plane *plane, ls_c
         for (int t = 0; t < g->taps; t++)
             g->from[t] = from + ((v + t) % a->stride * plane->columns + (v + t) / a->stride) * LANES;
         g->sums = sums + v * a->inputs * LANES;
+        g->waiting = room + v * a->inputs * LANES;
         LS_NAME(ls_conv2d_add_gradient)(g);
     }
 }
 
 void LS_NAME(ls_conv2d_add_weight_gradient)(const ls_conv2d_args *a, const float *x, const float *dy,
-                                            int64_t images, float *sums) {
+                                            int64_t images, float *room, float *sums) {
     const ls_conv2d_plane from = plane_of_x(a), by = pixels_of_dy(a);
-    const int64_t together = larger(1, LS_CONV2D_GRADIENT_PIXELS / a->out_width),
-                  x_line = ls_conv2d_plane_line(&from);
+    const int64_t together = gradient_lines(a), x_line = ls_conv2d_plane_line(&from);
     ls_conv2d_gradient g = {.images = images,
                             .pixels = words(a->out_width),
                             .from_image = ls_conv2d_plane_size(&from),
@@ -49,12 +49,16 @@ void LS_NAME(ls_conv2d_add_weight_gradient)(const ls_conv2d_args *a, const float
                     const int64_t below = divide_down(a->height - 1 + a->pad - u, a->stride) + 1;
                     const int64_t begin = larger(i, above), end = smaller(last, below);
                     if (begin >= end) continue;
+                    const int64_t at =
+                        (((k * a->kernel_h + u) * a->kernel_w) * a->inputs + c * LANES) * LANES;
                     g.lines = end - begin;
+                    g.first = begin == above;
+                    g.last = end == smaller(a->out_height, below);
                     g.dy =
                         dy + k * ls_conv2d_plane_group(&by) + (by.top + begin) * g.dy_line + by.left * LANES;
                     add_taps(a, &from, &g,
                              x + c * ls_conv2d_plane_group(&from) + begin * g.from_line + u * x_line,
-                             sums + (((k * a->kernel_h + u) * a->kernel_w) * a->inputs + c * LANES) * LANES);
+                             room + at, sums + at);
                 }
             }
         }

@@ -16,10 +16,20 @@ static inline int64_t images_together(const ls_conv2d_args *a) {
     return images < 1 ? 1 : smaller(images, MAX_IMAGES);
 }
 
-/* Adds the products of x' (plane_of_x) and dy (pixels_of_dy) of so many images, planes side by side, to the
- * sums of a shard (conv2d_layout.h). */
+/* Lines of y whose products are added while the sums of a tile are in registers. */
+static inline int64_t gradient_lines(const ls_conv2d_args *a) {
+    return larger(1, LS_CONV2D_GRADIENT_PIXELS / a->out_width);
+}
+
+/* Floats in which the sum of an image waits that is taken in several pieces. */
+static inline int64_t gradient_room(const ls_conv2d_args *a) {
+    return !LS_TILES && gradient_lines(a) < a->out_height ? weight_elements(a) : 0;
+}
+
+/* Adds the sums of x' (plane_of_x) times dy (pixels_of_dy) of so many images, planes side by side, one after
+ * the other to those of a shard (conv2d_layout.h). room: gradient_room() floats. */
 void LS_NAME(ls_conv2d_add_weight_gradient)(const ls_conv2d_args *a, const float *x, const float *dy,
-                                            int64_t images, float *sums);
+                                            int64_t images, float *room, float *sums);
 
 /* As ls_conv2d_kernels has them. */
 int64_t LS_NAME(ls_conv2d_weight_grad_parts)(const ls_conv2d_args *a);

@@ -26,9 +26,9 @@
 typedef struct ls_dense_args {
     int64_t inputs, outputs;
     const void *weight; /* [inputs][outputs] */
-    ls_prologue in; /* pixels * channels = inputs; forward and weight gradient read x', backward its masks */
-    ls_epilogue out;     /* forward */
-    void *y;             /* [rows][outputs] */
+    ls_prologue in;  /* pixels * channels = inputs; forward and weight gradient read x', backward its masks */
+    ls_epilogue out; /* forward */
+    void *y;         /* [rows][outputs] */
     ls_grad_prologue dy; /* pixels 1, channels = outputs */
     ls_grad_epilogue dx; /* backward */
     void *dweight,
