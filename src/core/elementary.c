@@ -2,7 +2,7 @@
  * e_exp.c, e_log.c, s_tanh.c, k_sin.c, k_cos.c); the polynomials are plain Taylor series, a term or two
  * longer than a fitted one, whose coefficients anybody can check. Sums are written as balanced trees (Estrin)
  * where a chain would wait on itself. The files are compiled with -ffp-contract=off: the order on paper is
- * the order run. */
+ * the order run. Kernels of CUDA are made of this source too (core/elementary_cuda.h). */
 #include "core/elementary.h"
 
 #include <math.h>
@@ -15,24 +15,24 @@ static const double log2_e = 0x1.71547652b82fep+0;
 /* ln 2 = high + low; high has 32 bits, so k * high is exact for every exponent k. */
 static const double ln2_high = 0x1.62e42feep-1, ln2_low = 0x1.a39ef35793c76p-33;
 
-static inline uint64_t bits_of(double x) {
+LS_DUAL_INLINE uint64_t bits_of(double x) {
     uint64_t bits;
     memcpy(&bits, &x, sizeof bits);
     return bits;
 }
 
-static inline double from_bits(uint64_t bits) {
+LS_DUAL_INLINE double from_bits(uint64_t bits) {
     double x;
     memcpy(&x, &bits, sizeof x);
     return x;
 }
 
 /* 2^k for -1022 <= k <= 1023. */
-static inline double power_of_two(int k) {
+LS_DUAL_INLINE double power_of_two(int k) {
     return from_bits((uint64_t)(1023 + k) << 52);
 }
 
-static inline double with_sign_of(double magnitude, double sign) {
+LS_DUAL_INLINE double with_sign_of(double magnitude, double sign) {
     return from_bits(bits_of(magnitude) | (bits_of(sign) & UINT64_C(1) << 63));
 }
 
@@ -42,17 +42,20 @@ typedef struct reduced {
     double high, low;
 } reduced;
 
-static inline reduced reduce_ln2(double x) {
+LS_DUAL_INLINE reduced reduce_ln2(double x) {
     double shifted = x * log2_e + round_shift;
     double k = shifted - round_shift;
     double exact = x - k * ln2_high, tail = k * ln2_low;
     double high = exact - tail;
-    return (reduced){
-        .k = (int)(int32_t)(uint32_t)bits_of(shifted), .high = high, .low = (exact - high) - tail};
+    reduced r;
+    r.k = (int)(int32_t)(uint32_t)bits_of(shifted);
+    r.high = high;
+    r.low = (exact - high) - tail;
+    return r;
 }
 
 /* (e^r - 1 - r) / r^2 for |r| <= 0.347, cut off after r^13 / 13!: 2^-60 of e^r. */
-static inline double exp_tail(double r) {
+LS_DUAL_INLINE double exp_tail(double r) {
     double r2 = r * r, r4 = r2 * r2, r8 = r4 * r4;
     double a = (1.0 / 2 + r * (1.0 / 6)) + r2 * (1.0 / 24 + r * (1.0 / 120));
     double b = (1.0 / 720 + r * (1.0 / 5040)) + r2 * (1.0 / 40320 + r * (1.0 / 362880));
@@ -61,14 +64,14 @@ static inline double exp_tail(double r) {
 }
 
 /* e^r - 1, cut off after r^9 / 9!: 2^-37 of it, which is plenty for a result in single precision. */
-static inline double expm1_short(double r) {
+LS_DUAL_INLINE double expm1_short(double r) {
     double r2 = r * r, r4 = r2 * r2;
     double a = (1.0 / 2 + r * (1.0 / 6)) + r2 * (1.0 / 24 + r * (1.0 / 120));
     double b = (1.0 / 720 + r * (1.0 / 5040)) + r2 * (1.0 / 40320 + r * (1.0 / 362880));
     return r + r2 * (a + r4 * b);
 }
 
-double ls_exp(double x) {
+LS_DUAL double ls_exp(double x) {
     if (!(x <= 0x1.62e42fefa39efp+9))
         return x > 0 ? (double)INFINITY : x + x; /* above log(DBL_MAX), or NaN */
     if (x < -746) return 0;                      /* below log of half the least number */
@@ -80,7 +83,7 @@ double ls_exp(double x) {
     return y * power_of_two(half) * power_of_two(r.k - half);
 }
 
-double ls_log_e(double x) {
+LS_DUAL double ls_log_e(double x) {
     if (!(x > 0)) return x == 0 ? -(double)INFINITY : (double)NAN;
     if (x == (double)INFINITY) return x;
     int k = 0;
@@ -105,7 +108,7 @@ double ls_log_e(double x) {
     return k * ln2_high - ((half_square - (s * (half_square + series) + k * ln2_low)) - f);
 }
 
-double ls_tanh(double x) {
+LS_DUAL double ls_tanh(double x) {
     double magnitude = fabs(x);
     if (!(magnitude < 22)) return x != x ? x + x : with_sign_of(1, x); /* 1 - tanh(22) < 2^-62 */
     if (magnitude < 0x1p-28) return x;                                 /* x^3/3 is below half a place of x */
@@ -126,7 +129,7 @@ double ls_tanh(double x) {
 }
 
 /* erf(c) and its derivative 2/sqrt(pi) e^(-c^2) at c = 0, 1/8, .. 6. */
-static const double erf_at[][2] = {
+LS_DUAL_TABLE double erf_at[][2] = {
     {0, 0x1.20dd750429b6dp+0},
     {0x1.1f5e1a35c3b89p-3, 0x1.1c62fa1e869b6p+0},
     {0x1.1af54e232d609p-2, 0x1.0f5d1602f7e41p+0},
@@ -178,7 +181,7 @@ static const double erf_at[][2] = {
     {0x1.0000000000000p+0, 0x1.2dc119095729fp-52},
 };
 
-double ls_erf(double x) {
+LS_DUAL double ls_erf(double x) {
     enum { TERMS = 11 };
     double magnitude = fabs(x);
     if (!(magnitude < 6)) return x != x ? x + x : with_sign_of(1, x); /* 1 - erf(6) < 2^-55 */
@@ -197,7 +200,7 @@ double ls_erf(double x) {
 /* x = n pi/2 + high + low with |high| <= pi/4, for |x| <= 1e5. pi/2 is cut into three parts of 33 bits, whose
  * products with n < 2^20 are exact, and a tail: 152 bits, for arguments that nearly are multiples (Cody,
  * Waite). */
-static int reduce_half_pi(double x, double *high, double *low) {
+LS_DUAL_INLINE int reduce_half_pi(double x, double *high, double *low) {
     double shifted = x * 0x1.45f306dc9c883p-1 + round_shift;
     double n = shifted - round_shift;
     double a = x - n * 0x1.921fb544p+0;
@@ -216,7 +219,7 @@ static int reduce_half_pi(double x, double *high, double *low) {
 
 /* sin(x + low) for |x| <= pi/4, to x^17. The first two terms are added last, so that their rounding is the
  * only one that counts. */
-static double sin_kernel(double x, double low) {
+LS_DUAL_INLINE double sin_kernel(double x, double low) {
     double z = x * x, z2 = z * z;
     double series = ((1.0 / 120 - z * (1.0 / 5040)) + z2 * (1.0 / 362880 - z * (1.0 / 39916800))) +
                     z2 * z2 * ((1.0 / 6227020800 - z * (1.0 / 1307674368000)) + z2 * (1.0 / 355687428096000));
@@ -225,7 +228,7 @@ static double sin_kernel(double x, double low) {
 }
 
 /* cos(x + low) for |x| <= pi/4, to x^18. What 1 - x^2/2 loses in rounding is put back. */
-static double cos_kernel(double x, double low) {
+LS_DUAL_INLINE double cos_kernel(double x, double low) {
     double z = x * x, z2 = z * z;
     double series = ((1.0 / 24 - z * (1.0 / 720)) + z2 * (1.0 / 40320 - z * (1.0 / 3628800))) +
                     z2 * z2 *
@@ -235,7 +238,7 @@ static double cos_kernel(double x, double low) {
     return rest + (((1 - rest) - half) + (z2 * series - x * low));
 }
 
-double ls_sin(double x) {
+LS_DUAL double ls_sin(double x) {
     if (!(fabs(x) <= 1e5)) return (double)NAN;
     if (fabs(x) < 0x1p-27) return x;
     double high, low;
@@ -247,7 +250,7 @@ double ls_sin(double x) {
     }
 }
 
-double ls_cos(double x) {
+LS_DUAL double ls_cos(double x) {
     if (!(fabs(x) <= 1e5)) return (double)NAN;
     double high, low;
     switch (reduce_half_pi(x, &high, &low)) {
@@ -258,18 +261,18 @@ double ls_cos(double x) {
     }
 }
 
-double ls_pow(double x, double y) {
+LS_DUAL double ls_pow(double x, double y) {
     return y == 0 || x == 1 ? 1 : ls_exp(y * ls_log_e(x));
 }
 
-double ls_pow_int(double x, uint64_t n) {
+LS_DUAL double ls_pow_int(double x, uint64_t n) {
     double power = 1;
     for (; n; n >>= 1, x *= x)
         if (n & 1) power *= x;
     return power;
 }
 
-float ls_expf(float x) {
+LS_DUAL float ls_expf(float x) {
     if (!(x <= 0x1.62e42ep+6f)) return x > 0 ? (float)INFINITY : x + x; /* above log(FLT_MAX), or NaN */
     if (x < -104) return 0;
     double shifted = (double)x * log2_e + round_shift;
@@ -278,11 +281,11 @@ float ls_expf(float x) {
     return (float)((1 + expm1_short(r)) * power_of_two((int)(int32_t)(uint32_t)bits_of(shifted)));
 }
 
-float ls_logf(float x) {
+LS_DUAL float ls_logf(float x) {
     return (float)ls_log_e((double)x);
 }
 
-float ls_tanhf(float x) {
+LS_DUAL float ls_tanhf(float x) {
     double magnitude = fabs((double)x);
     if (!(magnitude < 10)) return x != x ? x + x : (float)with_sign_of(1, (double)x);
     double shifted = 2 * magnitude * log2_e + round_shift;

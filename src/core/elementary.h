@@ -8,21 +8,24 @@
 #include <math.h>
 #include <stdint.h>
 
+#include "core/dual.h"
+
 /* Errors below 2 units in the last place (tests/core/test_elementary.c). NaN and infinities as in the C
  * library. */
-double ls_exp(double x);
-double ls_log_e(double x); /* natural logarithm; log(0) = -inf, log(x < 0) = NaN */
-double ls_tanh(double x);
-double ls_erf(double x);
-double ls_sin(double x);           /* |x| <= 1e5, NaN beyond */
-double ls_cos(double x);           /* |x| <= 1e5, NaN beyond */
-double ls_pow(double x, double y); /* x > 0: exp(y log x), relative error below 1e-13 for |y log x| < 100 */
-double ls_pow_int(double x, uint64_t n); /* by repeated squaring */
+LS_DUAL double ls_exp(double x);
+LS_DUAL double ls_log_e(double x); /* natural logarithm; log(0) = -inf, log(x < 0) = NaN */
+LS_DUAL double ls_tanh(double x);
+LS_DUAL double ls_erf(double x);
+LS_DUAL double ls_sin(double x); /* |x| <= 1e5, NaN beyond */
+LS_DUAL double ls_cos(double x); /* |x| <= 1e5, NaN beyond */
+/* x > 0: exp(y log x), relative error below 1e-13 for |y log x| < 100 */
+LS_DUAL double ls_pow(double x, double y);
+LS_DUAL double ls_pow_int(double x, uint64_t n); /* by repeated squaring */
 
 /* The same in single precision: evaluated in double and rounded once. */
-float ls_expf(float x);
-float ls_logf(float x);
-float ls_tanhf(float x);
+LS_DUAL float ls_expf(float x);
+LS_DUAL float ls_logf(float x);
+LS_DUAL float ls_tanhf(float x);
 
 /* For text and files: NaN without its sign, which depends on the operation that it came from and which printf
  * shows. */

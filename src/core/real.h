@@ -60,7 +60,8 @@ typedef float real;
 #define LS_PAIRS 0
 #endif
 /* What stands beside kernels in a file, and is the same for all tiers, stands behind #ifdef LS_ONCE. */
-#if !defined LS_F64 && !defined LS_FOR_AVX2 && !defined LS_FOR_AVX512 && !defined LS_BF16
+#if !defined LS_F64 && !defined LS_FOR_AVX2 && !defined LS_FOR_AVX512 && !defined LS_BF16 &&                 \
+    !defined LS_FOR_CUDA
 #define LS_ONCE
 #endif
 #ifdef LS_FOR_AMX

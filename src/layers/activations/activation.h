@@ -1,8 +1,8 @@
 /* For the files of activations, one of which is all that an activation is. Such a file is compiled for every
- * tier (core/real.h). It defines
+ * tier (core/real.h), and kernels of CUDA are made of it too (layers/activations_cuda.h). It defines
  *
- *     static inline real forward(const ls_activation *act, real z)                  act(z)
- *     static inline real backward(const ls_activation *act, real seen, real g)      act'(z) g
+ *     LS_DUAL_INLINE real forward(const ls_activation *act, real z)                  act(z)
+ *     LS_DUAL_INLINE real backward(const ls_activation *act, real seen, real g)      act'(z) g
  *
  * where `seen` is what the class's `derivative` says, makes kernels of them by LS_ACTIVATION_KERNELS, and,
  * where LS_ONCE is set, defines the class and the layer. Numbers in between are `real` or double; exp and
@@ -10,6 +10,22 @@
 #ifndef LOCKSTEP_LAYERS_ACTIVATION_H
 #define LOCKSTEP_LAYERS_ACTIVATION_H
 
+#ifdef LS_FOR_CUDA
+
+/* A type `name` of the two functions. */
+#define LS_ACTIVATION_KERNELS(name, type, forward, backward)                                                 \
+    struct name {                                                                                            \
+        static __device__ type apply(const ls_activation &act, type z) { return forward(&act, z); }          \
+        static __device__ type gradient(const ls_activation &act, type seen, type g) {                       \
+            return backward(&act, seen, g);                                                                  \
+        }                                                                                                    \
+    };
+#define LS_KERNELS(type, name)
+#define LS_NAME(name) name
+
+#else
+
+#include "core/dual.h"
 #include "core/elementary.h"
 #include "core/real.h"
 #include "graph/activation.h"
@@ -40,6 +56,8 @@
     .kernels_avx512 = &name##_avx512
 #else
 #define LS_ALL_TIERS(name) .kernels_f32 = &name##_f32, .kernels_f64 = &name##_f64
+#endif
+
 #endif
 
 #endif

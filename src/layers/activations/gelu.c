@@ -12,16 +12,16 @@ static const double one_by_root_2_pi = 0.39894228040143267794;
 
 /* --- erf ----------------------------------------------------------------------------------------------- */
 
-static inline double normal(double z) {
+LS_DUAL_INLINE double normal(double z) {
     return 0.5 * (1 + ls_erf(z * root_half));
 }
 
-static inline real erf_forward(const ls_activation *act, real z) {
+LS_DUAL_INLINE real erf_forward(const ls_activation *act, real z) {
     (void)act;
     return (real)((double)z * normal((double)z));
 }
 
-static inline real erf_backward(const ls_activation *act, real z, real g) {
+LS_DUAL_INLINE real erf_backward(const ls_activation *act, real z, real g) {
     const double x = (double)z, density = one_by_root_2_pi * ls_exp(-0.5 * x * x);
     (void)act;
     return (real)((double)g * (normal(x) + x * density));
@@ -32,16 +32,16 @@ LS_ACTIVATION_KERNELS(LS_NAME(ls_gelu_erf), real, erf_forward, erf_backward)
 
 /* --- tanh ---------------------------------------------------------------------------------------------- */
 
-static inline double inner(double z) {
+LS_DUAL_INLINE double inner(double z) {
     return root_2_by_pi * (z + 0.044715 * (z * z * z));
 }
 
-static inline real tanh_forward(const ls_activation *act, real z) {
+LS_DUAL_INLINE real tanh_forward(const ls_activation *act, real z) {
     (void)act;
     return (real)(0.5 * (double)z * (1 + ls_tanh(inner((double)z))));
 }
 
-static inline real tanh_backward(const ls_activation *act, real z, real g) {
+LS_DUAL_INLINE real tanh_backward(const ls_activation *act, real z, real g) {
     const double x = (double)z, t = ls_tanh(inner(x)), du = root_2_by_pi * (1 + 0.134145 * (x * x));
     (void)act;
     return (real)((double)g * (0.5 * (1 + t) + 0.5 * x * (1 - t * t) * du));

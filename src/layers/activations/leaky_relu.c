@@ -2,11 +2,11 @@
  * z > 0, else slope. The slope is not negative, so y <= 0 where z <= 0. */
 #include "layers/activations/activation.h"
 
-static inline real forward(const ls_activation *act, real z) {
+LS_DUAL_INLINE real forward(const ls_activation *act, real z) {
     return z <= 0 ? (real)act->parameter * z : z;
 }
 
-static inline real backward(const ls_activation *act, real y, real g) {
+LS_DUAL_INLINE real backward(const ls_activation *act, real y, real g) {
     return y <= 0 ? (real)act->parameter * g : g;
 }
 

@@ -1,12 +1,12 @@
 /* relu: y = max(z, 0), and NaN stays NaN. Derivative: 1 where z > 0, else 0. */
 #include "layers/activations/activation.h"
 
-static inline real forward(const ls_activation *act, real z) {
+LS_DUAL_INLINE real forward(const ls_activation *act, real z) {
     (void)act;
     return z <= 0 ? 0 : z;
 }
 
-static inline real backward(const ls_activation *act, real y, real g) {
+LS_DUAL_INLINE real backward(const ls_activation *act, real y, real g) {
     (void)act;
     return y <= 0 ? 0 : g;
 }

@@ -1,12 +1,12 @@
 /* The logistic function: y = 1 / (1 + e^-z), computed in double and rounded once. Derivative: y (1 - y). */
 #include "layers/activations/activation.h"
 
-static inline real forward(const ls_activation *act, real z) {
+LS_DUAL_INLINE real forward(const ls_activation *act, real z) {
     (void)act;
     return (real)(1 / (1 + ls_exp(-(double)z)));
 }
 
-static inline real backward(const ls_activation *act, real y, real g) {
+LS_DUAL_INLINE real backward(const ls_activation *act, real y, real g) {
     (void)act;
     return g * (y * (1 - y));
 }

@@ -2,16 +2,16 @@
  * Derivative: s (1 + z (1 - s)). Both, and the product with the gradient, in double, rounded once. */
 #include "layers/activations/activation.h"
 
-static inline double logistic(double z) {
+LS_DUAL_INLINE double logistic(double z) {
     return 1 / (1 + ls_exp(-z));
 }
 
-static inline real forward(const ls_activation *act, real z) {
+LS_DUAL_INLINE real forward(const ls_activation *act, real z) {
     (void)act;
     return (real)((double)z * logistic((double)z));
 }
 
-static inline real backward(const ls_activation *act, real z, real g) {
+LS_DUAL_INLINE real backward(const ls_activation *act, real z, real g) {
     const double s = logistic((double)z);
     (void)act;
     return (real)((double)g * (s * (1 + (double)z * (1 - s))));

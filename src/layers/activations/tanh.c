@@ -1,7 +1,7 @@
 /* tanh. Derivative: 1 - y^2. */
 #include "layers/activations/activation.h"
 
-static inline real forward(const ls_activation *act, real z) {
+LS_DUAL_INLINE real forward(const ls_activation *act, real z) {
     (void)act;
 #ifdef LS_F64
     return ls_tanh(z);
@@ -10,7 +10,7 @@ static inline real forward(const ls_activation *act, real z) {
 #endif
 }
 
-static inline real backward(const ls_activation *act, real y, real g) {
+LS_DUAL_INLINE real backward(const ls_activation *act, real y, real g) {
     (void)act;
     return g * (1 - y * y);
 }

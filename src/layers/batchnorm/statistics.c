@@ -25,15 +25,7 @@ void ls_statistics_update(const ls_statistics *s, const double *sum, const doubl
     for (int64_t c = 0; c < s->channels; c++) {
         double mean, variance;
         ls_moments_from_sums(sum[c], sum_of_squares[c], elements, &mean, &variance);
-        if (s->kind == LS_STATISTICS_CUMULATIVE) {
-            first[c] += mean;
-            second[c] += mean * mean;
-            third[c] += variance;
-        } else {
-            double unbiased = elements > 1 ? variance * (elements / (elements - 1)) : variance;
-            first[c] = (1 - s->momentum) * first[c] + s->momentum * mean;
-            second[c] = (1 - s->momentum) * second[c] + s->momentum * unbiased;
-        }
+        ls_channel_update(s->kind, s->momentum, mean, variance, elements, &first[c], &second[c], &third[c]);
     }
 }
 
@@ -49,14 +41,5 @@ void ls_statistics_collect(const ls_statistics *s, const double *sum, const doub
 
 void ls_statistics_evaluate(const ls_statistics *s, int64_t c, double *mean, double *variance) {
     const double *first = s->values + 1, *second = first + s->channels, *third = second + s->channels;
-    double n = s->values[0];
-    *mean = 0;
-    *variance = 1;
-    if (s->kind == LS_STATISTICS_EXPONENTIAL) {
-        *mean = first[c];
-        *variance = second[c];
-    } else if (n > 0) {
-        ls_moments_from_sums(first[c], second[c], n, mean, variance);
-        if (s->kind == LS_STATISTICS_CUMULATIVE) *variance += third[c] / n;
-    }
+    ls_channel_evaluate(s->kind, s->values[0], first[c], second[c], third[c], mean, variance);
 }

@@ -20,12 +20,7 @@
 #define LOCKSTEP_LAYERS_STATISTICS_H
 
 #include "graph/parameters.h"
-
-typedef enum ls_statistics_kind {
-    LS_STATISTICS_EXPONENTIAL,
-    LS_STATISTICS_CUMULATIVE,
-    LS_STATISTICS_DATASET
-} ls_statistics_kind;
+#include "layers/batchnorm/channel.h"
 
 /* Initial state: no updates; exponential starts from mean 0 and variance 1. */
 void ls_statistics_reset(const ls_statistics *statistics);
@@ -43,15 +38,5 @@ void ls_statistics_collect(const ls_statistics *statistics, const double *sum, c
 
 /* Mean and variance of a channel to evaluate with; (0, 1) before the first update. */
 void ls_statistics_evaluate(const ls_statistics *statistics, int64_t channel, double *mean, double *variance);
-
-/* Mean and biased variance from sums; the variance is at least 0. The sums are exact to about 2^-53, so the
- * variance loses (mean^2 / variance) 2^-53 of itself: far below fp32's rounding for anything that an fp32
- * input can hold. */
-static inline void ls_moments_from_sums(double sum, double sum_of_squares, double elements, double *mean,
-                                        double *variance) {
-    *mean = sum / elements;
-    double v = sum_of_squares / elements - *mean * *mean;
-    *variance = v > 0 ? v : 0;
-}
 
 #endif

@@ -3,9 +3,9 @@
 #include <math.h>
 #include <string.h>
 
-#include "core/elementary.h"
 #include "core/real.h"
 #include "core/rng.h"
+#include "layers/input/rotation.h"
 
 /* Rotation, after Pillow's bicubic filter (libImaging/Geometry.c). Along one axis, between v2 and v3 and at
  * distance d from v2, the interpolated value is
@@ -164,18 +164,6 @@ static void along_y(const plan *p, int from, int to, uint8_t *restrict out) {
     for (int i = from; i < to; i++) out[i] = (uint8_t)(int)distance[i];
 }
 
-/* To 15 decimals, as Pillow rounds the entries of its matrix (so that cos(90 degrees) is 0), and exactly,
- * since sin(45 degrees) is near the middle between two such numbers. The result of fma() is defined to the
- * bit, whether the processor has the instruction or not. */
-static double rounded(double v) {
-    double scaled = v * 1e15, shift = 0x1.8p52;
-    double nearest = (scaled + shift) - shift;
-    double rest = (scaled - nearest) + fma(v, 1e15, -scaled);
-    if (rest > 0.5) nearest += 1;
-    if (rest < -0.5) nearest -= 1;
-    return nearest / 1e15;
-}
-
 /* The turns that Pillow makes by moving pixels. Returns 0 for any other angle. */
 static int turn(const uint8_t *in, int height, int width, double degrees, uint8_t *out) {
     size_t h = (size_t)height, w = (size_t)width;
@@ -214,8 +202,7 @@ static reach reach_of(const box *lit, int height, int width) {
 }
 
 static void rotate(const uint8_t *in, int height, int width, double degrees, uint8_t *out, void *scratch) {
-    degrees = fmod(degrees, 360); /* exact, on every processor */
-    if (degrees < 0) degrees += 360;
+    degrees = ls_full_turn(degrees);
     if (turn(in, height, width, degrees, out)) return;
 
     plan p;
@@ -227,23 +214,18 @@ static void rotate(const uint8_t *in, int height, int width, double degrees, uin
     prepare_coefficients(&p, width);
     reach limits = reach_of(&lit, height, width);
 
-    /* From the output's pixel centres to the source: (x, y) -> (a x + b y + c, d x + e y + f). */
-    double angle = -(degrees * (0x1.921fb54442d18p+1 / 180));
-    double a = rounded(ls_cos(angle)), b = rounded(ls_sin(angle)), d = rounded(-ls_sin(angle)), e = a;
-    double middle_x = width / 2.0, middle_y = height / 2.0;
-    double c = (a * -middle_x + b * -middle_y) + middle_x;
-    double f = (d * -middle_x + e * -middle_y) + middle_y;
+    const ls_rotation r = ls_rotation_of(degrees, height, width);
     for (int x = 0; x < width; x++) {
-        p.x_part[x] = a * (x + 0.5);
-        p.y_part[x] = d * (x + 0.5);
+        p.x_part[x] = r.a * (x + 0.5);
+        p.y_part[x] = r.d * (x + 0.5);
     }
     for (int y = 0; y < height; y++, out += width) {
-        double by = b * (y + 0.5), ey = e * (y + 0.5);
+        double by = r.b * (y + 0.5), ey = r.e * (y + 0.5);
         const double *restrict x_part = p.x_part, *restrict y_part = p.y_part;
         double *restrict source_x = p.source_x, *restrict source_y = p.source_y;
         for (int x = 0; x < width; x++) {
-            source_x[x] = x_part[x] + by + c;
-            source_y[x] = y_part[x] + ey + f;
+            source_x[x] = x_part[x] + by + r.c;
+            source_y[x] = y_part[x] + ey + r.f;
         }
         /* Each coordinate is monotone in x, rounding included: the pixels inside are one run. */
         int from = 0, to = width;

@@ -7,10 +7,6 @@ typedef struct input_state {
     const ls_perturbation *perturbation; /* NULL: none */
 } input_state;
 
-static const ls_augment_kernels *augment_kernels_for(const ls_op *op) {
-    return LS_KERNELS_OF(ls_graph_backend(op->graph), ls_augment);
-}
-
 const ls_input_kernels *ls_input_kernels_for(const ls_backend *backend) {
     return LS_KERNELS_OF(backend, ls_input_ref);
 }
@@ -34,10 +30,8 @@ static void forward(ls_op *op, const ls_run *run, int first, int last, const ls_
 
 static size_t scratch_bytes(const ls_op *op, int64_t rows_per_shard) {
     const input_state *state = op->state;
-    int64_t count = (int64_t)state->height * state->width;
     (void)rows_per_shard;
-    return (size_t)((count + 63) / 64 * 64) +
-           augment_kernels_for(op)->scratch_bytes(state->height, state->width);
+    return ls_input_kernels_for(ls_graph_backend(op->graph))->scratch_bytes(state->height, state->width);
 }
 
 static const ls_op_class input_class = {.name = "input", .forward = forward, .scratch = scratch_bytes};

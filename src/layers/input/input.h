@@ -20,10 +20,12 @@ typedef struct ls_input_args {
 } ls_input_args;
 
 typedef struct ls_input_kernels {
-    /* the images of the rows of these shards; lane->scratch holds one and what augmentation needs */
+    /* bytes of lane->scratch that forward() needs for such images */
+    size_t (*scratch_bytes)(int height, int width);
+    /* the images of the rows of these shards */
     void (*forward)(const ls_input_args *args, const ls_shards *shards, int first, int last,
                     const ls_lane *lane);
-    /* out[at + i] = image[i], or image[i] / 255 */
+    /* On the host, NULL on a device: out[at + i] = image[i], or image[i] / 255 */
     void (*convert)(const uint8_t *image, int64_t count, bool unit, void *out, int64_t at);
     /* out[at + i] += epsilon sign[i], then clipped to 0..1 or 0..255; epsilon is that of the 0..1 image */
     void (*perturb)(const int8_t *sign, double epsilon, int64_t count, bool unit, void *out, int64_t at);

@@ -32,6 +32,15 @@ static void fetch(const uint8_t *image, int64_t count) {
     for (int64_t i = 0; i < count; i += LINE) __builtin_prefetch(image + i);
 }
 
+/* An image, and what augmentation needs. */
+static size_t image_bytes(int height, int width) {
+    return ((size_t)height * (size_t)width + 63) / 64 * 64;
+}
+
+static size_t scratch_bytes(int height, int width) {
+    return image_bytes(height, width) + LS_NAME(ls_augment).scratch_bytes(height, width);
+}
+
 static void forward(const ls_input_args *a, const ls_shards *shards, int first, int last,
                     const ls_lane *lane) {
     const int64_t count = (int64_t)a->height * a->width, end = shards->start[last];
@@ -42,7 +51,7 @@ static void forward(const ls_input_args *a, const ls_shards *shards, int first, 
         if (a->augmentation->probability > 0) {
             LS_NAME(ls_augment)
                 .augment(a->augmentation, a->seed, a->epoch, a->sample[row], image, a->height, a->width,
-                         augmented, augmented + (count + 63) / 64 * 64);
+                         augmented, augmented + image_bytes(a->height, a->width));
             image = augmented;
         }
         convert(image, count, a->unit, a->out, row * count);
@@ -50,4 +59,4 @@ static void forward(const ls_input_args *a, const ls_shards *shards, int first, 
     }
 }
 
-const ls_input_kernels LS_NAME(ls_input_ref) = {forward, convert, perturb, signs};
+const ls_input_kernels LS_NAME(ls_input_ref) = {scratch_bytes, forward, convert, perturb, signs};

@@ -1,0 +1,71 @@
+/* The table of layers/batchnorm/batchnorm.h for GPUs. */
+#include "layers/batchnorm/batchnorm_cuda.h"
+
+#include "layers/batchnorm/batchnorm.h"
+#include "layers/fusion_host_cuda.h"
+
+static void sums(const void *x, int64_t pixels, int64_t channels, const ls_shards *shards, int first,
+                 int last, double *sums_of_shards, const ls_lane *lane) {
+    const ls_cuda_batchnorm_sums args = {.pixels = (int)pixels,
+                                         .width = (int)pixels,
+                                         .channels = (int)channels,
+                                         .x = x,
+                                         .sums = sums_of_shards};
+    const ls_cuda_shards s = ls_cuda_shards_of(shards, first, last);
+    ls_batchnorm_sums_cuda(lane->device, &args, &s);
+}
+
+static void grad_sums(const void *x, const void *mean, const void *dz, int64_t pixels, int64_t channels,
+                      const ls_shards *shards, int first, int last, double *sums_of_shards,
+                      const ls_lane *lane) {
+    const ls_cuda_batchnorm_sums args = {.pixels = (int)pixels,
+                                         .width = (int)pixels,
+                                         .channels = (int)channels,
+                                         .x = x,
+                                         .dz = dz,
+                                         .mean = mean,
+                                         .sums = sums_of_shards};
+    const ls_cuda_shards s = ls_cuda_shards_of(shards, first, last);
+    ls_batchnorm_sums_cuda(lane->device, &args, &s);
+}
+
+static void cut(const ls_batchnorm_cut *a, const ls_lane *lane) {
+    const ls_cuda_batchnorm_cut args = {.evaluates = ls_purpose_evaluates(a->purpose),
+                                        .trains = a->purpose == LS_TRAINING,
+                                        .attacks = a->purpose == LS_ATTACKING,
+                                        .channels = (int)a->channels,
+                                        .kind = a->statistics->kind,
+                                        .momentum = a->statistics->momentum,
+                                        .values = a->statistics->values,
+                                        .sums = a->sums,
+                                        .elements = a->elements,
+                                        .eps = a->eps,
+                                        .gamma = a->gamma,
+                                        .beta = a->beta,
+                                        .mean = a->mean,
+                                        .variance = a->variance,
+                                        .out_mean = a->out.mean,
+                                        .out_scale = a->out.scale,
+                                        .out_shift = a->out.shift,
+                                        .out_a = a->out.a};
+    ls_batchnorm_cut_cuda(lane->device, &args);
+}
+
+static void grad_cut(const double *sums_of_batch, const double *variance, double eps, double elements,
+                     const void *gamma, int64_t channels, const ls_norm_vectors *out, void *dgamma,
+                     void *dbeta, const ls_lane *lane) {
+    const ls_cuda_batchnorm_grad_cut args = {.channels = (int)channels,
+                                             .sums = sums_of_batch,
+                                             .variance = variance,
+                                             .eps = eps,
+                                             .elements = elements,
+                                             .gamma = gamma,
+                                             .a = out->a,
+                                             .b = out->b,
+                                             .c = out->c,
+                                             .dgamma = dgamma,
+                                             .dbeta = dbeta};
+    ls_batchnorm_grad_cut_cuda(lane->device, &args);
+}
+
+const ls_batchnorm_kernels ls_batchnorm_ref_cuda = {sums, grad_sums, cut, grad_cut};

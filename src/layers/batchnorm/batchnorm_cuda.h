@@ -1,0 +1,54 @@
+/* Launchers of the table layers/batchnorm/batchnorm.h for GPUs, and the sums of a BatchNorm for others who
+ * store its input or its gradient. */
+#ifndef LOCKSTEP_LAYERS_BATCHNORM_CUDA_H
+#define LOCKSTEP_LAYERS_BATCHNORM_CUDA_H
+
+#include "layers/fusion_args_cuda.h"
+
+/* ls_batchnorm_cut, and what it names */
+typedef struct ls_cuda_batchnorm_cut {
+    bool evaluates, trains, attacks; /* of the purpose */
+    int channels, kind;              /* ls_statistics_kind */
+    double momentum;
+    double *values; /* of the statistics */
+    const double *sums;
+    double elements, eps;
+    const float *gamma, *beta;
+    double *mean, *variance;
+    float *out_mean, *out_scale, *out_shift, *out_a;
+} ls_cuda_batchnorm_cut;
+
+typedef struct ls_cuda_batchnorm_grad_cut {
+    int channels;
+    const double *sums, *variance;
+    double eps, elements;
+    const float *gamma;
+    float *a, *b, *c, *dgamma, *dbeta;
+} ls_cuda_batchnorm_grad_cut;
+
+/* What sums are of: an activation [rows][pixels][channels] whose lines have `width` pixels. */
+typedef struct ls_cuda_batchnorm_sums {
+    int pixels, width, channels;
+    const float *x;
+    const float *dz, *mean; /* gradient sums: of dz and dz (x - mean), or dz x where mean is NULL */
+    double *sums;           /* [local shards][2][channels] */
+} ls_cuda_batchnorm_sums;
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+struct ls_device;
+/* of x and x x where dz is NULL */
+void ls_batchnorm_sums_cuda(struct ls_device *device, const ls_cuda_batchnorm_sums *args,
+                            const ls_cuda_shards *shards);
+/* The sums of a gradient epilogue whose values have been stored, those of the residual from dz where it has no
+ * place of its own. None where it asks for none. */
+void ls_grad_epilogue_sums_cuda(struct ls_device *device, const ls_cuda_prologue *p,
+                                const ls_cuda_grad_epilogue *e, const ls_cuda_shards *shards);
+void ls_batchnorm_cut_cuda(struct ls_device *device, const ls_cuda_batchnorm_cut *args);
+void ls_batchnorm_grad_cut_cuda(struct ls_device *device, const ls_cuda_batchnorm_grad_cut *args);
+#ifdef __cplusplus
+}
+#endif
+
+#endif

@@ -1,0 +1,45 @@
+/* Launchers of the table layers/dense/dense.h for GPUs. */
+#ifndef LOCKSTEP_LAYERS_DENSE_CUDA_H
+#define LOCKSTEP_LAYERS_DENSE_CUDA_H
+
+#include "layers/fusion_args_cuda.h"
+
+/* y = x' w + bias of rows [first, last) */
+typedef struct ls_cuda_dense {
+    int first, last, inputs, outputs;
+    const float *weight; /* [inputs][outputs] */
+    ls_cuda_prologue in;
+    const float *bias; /* or NULL */
+    float *y;
+} ls_cuda_dense;
+
+/* dx' = dy w^T through the gradient epilogue */
+typedef struct ls_cuda_dense_back {
+    int first, last, inputs, outputs;
+    const float *weight, *dy;
+    ls_cuda_prologue in;
+    ls_cuda_grad_epilogue dx;
+} ls_cuda_dense_back;
+
+/* dw [inputs][outputs] and db [outputs] (or NULL) of one node: shards first .. first + count - 1 of the local
+ * ones, count a power of two up to 2^LS_CUDA_TREE_DEPTH */
+enum { LS_CUDA_TREE_DEPTH = 8 };
+typedef struct ls_cuda_dense_weights {
+    int inputs, outputs;
+    const float *x, *dy;
+    float *dw, *db;
+} ls_cuda_dense_weights;
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+struct ls_device;
+void ls_dense_forward_cuda(struct ls_device *device, const ls_cuda_dense *args);
+void ls_dense_backward_cuda(struct ls_device *device, const ls_cuda_dense_back *args);
+void ls_dense_weight_grad_cuda(struct ls_device *device, const ls_cuda_dense_weights *args,
+                               const ls_cuda_shards *node);
+#ifdef __cplusplus
+}
+#endif
+
+#endif

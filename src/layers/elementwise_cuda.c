@@ -1,0 +1,30 @@
+/* The table of layers/elementwise.h for GPUs. */
+#include "layers/elementwise.h"
+#include "layers/elementwise_cuda.h"
+#include "layers/batchnorm/batchnorm_cuda.h"
+#include "layers/fusion_host_cuda.h"
+
+static void forward(const ls_prologue *in, const ls_shards *shards, int first, int last, void *out,
+                    const ls_lane *lane) {
+    const ls_cuda_prologue p = ls_cuda_prologue_of(in);
+    ls_elementwise_forward_cuda(lane->device, &p, (int)shards->start[first], (int)shards->start[last], out);
+}
+
+static void backward(const ls_prologue *in, const ls_grad_epilogue *dx, const ls_shards *shards, int first,
+                     int last, const void *gradient, const ls_lane *lane) {
+    const ls_cuda_prologue p = ls_cuda_prologue_of(in);
+    const ls_cuda_grad_epilogue e = ls_cuda_grad_epilogue_of(dx);
+    ls_elementwise_backward_cuda(lane->device, &p, &e, (int)shards->start[first], (int)shards->start[last],
+                                 gradient);
+    const ls_cuda_shards s = ls_cuda_shards_of(shards, first, last);
+    ls_grad_epilogue_sums_cuda(lane->device, &p, &e, &s);
+}
+
+static void normalised_gradient(const ls_grad_prologue *dy, bool accumulate, const ls_shards *shards,
+                                int first, int last, void *out, const ls_lane *lane) {
+    const ls_cuda_grad_prologue p = ls_cuda_grad_prologue_of(dy);
+    ls_elementwise_gradient_cuda(lane->device, &p, accumulate, (int)shards->start[first],
+                                 (int)shards->start[last], out);
+}
+
+const ls_elementwise_kernels ls_elementwise_ref_cuda = {forward, backward, normalised_gradient};

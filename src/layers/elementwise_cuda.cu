@@ -1,0 +1,81 @@
+/* Element by element: what is not folded into the loads and stores of a product. A block row takes a row, a
+ * thread N of its elements. */
+#include "cuda/kernel.h"
+
+#include "layers/elementwise_cuda.h"
+#include "layers/fusion_cuda.h"
+
+using ls_activations::all_ones;
+
+enum { THREADS = 128 };
+
+/* Rows and elements of this thread. */
+#define EACH_VALUE(row, first, last, element, N, length)                                                     \
+    for (int row = (first) + (int)blockIdx.y; row < (last); row += (int)gridDim.y)                           \
+        for (int element = (int)ls_thread() * (N); element < (length); element += (int)ls_stride() * (N))
+
+template <int N>
+__global__ void __launch_bounds__(THREADS)
+    k_elementwise_forward(ls_cuda_prologue p, int first, int last, float *out) {
+    EACH_VALUE(row, first, last, element, N, p.length) {
+        const size_t at = (size_t)row * p.length + element;
+        const ls_values<N> x = ls_prologue_values<all_ones, N>(p, row, element, element % p.channels);
+        if (p.stored) ls_store<N>(p.stored + at, x);
+        ls_store<N>(out + at, x);
+    }
+}
+
+template <int N>
+__global__ void __launch_bounds__(THREADS) k_elementwise_backward(ls_cuda_prologue p, ls_cuda_grad_epilogue e,
+                                                                  int first, int last, const float *dx) {
+    EACH_VALUE(row, first, last, element, N, p.length) {
+        const ls_values<N> g = ls_load<N>(dx + (size_t)row * p.length + element);
+        ls_grad_epilogue_values<all_ones, N>(p, e, row, element, element % p.channels, g);
+    }
+}
+
+template <int N>
+__global__ void __launch_bounds__(THREADS)
+    k_elementwise_gradient(ls_cuda_grad_prologue p, bool accumulate, int first, int last, float *out) {
+    EACH_VALUE(row, first, last, element, N, p.length) {
+        const ls_values<N> g = ls_grad_prologue_values<N>(p, row, element, element % p.channels);
+        ls_store_gradient<N>(out, accumulate, (size_t)row * p.length + element, g);
+    }
+}
+
+static dim3 grid_of(int length, int at_once, int rows) {
+    return dim3(ls_blocks(length / at_once, THREADS).x, (unsigned)(rows < 65535 ? rows : 65535));
+}
+
+void ls_elementwise_forward_cuda(struct ls_device *device, const ls_cuda_prologue *p, int first, int last,
+                                 float *out) {
+    const int n = ls_values_at_once(p->channels);
+    if (first == last) return;
+    const dim3 grid = grid_of(p->length, n, last - first);
+    if (n == 4)
+        LS_LAUNCH(device, k_elementwise_forward<4>, grid, THREADS, 0, *p, first, last, out);
+    else
+        LS_LAUNCH(device, k_elementwise_forward<1>, grid, THREADS, 0, *p, first, last, out);
+}
+
+void ls_elementwise_backward_cuda(struct ls_device *device, const ls_cuda_prologue *p,
+                                  const ls_cuda_grad_epilogue *e, int first, int last, const float *dx) {
+    const int n = ls_values_at_once(p->channels);
+    if (first == last) return;
+    const dim3 grid = grid_of(p->length, n, last - first);
+    if (n == 4)
+        LS_LAUNCH(device, k_elementwise_backward<4>, grid, THREADS, 0, *p, *e, first, last, dx);
+    else
+        LS_LAUNCH(device, k_elementwise_backward<1>, grid, THREADS, 0, *p, *e, first, last, dx);
+}
+
+void ls_elementwise_gradient_cuda(struct ls_device *device, const ls_cuda_grad_prologue *p, bool accumulate,
+                                  int first, int last, float *out) {
+    const int n = ls_values_at_once(p->channels);
+    if (first == last) return;
+    const dim3 grid = grid_of(p->length, n, last - first);
+    if (n == 4)
+        LS_LAUNCH(device, k_elementwise_gradient<4>, grid, THREADS, 0, *p, accumulate, first, last, out);
+    else
+        LS_LAUNCH(device, k_elementwise_gradient<1>, grid, THREADS, 0, *p, accumulate, first, last, out);
+}
