@@ -11,6 +11,7 @@
 #include <cstdlib>
 #include <cstring>
 #include <new>
+#include <tuple>
 
 #include "cuda_runtime_api.h"
 
@@ -32,7 +33,9 @@
 #define DYN_SHARED(type, name) type *name = (type *)ls_emulated_dynamic()
 #define LS_LAUNCH(device, kernel, grid, block, shared, ...)                                                  \
     do {                                                                                                     \
-        auto ls_body = [=]() { kernel(__VA_ARGS__); };                                                       \
+        const auto ls_body = [ls_arguments = std::make_tuple(__VA_ARGS__)]() {                               \
+            std::apply([](const auto &...v) { kernel(v...); }, ls_arguments);                                \
+        }; /* the arguments as they are now */                                                               \
         ls_device_launched((device), #kernel,                                                                \
                            (int)ls_emulated::launch(#kernel, (grid), (block), (shared),                      \
                                                     (cudaStream_t)ls_device_stream(device), ls_body));       \

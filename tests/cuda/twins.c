@@ -1,0 +1,127 @@
+#include "twins.h"
+
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include <cmocka.h>
+
+#include "core/rng.h"
+#include "orders.h"
+
+enum { MOST = 64 };
+static twin all[MOST];
+static int count_of_all;
+static uint32_t seed_of_all;
+
+static twin keep(void *host, size_t bytes) {
+    assert_true(count_of_all < MOST);
+    return all[count_of_all++] = (twin){{host, to_device(host, bytes)}, bytes};
+}
+
+static void *memory(size_t bytes) {
+    void *m = malloc(bytes > 0 ? bytes : 1);
+    assert_non_null(m);
+    return m;
+}
+
+twin twin_of(const void *host, size_t bytes) {
+    void *m = memory(bytes);
+    memcpy(m, host, bytes);
+    return keep(m, bytes);
+}
+
+static uint32_t *words_of(int64_t count) {
+    const ls_rng rng = ls_rng_stream(seed_of_all, LS_RNG_TEST, 1, 0, (uint32_t)count_of_all);
+    uint32_t *words = memory((size_t)(count + 3) / 4 * 4 * sizeof *words);
+    for (int64_t i = 0; i < count; i += 4) ls_rng_block(&rng, (uint32_t)(i / 4), words + i);
+    return words;
+}
+
+twin random_twin(int64_t count, double scale) {
+    uint32_t *words = words_of(count);
+    float *x = memory((size_t)count * sizeof *x);
+    for (int64_t i = 0; i < count; i++)
+        x[i] = words[i] % 8 == 0 ? 0 : (float)((2 * ls_rng_unit(words[i]) - 1) * scale);
+    free(words);
+    return keep(x, (size_t)count * sizeof *x);
+}
+
+twin integer_twin(int64_t count, uint32_t below, size_t size) {
+    uint32_t *words = words_of(count);
+    for (int64_t i = 0; i < count; i++) {
+        const uint32_t v = words[i] % below;
+        if (size == 1)
+            ((uint8_t *)words)[i] = (uint8_t)v; /* behind the word that was read */
+        else
+            words[i] = v;
+    }
+    return keep(words, (size_t)count * size);
+}
+
+twin room_twin(int64_t count, size_t size) {
+    void *m = memory((size_t)count * size);
+    memset(m, 0xFF, (size_t)count * size);
+    return keep(m, (size_t)count * size);
+}
+
+void check_twin(const twin *t, const char *what) {
+    unsigned char *got = memory(t->bytes);
+    const unsigned char *want = t->on[HOST];
+    read_device(got, t->on[DEVICE], t->bytes);
+    for (size_t i = 0; i < t->bytes; i++)
+        if (got[i] != want[i]) fail_msg("%s: byte %zu of %zu differs", what, i, t->bytes);
+    free(got);
+}
+
+void begin_twins(uint32_t seed) {
+    assert_int_equal(count_of_all, 0);
+    seed_of_all = seed;
+}
+
+void free_twins(void) {
+    for (; count_of_all > 0; count_of_all--) {
+        free(all[count_of_all - 1].on[HOST]);
+        free_device(all[count_of_all - 1].on[DEVICE]);
+    }
+}
+
+const cut cuts[CUTS] = {
+    {16, 0, 1, 32}, {16, 0, 1, 1}, {16, 0, 1, 5}, {16, 0, 1, 33}, {1, 0, 1, 7},   {4, 1, 2, 13},
+    {16, 1, 3, 31}, {8, 0, 2, 64}, {2, 1, 2, 1},  {16, 2, 5, 47}, {32, 0, 1, 40}, {2, 0, 2, 1},
+};
+
+ls_shards shards_of(const cut *c) {
+    ls_shards shards;
+    assert_int_equal(ls_shards_create(&shards, c->total, c->rank, c->size, c->batch), LS_OK);
+    return shards;
+}
+
+static double second_of(const float *v, const float *w, const float *mean, int64_t at, int64_t channel) {
+    if (!w) return (double)v[at];
+    const float difference = mean ? w[at] - mean[channel] : w[at];
+    return (double)difference;
+}
+
+void plain_sums(const ls_shards *shards, int64_t pixels, int64_t width, int64_t channels, const float *v,
+                const float *w, const float *mean, double *sums) {
+    for (int s = 0; s < shards->count; s++)
+        for (int64_t c = 0; c < channels; c++) {
+            double shard[2] = {0};
+            for (int64_t n = shards->start[s]; n < shards->start[s + 1]; n++) {
+                double image[2] = {0};
+                for (int64_t line = 0; line < pixels; line += width) {
+                    double sum[2] = {0};
+                    for (int64_t p = line; p < line + width; p++) {
+                        const int64_t at = (n * pixels + p) * channels + c;
+                        sum[0] += (double)v[at];
+                        sum[1] += (double)v[at] * second_of(v, w, mean, at, c);
+                    }
+                    for (int i = 0; i < 2; i++) image[i] += sum[i];
+                }
+                for (int i = 0; i < 2; i++) shard[i] += image[i];
+            }
+            for (int i = 0; i < 2; i++) sums[(2 * s + i) * channels + c] = shard[i];
+        }
+}
