@@ -17,6 +17,8 @@ typedef struct ls_elementwise_kernels {
     /* out = a dz + b (y - mean) + c, or out += that */
     void (*normalised_gradient)(const ls_grad_prologue *dy, bool accumulate, const ls_shards *shards,
                                 int first, int last, void *out, const ls_lane *lane);
+    /* Is that activation among those of forward() and backward()? */
+    bool (*knows)(const ls_activation *act);
 } ls_elementwise_kernels;
 
 LS_KERNELS(ls_elementwise_kernels, ls_elementwise_ref);
@@ -27,7 +29,7 @@ const ls_elementwise_kernels *ls_elementwise_kernels_for(const ls_backend *backe
 extern const ls_activation_class ls_relu_activation, ls_leaky_relu_activation, ls_tanh_activation,
     ls_sigmoid_activation, ls_silu_activation, ls_gelu_activation, ls_gelu_tanh_activation;
 
-/* y = act(x), of any shape. */
+/* y = act(x), of any shape. LS_USAGE: the back end has no kernels of this activation. */
 ls_tensor *ls_activate(ls_graph *graph, ls_tensor *x, ls_activation act);
 
 /* Inverted dropout: keeps an element with probability `keep` and multiplies it by 1 / keep; the identity

@@ -1,6 +1,7 @@
 /* The table of layers/elementwise.h for GPUs. */
 #include "layers/elementwise.h"
 #include "layers/elementwise_cuda.h"
+#include "layers/activations_cuda.h"
 #include "layers/batchnorm/batchnorm_cuda.h"
 #include "layers/fusion_host_cuda.h"
 
@@ -27,4 +28,8 @@ static void normalised_gradient(const ls_grad_prologue *dy, bool accumulate, con
                                  (int)shards->start[last], out);
 }
 
-const ls_elementwise_kernels ls_elementwise_ref_cuda = {forward, backward, normalised_gradient};
+static bool knows(const ls_activation *act) {
+    return ls_cuda_activation_kind_of(act->class) != LS_CUDA_NO_ACTIVATION;
+}
+
+const ls_elementwise_kernels ls_elementwise_ref_cuda = {forward, backward, normalised_gradient, knows};

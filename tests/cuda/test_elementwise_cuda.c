@@ -154,6 +154,15 @@ static void test_normalised_gradient(void **state) {
     }
 }
 
+/* Those that a program adds have no kernels here, and are not taken for none. */
+static void test_known_activations(void **state) {
+    static const ls_activation_class other = {.name = "other", .derivative = LS_DERIVATIVE_OUTPUT};
+    (void)state;
+    for (int i = 1; i < ACTIVATIONS; i++)
+        assert_true(ls_elementwise_ref_cuda.knows(&(ls_activation){.class = activations[i]}));
+    assert_false(ls_elementwise_ref_cuda.knows(&(ls_activation){.class = &other}));
+}
+
 /* --- BatchNorm -------------------------------------------------------------------------------------------- */
 
 static void check_sums(const fused *f, int64_t width, const ls_lane *lane) {
@@ -282,6 +291,7 @@ int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_fused),
         cmocka_unit_test(test_normalised_gradient),
+        cmocka_unit_test(test_known_activations),
         cmocka_unit_test(test_batchnorm_sums),
         cmocka_unit_test(test_batchnorm_cuts),
     };
