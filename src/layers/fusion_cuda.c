@@ -44,7 +44,7 @@ static ls_cuda_dropout dropout_of(const ls_dropout_mask *mask) {
 ls_cuda_prologue ls_cuda_prologue_of(const ls_prologue *p) {
     return (ls_cuda_prologue){.length = (int)(p->pixels * p->channels),
                               .channels = (int)p->channels,
-                              .width = (int)p->pixels,
+                              .width = (int)p->width,
                               .x = p->x,
                               .norm = normalisation_of(&p->norm),
                               .residual = p->residual,

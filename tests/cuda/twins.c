@@ -102,31 +102,3 @@ ls_shards shards_of(const cut *c) {
     assert_int_equal(ls_shards_create(&shards, c->total, c->rank, c->size, c->batch), LS_OK);
     return shards;
 }
-
-static double second_of(const float *v, const float *w, const float *mean, int64_t at, int64_t channel) {
-    if (!w) return (double)v[at];
-    const float difference = mean ? w[at] - mean[channel] : w[at];
-    return (double)difference;
-}
-
-void plain_sums(const ls_shards *shards, int64_t pixels, int64_t width, int64_t channels, const float *v,
-                const float *w, const float *mean, double *sums) {
-    for (int s = 0; s < shards->count; s++)
-        for (int64_t c = 0; c < channels; c++) {
-            double shard[2] = {0};
-            for (int64_t n = shards->start[s]; n < shards->start[s + 1]; n++) {
-                double image[2] = {0};
-                for (int64_t line = 0; line < pixels; line += width) {
-                    double sum[2] = {0};
-                    for (int64_t p = line; p < line + width; p++) {
-                        const int64_t at = (n * pixels + p) * channels + c;
-                        sum[0] += (double)v[at];
-                        sum[1] += (double)v[at] * second_of(v, w, mean, at, c);
-                    }
-                    for (int i = 0; i < 2; i++) image[i] += sum[i];
-                }
-                for (int i = 0; i < 2; i++) shard[i] += image[i];
-            }
-            for (int i = 0; i < 2; i++) sums[(2 * s + i) * channels + c] = shard[i];
-        }
-}

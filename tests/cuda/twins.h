@@ -40,9 +40,4 @@ enum { CUTS = 12 };
 extern const cut cuts[CUTS];
 ls_shards shards_of(const cut *c);
 
-/* BatchNorm's sums by their definition: over the pixels of a line, the lines of an image, the images of a shard,
- * each from 0, of v and v w; w is v where NULL, else w - mean [channels], or w where mean is NULL. */
-void plain_sums(const ls_shards *shards, int64_t pixels, int64_t width, int64_t channels, const float *v,
-                const float *w, const float *mean, double *sums);
-
 #endif

@@ -4,29 +4,27 @@
 #include "layers/batchnorm/batchnorm.h"
 #include "layers/fusion_host_cuda.h"
 
-static void sums(const void *x, int64_t pixels, int64_t channels, const ls_shards *shards, int first,
-                 int last, double *sums_of_shards, const ls_lane *lane) {
-    const ls_cuda_batchnorm_sums args = {.pixels = (int)pixels,
-                                         .width = (int)pixels,
-                                         .channels = (int)channels,
-                                         .x = x,
+static void take_sums(const ls_batchnorm_input *in, const void *dz, const ls_shards *shards, int first,
+                      int last, double *sums_of_shards, const ls_lane *lane) {
+    const ls_cuda_batchnorm_sums args = {.pixels = (int)in->pixels,
+                                         .width = (int)in->width,
+                                         .channels = (int)in->channels,
+                                         .x = in->x,
+                                         .dz = dz,
+                                         .mean = in->mean,
                                          .sums = sums_of_shards};
     const ls_cuda_shards s = ls_cuda_shards_of(shards, first, last);
     ls_batchnorm_sums_cuda(lane->device, &args, &s);
 }
 
-static void grad_sums(const void *x, const void *mean, const void *dz, int64_t pixels, int64_t channels,
-                      const ls_shards *shards, int first, int last, double *sums_of_shards,
-                      const ls_lane *lane) {
-    const ls_cuda_batchnorm_sums args = {.pixels = (int)pixels,
-                                         .width = (int)pixels,
-                                         .channels = (int)channels,
-                                         .x = x,
-                                         .dz = dz,
-                                         .mean = mean,
-                                         .sums = sums_of_shards};
-    const ls_cuda_shards s = ls_cuda_shards_of(shards, first, last);
-    ls_batchnorm_sums_cuda(lane->device, &args, &s);
+static void sums(const ls_batchnorm_input *in, const ls_shards *shards, int first, int last,
+                 double *sums_of_shards, const ls_lane *lane) {
+    take_sums(in, NULL, shards, first, last, sums_of_shards, lane);
+}
+
+static void grad_sums(const ls_batchnorm_input *in, const ls_shards *shards, int first, int last,
+                      double *sums_of_shards, const ls_lane *lane) {
+    take_sums(in, in->dz, shards, first, last, sums_of_shards, lane);
 }
 
 static void cut(const ls_batchnorm_cut *a, const ls_lane *lane) {
