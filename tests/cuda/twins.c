@@ -10,7 +10,8 @@
 #include "core/rng.h"
 #include "orders.h"
 
-enum { MOST = 64 };
+/* Bytes around each array of the device that no kernel may write; read, they are NaN. */
+enum { MOST = 64, FENCE = 256 };
 static twin all[MOST];
 static int count_of_all;
 static uint32_t seed_of_all;
@@ -27,8 +28,26 @@ static void *memory(size_t bytes) {
 }
 
 static twin keep(void *host, size_t bytes) {
+    const size_t size = bytes + 2 * FENCE;
+    char *fenced = memory(size);
     assert_true(count_of_all < MOST);
-    return all[count_of_all++] = (twin){{host, to_device(host, at_least_some(bytes))}, bytes};
+    memset(fenced, 0xFF, size);
+    memcpy(fenced + FENCE, host, bytes);
+    char *device = to_device(fenced, size);
+    free(fenced);
+    return all[count_of_all++] = (twin){{host, device + FENCE}, bytes};
+}
+
+/* Ends the life of an array. */
+static void drop(const twin *t) {
+    const size_t size = t->bytes + 2 * FENCE;
+    unsigned char *got = memory(size);
+    from_device(got, (char *)t->on[DEVICE] - FENCE, size);
+    for (size_t i = 0; i < FENCE; i++)
+        if (got[i] != 0xFF || got[FENCE + t->bytes + i] != 0xFF)
+            fail_msg("a kernel has written outside an array of %zu bytes", t->bytes);
+    free(got);
+    free(t->on[HOST]);
 }
 
 twin twin_of(const void *host, size_t bytes) {
@@ -86,10 +105,7 @@ void begin_twins(uint32_t seed) {
 }
 
 void free_twins(void) {
-    for (; count_of_all > 0; count_of_all--) {
-        free(all[count_of_all - 1].on[HOST]);
-        free_device(all[count_of_all - 1].on[DEVICE]);
-    }
+    while (count_of_all > 0) drop(&all[--count_of_all]);
 }
 
 const cut cuts[CUTS] = {

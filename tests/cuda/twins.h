@@ -1,6 +1,6 @@
 /* Arrays on the host, each with a twin on the emulated GPU: a kernel of the CPU works on the one, a kernel of the
  * GPU on the other, and both must then hold the same bits, also where neither has written. All live until
- * free_twins(). Functions end the test on a failure. */
+ * free_twins(), which finds what a kernel has written beside them. Functions end the test on a failure. */
 #ifndef LOCKSTEP_TESTS_CUDA_TWINS_H
 #define LOCKSTEP_TESTS_CUDA_TWINS_H
 
