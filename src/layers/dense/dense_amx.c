@@ -4,6 +4,7 @@
  * operands is read. Configuring clears the tiles: sums then rest in memory. */
 #include "layers/dense/dense_vector.h"
 
+#include "core/finite.h"
 #include "core/tiles.h"
 #include "core/transpose16.h"
 #include "layers/dense/dense_tile.h"
@@ -133,22 +134,21 @@ static void add_rows(float *to, int64_t to_row, const float *b, int64_t b_row, i
 /* The terms of a are neighbours: p->term is 0, 1, .. */
 void LS_NAME(ls_dense_multiply)(const ls_dense_product *p) {
     shape now = {0};
-    for (int64_t column = 0; column < p->columns; column += BLOCK)
-        for (int64_t row = 0; row < p->rows; row += BLOCK) {
-            const float *a = p->a + row * p->a_row;
-            const product block = {.a = {a, a + LS_TILE_ROWS * p->a_row},
-                                   .a_row = p->a_row,
-                                   .b = p->b + column,
-                                   .b_row = p->b_term,
-                                   .c = p->out + row * p->out_row + column,
-                                   .c_row = p->out_row,
-                                   .rows = smaller(BLOCK, p->rows - row),
-                                   .columns = smaller(BLOCK, p->columns - column),
-                                   .words = p->terms,
-                                   .continued = p->continued};
-            multiply(&block, &now);
-            if (p->last) add_rows(block.c, block.c_row, NULL, 0, block.rows, block.columns);
-        }
+    for (int64_t row = 0; row < p->rows; row += BLOCK) {
+        const float *a = p->a + row * p->a_row;
+        const product block = {.a = {a, a + LS_TILE_ROWS * p->a_row},
+                               .a_row = p->a_row,
+                               .b = p->b,
+                               .b_row = BLOCK,
+                               .c = p->out + row * p->out_row,
+                               .c_row = p->out_row,
+                               .rows = smaller(BLOCK, p->rows - row),
+                               .columns = p->columns,
+                               .words = p->terms,
+                               .continued = p->continued};
+        multiply(&block, &now);
+        if (p->last) add_rows(block.c, block.c_row, NULL, 0, block.rows, block.columns);
+    }
     LS_TILES_RELEASE();
 }
 
@@ -190,20 +190,13 @@ void LS_NAME(ls_dense_pack_inputs)(const ls_shards *shards, const float *x, int6
     }
 }
 
-/* In no panels: [all rows][outputs], as tiles of b. */
-void LS_NAME(ls_dense_pack_panels)(const float *dy, int64_t rows, int64_t outputs, int64_t all_rows,
-                                   int64_t first_row, float *packed) {
-    (void)all_rows;
-    memcpy(packed + first_row * outputs, dy, (size_t)(rows * outputs) * sizeof *dy);
-}
-
 typedef float pending_sums[LS_MAX_TREE_DEPTH][BLOCK * BLOCK]; /* 4 KB for each level of the tree: in L1 */
 
-/* dw of a block of inputs from `begin` and of columns, in pending[0]. */
-static void sum_block(const ls_dense_outer *o, int64_t begin, int64_t column, shape *now,
+/* dw of a block of inputs from `begin` and of columns; is it finite? */
+static bool sum_block(const ls_dense_outer *o, int64_t begin, int64_t column, shape *now,
                       float (*pending)[BLOCK * BLOCK]) {
     const int64_t all_rows = ls_shards_rows(o->shards);
-    product p = {.b_row = o->outputs,
+    product p = {.b_row = BLOCK,
                  .c_row = BLOCK,
                  .rows = smaller(BLOCK, o->inputs - begin),
                  .columns = smaller(BLOCK, o->outputs - column)};
@@ -213,21 +206,28 @@ static void sum_block(const ls_dense_outer *o, int64_t begin, int64_t column, sh
         p.words = p.a_row = ls_dense_words(start[1] - start[0]);
         for (int i = 0; i < 2 && in_tile(p.rows, i) > 0; i++)
             p.a[i] = o->x + (begin + i * LS_TILE_ROWS) * all_rows + start[0] * in_tile(p.rows, i);
-        p.b = o->dy + start[0] * o->outputs + column;
+        p.b = o->dy + column * all_rows + start[0] * BLOCK;
         p.c = pending[depth++];
         multiply(&p, now);
         for (int m = ls_tree_merges(shard); m > 0; m--, depth--)
             add_rows(pending[depth - 2], BLOCK, pending[depth - 1], BLOCK, p.rows, p.columns);
     }
-    for (int64_t c = 0; c < p.rows; c++)
+    bool finite = true;
+    for (int64_t c = 0; c < p.rows; c++) {
         memcpy(o->dw + o->input[begin + c] * o->outputs + column, pending[0] + c * BLOCK,
                (size_t)p.columns * sizeof(float));
+        finite &= ls_all_finite_f32(pending[0] + c * BLOCK, p.columns);
+    }
+    return finite;
 }
 
-void LS_NAME(ls_dense_outer_products)(const ls_dense_outer *o) {
+bool LS_NAME(ls_dense_outer_products)(const ls_dense_outer *o) {
     pending_sums pending __attribute__((aligned(64)));
     shape now = {0};
+    bool finite = true;
     for (int64_t column = 0; column < o->outputs; column += BLOCK)
-        for (int64_t begin = 0; begin < o->inputs; begin += BLOCK) sum_block(o, begin, column, &now, pending);
+        for (int64_t begin = 0; begin < o->inputs; begin += BLOCK)
+            finite &= sum_block(o, begin, column, &now, pending);
     LS_TILES_RELEASE();
+    return finite;
 }

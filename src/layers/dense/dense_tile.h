@@ -1,7 +1,6 @@
 /* The registers of the dense layer's vector kernels: a tile of ROWS x VECTORS sums, 24 registers of AVX-512's
- * 32 and 12 of AVX2's 16. Beside it stand VECTORS of b and one broadcast number of a. The weight gradient
- * holds up to LEAVES shards side by side instead, each with a LEAVES-th of the rows. Every step of a sum is
- * one fused multiply-add, so both tiers give the same bits. */
+ * 32 and 12 of AVX2's 16, or of NARROW_ROWS x 1 where fewer columns are left. Beside it stand VECTORS of b and
+ * one broadcast number of a. Every step of a sum is one fused multiply-add, so both tiers give the same bits. */
 #ifndef LOCKSTEP_LAYERS_DENSE_TILE_H
 #define LOCKSTEP_LAYERS_DENSE_TILE_H
 
@@ -17,9 +16,7 @@
 
 #ifdef LS_FOR_AVX512
 
-enum { LANES = 16, ROWS = 12, VECTORS = 2, LEAVES = 4 };
-#define EACH_LEAVES(X) X(1) X(2) X(4)
-#define EACH_ROWS(X)   X(1) X(2) X(3) X(4) X(5) X(6) X(7) X(8) X(9) X(10) X(11) X(12)
+enum { LANES = 16, ROWS = 12, VECTORS = 2 };
 typedef __m512 vec;
 typedef __mmask16 lanes;
 
@@ -74,16 +71,19 @@ ALWAYS_INLINE vec keep(vec v) {
 ALWAYS_INLINE vec add(vec a, vec b) {
     return _mm512_add_ps(a, b);
 }
-/* the first n lanes, 0 <= n <= LANES */
+/* the first n lanes */
 ALWAYS_INLINE lanes first_lanes(int64_t n) {
-    return (lanes)((1u << n) - 1);
+    return n >= LANES ? (lanes)-1 : (lanes)((1u << n) - 1);
+}
+/* lane l: element at[l] - first of the 2 * LANES in low and high; 0 in other lanes */
+ALWAYS_INLINE vec choose(vec low, vec high, const int32_t *at, int32_t first, lanes some) {
+    const __m512i i = _mm512_sub_epi32(_mm512_maskz_loadu_epi32(some, at), _mm512_set1_epi32(first));
+    return _mm512_maskz_permutex2var_ps(some, low, i, high);
 }
 
 #else
 
-enum { LANES = 8, ROWS = 4, VECTORS = 3, LEAVES = 2 };
-#define EACH_LEAVES(X) X(1) X(2)
-#define EACH_ROWS(X)   X(1) X(2) X(3) X(4)
+enum { LANES = 8, ROWS = 4, VECTORS = 3 };
 typedef __m256 vec;
 typedef __m256i lanes;
 
@@ -128,33 +128,60 @@ ALWAYS_INLINE vec word(vec x, vec second) {
 ALWAYS_INLINE lanes first_lanes(int64_t n) {
     return _mm256_cmpgt_epi32(_mm256_set1_epi32((int)n), _mm256_setr_epi32(0, 1, 2, 3, 4, 5, 6, 7));
 }
+ALWAYS_INLINE vec choose(vec low, vec high, const int32_t *at, int32_t first, lanes some) {
+    const __m256i i = _mm256_sub_epi32(_mm256_maskload_epi32(at, some), _mm256_set1_epi32(first));
+    const vec in_high = _mm256_castsi256_ps(_mm256_cmpgt_epi32(i, _mm256_set1_epi32(LANES - 1)));
+    const vec both =
+        _mm256_blendv_ps(_mm256_permutevar8x32_ps(low, i), _mm256_permutevar8x32_ps(high, i), in_high);
+    return _mm256_and_ps(both, _mm256_castsi256_ps(some));
+}
 
 #endif
 
-enum { COLUMNS = VECTORS * LANES };
+#ifndef LS_BF16
+ALWAYS_INLINE vec word(vec x, vec second) {
+    (void)second;
+    return x;
+}
+#endif
+
+enum { COLUMNS = VECTORS * LANES, NARROW_ROWS = 12 };
 
 ALWAYS_INLINE int64_t smaller(int64_t a, int64_t b) {
     return a < b ? a : b;
 }
 
-/* Columns side by side: COLUMNS of them in VECTORS registers, or up to LANES in one. */
+/* x[at[0]], x[at[1]], .. for n increasing places, 1 to LANES, with 0 behind them. */
+ALWAYS_INLINE vec gather(const float *x, const int32_t *at, int64_t n) {
+    const int64_t span = at[n - 1] - at[0] + 1;
+    if (span == n) return load_lanes(x + at[0], first_lanes(n));
+    if (span <= 2 * LANES) {
+        const vec low = load_lanes(x + at[0], first_lanes(span));
+        const vec high = span > LANES ? load_lanes(x + at[0] + LANES, first_lanes(span - LANES)) : low;
+        return choose(low, high, at, at[0], first_lanes(n));
+    }
+    float each[LANES] = {0};
+    for (int64_t l = 0; l < n; l++) each[l] = x[at[l]];
+    return load(each);
+}
+
+/* To be read or written soon: fragments of rows come out of farther caches or memory as no prefetcher of the
+ * processor foresees. */
+ALWAYS_INLINE void fetch(const float *row, int64_t columns) {
+    enum { LINE = 16 };
+    for (int64_t j = 0; j < columns; j += LINE) __builtin_prefetch(row + j);
+    __builtin_prefetch(row + columns - 1);
+}
+
+/* Columns side by side, packed in rows of `width`: COLUMNS of them, or what is left in rows of LANES. */
 typedef struct panel {
-    int64_t column, columns;
-    bool whole; /* COLUMNS wide */
+    int64_t column, columns, width;
 } panel;
 
 /* The panel that begins at `column` of `columns`. */
 ALWAYS_INLINE panel panel_at(int64_t column, int64_t columns) {
-    const int64_t left = columns - column;
-    return (panel){column, left >= COLUMNS ? COLUMNS : smaller(LANES, left), left >= COLUMNS};
-}
-
-/* Rows in tiles of nearly equal height, at most ROWS: tile i of n starts here. */
-ALWAYS_INLINE int64_t tiles_of(int64_t rows) {
-    return (rows + ROWS - 1) / ROWS;
-}
-ALWAYS_INLINE int64_t tile_start(int64_t i, int64_t n, int64_t rows) {
-    return i * rows / n;
+    const int64_t left = columns - column, width = LS_TILES || left >= COLUMNS ? COLUMNS : LANES;
+    return (panel){column, smaller(width, left), width};
 }
 
 #endif

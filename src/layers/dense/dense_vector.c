@@ -11,32 +11,28 @@
 
 #include "core/finite.h"
 #include "layers/dense/dense.h"
+#include "layers/dense/dense_tile.h"
 #include "layers/dense/dense_vector.h"
 #include "layers/dense/dense_words.h"
 #include "layers/fusion_ref.h"
 
 enum {
-    BLOCK_ROWS = 128,            /* rows that pass through scratch at a time, where they must */
-    DEPTH = 128,                 /* terms of dx' whose weights are transposed at a time */
-    WIDTH = 96,                  /* columns of dx' at a time: a multiple of both tiers' panels */
-    TRANSPOSED = 8,              /* rows and columns of a transposition in registers */
-    TOGETHER = LS_TILES ? 32 : 1 /* terms of y that are left out together: the steps of a sum (dense.h) */
+    BLOCK_ROWS = 128,               /* rows that pass through scratch at a time, where they must */
+    DEPTH = 4096 / COLUMNS / 8 * 8, /* words of a panel of weights: 16 KB */
+    TRANSPOSED = 8,                 /* rows and columns of a transposition in registers */
+    TOGETHER = LS_TILES ? 32 : 1    /* terms of y that are left out together: the steps of a sum (dense.h) */
 };
-
-static inline int64_t smaller_of(int64_t a, int64_t b) {
-    return a < b ? a : b;
-}
 
 /* --- scratch ------------------------------------------------------------------------------------------- */
 
 typedef struct scratch_parts {
     float *rows;    /* [BLOCK_ROWS][inputs] */
-    float *panel;   /* [DEPTH][WIDTH] */
+    float *panel;   /* [DEPTH][COLUMNS] */
     float *packed;  /* [rows][LS_DENSE_BLOCK] */
-    int32_t *terms; /* [inputs + DEPTH] */
+    int32_t *terms; /* [inputs] */
     uint32_t *bits; /* [inputs] */
-    float *words;   /* with LS_BF16: [BLOCK_ROWS][inputs or outputs], [rows][outputs] */
-    float *turned;  /* with LS_BF16: [WIDTH][DEPTH] */
+    float *words;   /* with LS_BF16: [BLOCK_ROWS][inputs or outputs] */
+    float *turned;  /* with LS_BF16: [COLUMNS][DEPTH] */
     double *room;   /* of the sums of dx', where x has several pixels */
 } scratch_parts;
 
@@ -46,15 +42,13 @@ static size_t split_scratch(const ls_dense_args *args, int64_t rows, void *scrat
     const int64_t inputs = (args->inputs + 15) / 16 * 16;
     int64_t end = 0, at[8], words = 0, turned = 0;
 #ifdef LS_BF16
-    const int64_t widest = inputs > args->outputs ? inputs : args->outputs;
-    const int64_t block = BLOCK_ROWS * ls_dense_words_row(widest), whole = rows * args->outputs + 15;
-    turned = WIDTH * DEPTH;
-    words = (block > whole ? block : whole) / 16 * 16;
+    words = BLOCK_ROWS * ls_dense_words_row(inputs > args->outputs ? inputs : args->outputs);
+    turned = COLUMNS * DEPTH;
 #endif
     const int64_t sizes[8] = {BLOCK_ROWS * inputs,
-                              DEPTH * WIDTH,
+                              DEPTH * COLUMNS,
                               (rows + 15) / 16 * 16 * LS_DENSE_BLOCK,
-                              inputs + DEPTH,
+                              inputs,
                               inputs,
                               words,
                               turned,
@@ -75,6 +69,14 @@ static size_t split_scratch(const ls_dense_args *args, int64_t rows, void *scrat
                                  .room = (double *)(void *)(f + at[7])};
     }
     return (size_t)end * sizeof(float);
+}
+
+/* How many rows are multiplied at a time. All, for then w is packed once; not those that pass through scratch. */
+static int64_t block_rows(bool in_place, int64_t rows) {
+#ifdef LS_BF16
+    in_place = false; /* their factors are rounded there */
+#endif
+    return in_place ? rows : BLOCK_ROWS;
 }
 
 static size_t scratch_bytes(const ls_dense_args *args, int64_t rows) {
@@ -106,61 +108,111 @@ static void nonzero_inputs(const float *x, int64_t rows, int64_t inputs, uint32_
     }
 }
 
-/* --- forward ------------------------------------------------------------------------------------------- */
+/* --- products with the weights ------------------------------------------------------------------------- */
 
-#ifdef LS_BF16
-
-/* y = x' w of these rows, with the first terms of the list in parts */
-static void multiply_terms(const ls_dense_args *args, const float *x, int64_t row, int64_t rows,
-                           int64_t terms, const scratch_parts *parts) {
-    const int64_t words = ls_dense_words(terms);
-    int32_t step[DEPTH];
-    for (int32_t t = 0; t < DEPTH; t++) step[t] = t;
-    LS_NAME(ls_dense_round_terms)
-    (x, rows, args->inputs, args->inputs, parts->terms, terms, parts->bits, parts->words);
-    ls_dense_product p = {.rows = rows,
-                          .a_row = ls_dense_words_row(args->inputs),
-                          .b = parts->panel,
-                          .b_term = WIDTH,
-                          .term = step,
-                          .out_row = args->outputs};
-    for (int64_t column = 0; column < args->outputs; column += WIDTH) {
-        int64_t t = 0;
-        p.columns = smaller_of(WIDTH, args->outputs - column);
-        p.out = (float *)args->y + row * args->outputs + column;
-        do {
-            p.terms = smaller_of(DEPTH, words - t);
-            LS_NAME(ls_dense_round_chosen)
-            ((const float *)args->weight + column, args->outputs, parts->terms + LS_DENSE_WORD * t,
-             smaller_of(LS_DENSE_WORD * DEPTH, terms - LS_DENSE_WORD * t), p.columns, parts->panel, WIDTH);
-            p.a = parts->words + t;
-            p.continued = t > 0;
-            t += p.terms;
-            p.last = t == words;
-            LS_NAME(ls_dense_multiply)(&p);
-        } while (t < words);
+/* to[k][c] = from[c][k], 8 by 8, of which so many c and k are there: 0 for the others */
+static void transpose_block(const float *from, int64_t from_row, int64_t columns, int64_t terms, float *to,
+                            int64_t to_row) {
+    const __m256i some = _mm256_cmpgt_epi32(_mm256_set1_epi32((int)smaller(TRANSPOSED, terms)),
+                                            _mm256_setr_epi32(0, 1, 2, 3, 4, 5, 6, 7));
+    __m256 a[TRANSPOSED], b[TRANSPOSED];
+    for (int i = 0; i < TRANSPOSED; i++)
+        a[i] = i < columns ? _mm256_maskload_ps(from + i * from_row, some) : _mm256_setzero_ps();
+    for (int i = 0; i < TRANSPOSED; i += 2) {
+        b[i] = _mm256_unpacklo_ps(a[i], a[i + 1]);
+        b[i + 1] = _mm256_unpackhi_ps(a[i], a[i + 1]);
+    }
+    for (int i = 0; i < TRANSPOSED; i += 4) {
+        a[i] = _mm256_shuffle_ps(b[i], b[i + 2], 0x44);
+        a[i + 1] = _mm256_shuffle_ps(b[i], b[i + 2], 0xEE);
+        a[i + 2] = _mm256_shuffle_ps(b[i + 1], b[i + 3], 0x44);
+        a[i + 3] = _mm256_shuffle_ps(b[i + 1], b[i + 3], 0xEE);
+    }
+    for (int i = 0; i < TRANSPOSED / 2; i++) {
+        _mm256_storeu_ps(to + i * to_row, _mm256_permute2f128_ps(a[i], a[i + 4], 0x20));
+        _mm256_storeu_ps(to + (i + 4) * to_row, _mm256_permute2f128_ps(a[i], a[i + 4], 0x31));
     }
 }
 
-#else
-
-static void multiply_terms(const ls_dense_args *args, const float *x, int64_t row, int64_t rows,
-                           int64_t terms, const scratch_parts *parts) {
-    LS_NAME(ls_dense_multiply)
-    (&(ls_dense_product){.a = x,
-                         .rows = rows,
-                         .a_row = args->inputs,
-                         .b = args->weight,
-                         .b_term = args->outputs,
-                         .term = parts->terms,
-                         .terms = terms,
-                         .out = (float *)args->y + row * args->outputs,
-                         .columns = args->outputs,
-                         .out_row = args->outputs,
-                         .last = true});
+/* The panel of w^T that is made of these rows of w. */
+static void turn_panel(const ls_dense_rows *w, int64_t width, const scratch_parts *parts) {
+    const int64_t words = ls_dense_words(w->columns);
+    const float *from = w->from;
+    int64_t row = w->row;
+#ifdef LS_BF16
+    LS_NAME(ls_dense_round_rows)(from, w->rows, row, w->columns, parts->turned, DEPTH);
+    from = parts->turned;
+    row = DEPTH;
+#endif
+    for (int64_t c = 0; c < width; c += TRANSPOSED)
+        for (int64_t t = 0; t < words; t += TRANSPOSED)
+            transpose_block(from + smaller(c, w->rows - 1) * row + t, row, w->rows - c, words - t,
+                            parts->panel + t * width + c, width);
 }
 
+/* A piece of a product with the weights: terms [term, term + terms) by a panel of columns. */
+typedef struct piece {
+    int64_t term, terms;
+    panel panel;
+} piece;
+
+static piece piece_at(int64_t term, int64_t terms, int64_t column, int64_t columns) {
+    return (piece){term, smaller(LS_DENSE_WORD * DEPTH, terms - term), panel_at(column, columns)};
+}
+
+/* To the next one: panel by panel, then the next terms. False: there is none. */
+static bool advance(piece *p, int64_t terms, int64_t columns) {
+    const int64_t column = p->panel.column + p->panel.columns, term = p->term + p->terms;
+    if (column == columns && term == terms) return false;
+    *p = column < columns ? piece_at(p->term, terms, column, columns) : piece_at(term, terms, 0, columns);
+    return true;
+}
+
+/* What of w the piece is made of: these rows of it, or of those before where a piece of w^T is wanted. */
+static ls_dense_rows rows_of(const ls_dense_args *args, const int32_t *term, const piece *p) {
+    const float *w = args->weight;
+    if (term)
+        return (ls_dense_rows){w + p->panel.column, args->outputs, term + p->term, p->terms,
+                               p->panel.columns};
+    return (ls_dense_rows){w + p->panel.column * args->outputs + p->term, args->outputs, NULL,
+                           p->panel.columns, p->terms};
+}
+
+/* p.out [rows][columns] = p.a b, where b is w^T or, where a list of terms is given, these rows of w. The terms of
+ * a are neighbours, but with that list in fp32 as the list says. Each piece of b is packed once for all rows. */
+static void multiply(const ls_dense_args *args, const int32_t *term, int64_t terms, int64_t columns,
+                     ls_dense_product p, const scratch_parts *parts) {
+    const float *a = p.a;
+    float *out = p.out;
+    int32_t neighbours[DEPTH];
+    piece at = piece_at(0, terms, 0, columns);
+    p.next = rows_of(args, term, &at);
+    for (int32_t i = 0; i < DEPTH; i++) neighbours[i] = i;
+    for (bool more = true; more;) {
+        piece next = at;
+        more = advance(&next, terms, columns);
+        if (term) LS_NAME(ls_dense_pack_terms)
+        (p.next.from, p.next.row, p.next.at, at.terms, at.panel.columns, parts->panel, at.panel.width);
+        else turn_panel(&p.next, at.panel.width, parts);
+        p.next = rows_of(args, term, &next);
+        if (!more) p.next.rows = 0;
+        p.term = neighbours;
+        p.a = a + at.term / LS_DENSE_WORD;
+#ifndef LS_BF16
+        if (term) p.term = term + at.term, p.a = a;
 #endif
+        p.b = parts->panel;
+        p.terms = ls_dense_words(at.terms);
+        p.out = out + at.panel.column;
+        p.columns = at.panel.columns;
+        p.continued = at.term > 0;
+        p.last = term && at.term + at.terms == terms;
+        LS_NAME(ls_dense_multiply)(&p);
+        at = next;
+    }
+}
+
+/* --- forward ------------------------------------------------------------------------------------------- */
 
 /* y = x' w of these rows */
 static void multiply_rows(const ls_dense_args *args, const float *x, int64_t row, int64_t rows,
@@ -169,13 +221,24 @@ static void multiply_rows(const ls_dense_args *args, const float *x, int64_t row
     int64_t terms = 0;
     nonzero_inputs(x, rows, args->inputs, parts->bits);
     for (int64_t c = 0; c < args->inputs; c += TOGETHER) {
-        const int64_t end = smaller_of(c + TOGETHER, args->inputs);
+        const int64_t end = smaller(c + TOGETHER, args->inputs);
         bool needed = false;
         for (int64_t i = c; i < end && !needed; i++)
             needed = parts->bits[i] || !all_finite(weight + i * args->outputs, args->outputs);
         for (int64_t i = c; i < end && needed; i++) parts->terms[terms++] = (int32_t)i;
     }
-    multiply_terms(args, x, row, rows, terms, parts);
+    ls_dense_product p = {.a = x,
+                          .rows = rows,
+                          .a_row = args->inputs,
+                          .out = (float *)args->y + row * args->outputs,
+                          .out_row = args->outputs};
+#ifdef LS_BF16
+    p.a = parts->words;
+    p.a_row = ls_dense_words_row(args->inputs);
+    LS_NAME(ls_dense_round_terms)
+    (x, rows, args->inputs, args->inputs, parts->terms, terms, parts->words);
+#endif
+    multiply(args, parts->terms, terms, args->outputs, p, parts);
 }
 
 static void clear_sums(double *sums, int64_t channels, int first, int last) {
@@ -189,8 +252,9 @@ static void forward(const ls_dense_args *args, const ls_shards *shards, int firs
     const bool through_scratch = !args->in.stored && !ls_prologue_is_identity(&args->in);
     scratch_parts parts;
     split_scratch(args, ls_shards_rows(shards), lane->scratch, &parts);
-    for (int64_t row = begin; row < end; row += BLOCK_ROWS) {
-        const int64_t rows = smaller_of(BLOCK_ROWS, end - row);
+    const int64_t block = block_rows(!through_scratch, end - begin);
+    for (int64_t row = begin; row < end; row += block) {
+        const int64_t rows = smaller(block, end - row);
         const float *x = (const float *)args->in.x + row * args->inputs;
         if (args->in.stored || through_scratch) {
             float *to = through_scratch ? parts.rows : (float *)args->in.stored + row * args->inputs;
@@ -211,83 +275,16 @@ static const float *gradient_of_y(const ls_dense_args *args) {
     return args->dy.stored ? args->dy.stored : args->dy.dz;
 }
 
-/* to[k][c] = from[c][k], 8 by 8 */
-static void transpose_block(const float *from, int64_t from_row, float *to, int64_t to_row) {
-    __m256 a[TRANSPOSED], b[TRANSPOSED];
-    for (int i = 0; i < TRANSPOSED; i++) a[i] = _mm256_loadu_ps(from + i * from_row);
-    for (int i = 0; i < TRANSPOSED; i += 2) {
-        b[i] = _mm256_unpacklo_ps(a[i], a[i + 1]);
-        b[i + 1] = _mm256_unpackhi_ps(a[i], a[i + 1]);
-    }
-    for (int i = 0; i < TRANSPOSED; i += 4) {
-        a[i] = _mm256_shuffle_ps(b[i], b[i + 2], 0x44);
-        a[i + 1] = _mm256_shuffle_ps(b[i], b[i + 2], 0xEE);
-        a[i + 2] = _mm256_shuffle_ps(b[i + 1], b[i + 3], 0x44);
-        a[i + 3] = _mm256_shuffle_ps(b[i + 1], b[i + 3], 0xEE);
-    }
-    for (int i = 0; i < TRANSPOSED / 2; i++) {
-        _mm256_storeu_ps(to + i * to_row, _mm256_permute2f128_ps(a[i], a[i + 4], 0x20));
-        _mm256_storeu_ps(to + (i + 4) * to_row, _mm256_permute2f128_ps(a[i], a[i + 4], 0x31));
-    }
-}
-
-/* panel[k][c] = w[c][k] for `terms` outputs k by `columns` inputs c; w: rows w_row elements apart */
-static void transpose(const float *w, int64_t w_row, int64_t terms, int64_t columns, float *panel) {
-    const int64_t blocks_end = terms / TRANSPOSED * TRANSPOSED;
-    int64_t c = 0;
-    for (; c + TRANSPOSED <= columns; c += TRANSPOSED) {
-        for (int64_t k = 0; k < blocks_end; k += TRANSPOSED)
-            transpose_block(w + c * w_row + k, w_row, panel + k * WIDTH + c, WIDTH);
-        for (int64_t k = blocks_end; k < terms; k++)
-            for (int64_t i = c; i < c + TRANSPOSED; i++) panel[k * WIDTH + i] = w[i * w_row + k];
-    }
-    for (; c < columns; c++)
-        for (int64_t k = 0; k < terms; k++) panel[k * WIDTH + c] = w[c * w_row + k];
-}
-
-/* The panel of w^T for outputs from k by inputs from `column`, in steps: terms or, with LS_BF16, words of
- * two. Returns how many there are, of `outputs`. */
-static int64_t load_panel(const ls_dense_args *args, int64_t k, int64_t outputs, int64_t column,
-                          int64_t columns, const scratch_parts *parts) {
-    const float *w = (const float *)args->weight + column * args->outputs + k;
-#ifdef LS_BF16
-    LS_NAME(ls_dense_round_rows)(w, columns, args->outputs, outputs, parts->turned, DEPTH);
-    transpose(parts->turned, DEPTH, ls_dense_words(outputs), columns, parts->panel);
-    return ls_dense_words(outputs);
-#else
-    transpose(w, args->outputs, outputs, columns, parts->panel);
-    return outputs;
-#endif
-}
-
 /* dx [rows][inputs] = dy w^T */
 static void multiply_transposed(const ls_dense_args *args, const float *dy, int64_t rows, float *dx,
                                 const scratch_parts *parts) {
-    enum { TERMS = LS_PAIRS ? 2 : 1 }; /* in a step */
-    ls_dense_product p = {.rows = rows,
-                          .a = dy,
-                          .a_row = args->outputs,
-                          .b = parts->panel,
-                          .b_term = WIDTH,
-                          .term = parts->terms,
-                          .out_row = args->inputs};
-    for (int32_t t = 0; t < DEPTH; t++) parts->terms[t] = t;
+    ls_dense_product p = {.a = dy, .rows = rows, .a_row = args->outputs, .out = dx, .out_row = args->inputs};
 #ifdef LS_BF16
     p.a = parts->words;
     p.a_row = ls_dense_words_row(args->outputs);
     LS_NAME(ls_dense_round_rows)(dy, rows, args->outputs, args->outputs, parts->words, p.a_row);
 #endif
-    const float *a = p.a;
-    for (int64_t column = 0; column < args->inputs; column += WIDTH)
-        for (int64_t k = 0; k < args->outputs; k += TERMS * DEPTH) {
-            p.columns = smaller_of(WIDTH, args->inputs - column);
-            p.terms =
-                load_panel(args, k, smaller_of(TERMS * DEPTH, args->outputs - k), column, p.columns, parts);
-            p.a = a + k / TERMS;
-            p.out = dx + column;
-            p.continued = k > 0;
-            LS_NAME(ls_dense_multiply)(&p);
-        }
+    multiply(args, NULL, args->outputs, args->inputs, p, parts);
 }
 
 /* dx' of rows [row, row + rows) back through the prologue, shard by shard. */
@@ -297,7 +294,7 @@ static void finish_dx(const ls_dense_args *args, const ls_shards *shards, int fi
     out.room = room;
     for (int s = first; s < last; s++) {
         const int64_t begin = row > shards->start[s] ? row : shards->start[s];
-        const int64_t end = smaller_of(row + rows, shards->start[s + 1]);
+        const int64_t end = smaller(row + rows, shards->start[s + 1]);
         if (begin < end) LS_TIER_NAME(ls_grad_epilogue_rows)
         (&args->in, &out, s, begin, end - begin, dx + (begin - row) * args->inputs);
     }
@@ -315,8 +312,9 @@ static void backward(const ls_dense_args *args, const ls_shards *shards, int fir
     const bool in_place = args->dx.dz && !args->dx.accumulate;
     scratch_parts parts;
     split_scratch(args, ls_shards_rows(shards), lane->scratch, &parts);
-    for (int64_t row = begin; row < end; row += BLOCK_ROWS) {
-        const int64_t rows = smaller_of(BLOCK_ROWS, end - row);
+    const int64_t block = block_rows(in_place, end - begin);
+    for (int64_t row = begin; row < end; row += block) {
+        const int64_t rows = smaller(block, end - row);
         float *dx = in_place ? (float *)args->dx.dz + row * args->inputs : parts.rows;
         multiply_transposed(args, gradient_of_y(args) + row * args->outputs, rows, dx, &parts);
         finish_dx(args, shards, first, last, row, rows, dx, parts.room);
@@ -332,7 +330,7 @@ typedef struct notes {
 } notes;
 
 static int64_t panels_size(const ls_dense_args *args, int64_t rows) {
-    return rows * (args->outputs + LS_DENSE_PANEL);
+    return rows * (args->outputs + COLUMNS);
 }
 
 static size_t notes_size(const ls_dense_args *args) {
@@ -363,13 +361,13 @@ static void pack(const ls_dense_args *args, const ls_shards *shards, int first, 
         n->finite = all_finite(dy, rows * args->outputs);
         nonzero_inputs(x + begin * args->inputs, rows, args->inputs, parts.bits);
         for (int64_t c = 0; c < args->inputs; c++) n->nonzero[c] = parts.bits[c] != 0;
-#ifdef LS_BF16
-        LS_NAME(ls_dense_round_pairs)(dy, rows, args->outputs, parts.words);
-        LS_NAME(ls_dense_pack_panels)
-        (parts.words, ls_dense_words(rows), args->outputs, all_rows, all->start[place], args->packed);
-#else
-        LS_NAME(ls_dense_pack_panels)(dy, rows, args->outputs, all_rows, all->start[place], args->packed);
-#endif
+        panel p;
+        for (int64_t column = 0; column < args->outputs; column += p.columns) {
+            p = panel_at(column, args->outputs);
+            LS_NAME(ls_dense_pack_terms)
+            (dy + column, args->outputs, NULL, rows, p.columns,
+             (float *)args->packed + all_rows * column + all->start[place] * p.width, p.width);
+        }
     }
 }
 
@@ -384,7 +382,7 @@ static void bias_gradient(const ls_shards *shards, const ls_node *node, const fl
                           float *db) {
     enum { PANEL = 256 };
     for (int64_t column = 0; column < outputs; column += PANEL) {
-        const int64_t columns = smaller_of(PANEL, outputs - column);
+        const int64_t columns = smaller(PANEL, outputs - column);
         float pending[LS_MAX_TREE_DEPTH][PANEL];
         int depth = 0;
         for (int i = 0; i < node->count; i++) {
@@ -409,12 +407,14 @@ static void clear_rows(const ls_dense_args *args, const ls_shards *shards, int64
                (size_t)((to - from) * args->outputs) * sizeof(float));
 }
 
-/* Inputs input[0 .. inputs) of dw of every node, in blocks, since dy has to be read anew for each of them. */
-static void multiply_inputs(const ls_dense_args *args, const ls_shards *shards, const float *x,
+/* Inputs input[0 .. inputs) of dw of every node, in blocks, since dy has to be read anew for each of them; are
+ * they finite? */
+static bool multiply_inputs(const ls_dense_args *args, const ls_shards *shards, const float *x,
                             const float *dy, const int32_t *input, int64_t inputs, float *packed) {
     const int64_t blocks = (inputs + LS_DENSE_BLOCK - 1) / LS_DENSE_BLOCK;
+    bool finite = true;
     for (int64_t i = 0; i < blocks; i++) {
-        const int64_t block = smaller_of(LS_DENSE_BLOCK, inputs - i * LS_DENSE_BLOCK);
+        const int64_t block = smaller(LS_DENSE_BLOCK, inputs - i * LS_DENSE_BLOCK);
         ls_dense_outer outer = {.shards = shards,
                                 .x = packed,
                                 .input = input + i * LS_DENSE_BLOCK,
@@ -426,9 +426,10 @@ static void multiply_inputs(const ls_dense_args *args, const ls_shards *shards, 
         for (int n = 0; n < shards->node_count; n++) {
             outer.node = &shards->node[n];
             outer.dw = (float *)args->dweight + n * args->node_stride;
-            LS_NAME(ls_dense_outer_products)(&outer);
+            finite &= LS_NAME(ls_dense_outer_products)(&outer);
         }
     }
+    return finite;
 }
 
 /* The inputs of which a row of dw has to be computed, into `list`: those not 0 in all rows, or all. Returns
@@ -451,19 +452,6 @@ static int64_t needed_inputs(const ls_dense_args *args, const ls_shards *shards,
     return count;
 }
 
-/* What has been written: these rows of dw of every node and, where a bias has a gradient, that. */
-static bool written_is_finite(const ls_dense_args *args, const ls_shards *shards, int64_t from, int64_t to,
-                              bool bias) {
-    bool finite = true;
-    for (int n = 0; n < shards->node_count; n++) {
-        const int64_t at = n * args->node_stride;
-        finite &= ls_all_finite_f32((const float *)args->dweight + at + from * args->outputs,
-                                    (to - from) * args->outputs);
-        if (bias) finite &= ls_all_finite_f32((const float *)args->dbias + at, args->outputs);
-    }
-    return finite;
-}
-
 /* All parts have equal shares of the tiles of inputs that are not left out, with those left out before each;
  * the last one has those behind too. */
 static bool weight_grad(const ls_dense_args *args, const ls_shards *shards, int64_t first, int64_t last,
@@ -475,18 +463,18 @@ static bool weight_grad(const ls_dense_args *args, const ls_shards *shards, int6
     split_scratch(args, rows, lane->scratch, &s);
     const int64_t count = needed_inputs(args, shards, s.bits, s.terms);
     const int64_t tiles = (count + LS_DENSE_TILE - 1) / LS_DENSE_TILE;
-    const int64_t begin = smaller_of(first * tiles / parts * LS_DENSE_TILE, count);
-    const int64_t end = smaller_of(last * tiles / parts * LS_DENSE_TILE, count);
-    const int64_t lowest = begin > 0 ? s.terms[begin - 1] + 1 : 0;
-    int64_t from = lowest; /* the first input not yet written */
+    const int64_t begin = smaller(first * tiles / parts * LS_DENSE_TILE, count);
+    const int64_t end = smaller(last * tiles / parts * LS_DENSE_TILE, count);
+    int64_t from = begin > 0 ? s.terms[begin - 1] + 1 : 0; /* the first input not yet written */
     for (int64_t i = begin; i < end; from = s.terms[i++] + 1) clear_rows(args, shards, from, s.terms[i]);
     if (last == parts) clear_rows(args, shards, from, args->inputs);
-    multiply_inputs(args, shards, x, args->packed, s.terms + begin, end - begin, s.packed);
-    const bool bias = first == 0 && args->dbias;
-    for (int n = 0; bias && n < shards->node_count; n++)
-        bias_gradient(shards, &shards->node[n], dy, args->outputs,
-                      (float *)args->dbias + n * args->node_stride);
-    return written_is_finite(args, shards, lowest, last == parts ? args->inputs : from, bias);
+    bool finite = multiply_inputs(args, shards, x, args->packed, s.terms + begin, end - begin, s.packed);
+    for (int n = 0; first == 0 && args->dbias && n < shards->node_count; n++) {
+        float *db = (float *)args->dbias + n * args->node_stride;
+        bias_gradient(shards, &shards->node[n], dy, args->outputs, db);
+        finite &= ls_all_finite_f32(db, args->outputs);
+    }
+    return finite;
 }
 
 const ls_dense_kernels LS_NAME(ls_dense_vector) = {

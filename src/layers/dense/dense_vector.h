@@ -10,18 +10,26 @@
 #include "core/real.h"
 #include "core/shards.h"
 
-/* out[n][j] = sum over the terms t, in their order, of a[n][t] b[t][j] */
+/* Rows at[0], at[1], .. (or 0, 1, .. where that is NULL) of a matrix, the first columns of each. */
+typedef struct ls_dense_rows {
+    const float *from;
+    int64_t row;
+    const int32_t *at;
+    int64_t rows, columns;
+} ls_dense_rows;
+
+/* out[n][j] = sum over the terms t, in their order, of a[n][term[t]] b[t][j] */
 typedef struct ls_dense_product {
     const float *a; /* [rows], a_row elements apart */
     int64_t rows, a_row;
-    const float *b; /* b_term elements between terms, columns side by side */
-    int64_t b_term;
-    const int32_t *term; /* [terms] which terms, increasing; with LS_TILES they are 0, 1, .. */
+    const int32_t *term; /* [terms] increasing; with LS_TILES they are 0, 1, .. */
+    const float *b;      /* [terms] packed as a panel (dense_tile.h) */
     int64_t terms;
     float *out; /* [rows], out_row elements apart */
     int64_t columns, out_row;
-    bool continued; /* out holds the sums over earlier terms */
-    bool last;      /* no terms follow: a sum of -0 becomes 0, so that terms of 0 change nothing */
+    bool continued;     /* out holds the sums over earlier terms */
+    bool last;          /* no terms follow: a sum of -0 becomes 0, so that terms of 0 change nothing */
+    ls_dense_rows next; /* will be packed next */
 } ls_dense_product;
 
 void LS_NAME(ls_dense_multiply)(const ls_dense_product *p);
@@ -35,21 +43,19 @@ typedef struct ls_dense_outer {
         *x; /* the inputs' values of all local rows, tile by tile as ls_dense_pack_inputs() lays them */
     const int32_t *input; /* [inputs] their row of dw */
     int64_t inputs;       /* at most LS_DENSE_BLOCK */
-    const float *dy;      /* of all local rows, as ls_dense_pack_panels() lays them */
+    const float *dy; /* of all local rows, in panels: that from column c on begins at c times the rows, and
+                        a shard at its first row */
     int64_t outputs;
     float *dw; /* [..][outputs] */
 } ls_dense_outer;
 
-enum { LS_DENSE_TILE = 12, LS_DENSE_BLOCK = 8 * LS_DENSE_TILE, LS_DENSE_PANEL = 32 };
+enum { LS_DENSE_TILE = 12, LS_DENSE_BLOCK = 8 * LS_DENSE_TILE };
 
 /* x [rows][x_row] of all local rows at the inputs `input` [inputs] -> packed [inputs, up to whole
  * tiles][rows]. */
 void LS_NAME(ls_dense_pack_inputs)(const ls_shards *shards, const float *x, int64_t x_row,
                                    const int32_t *input, int64_t inputs, float *packed);
-/* dy [rows][outputs] of a shard -> packed [all_rows * (outputs + LS_DENSE_PANEL)], which begins at its place:
- * in that of all rows, from the shard's first one on. */
-void LS_NAME(ls_dense_pack_panels)(const float *dy, int64_t rows, int64_t outputs, int64_t all_rows,
-                                   int64_t first_row, float *packed);
-void LS_NAME(ls_dense_outer_products)(const ls_dense_outer *o);
+/* Returns whether all that it has written is finite. */
+bool LS_NAME(ls_dense_outer_products)(const ls_dense_outer *o);
 
 #endif
