@@ -69,7 +69,11 @@ ls_status ls_backend_close(const ls_backend *backend, void *memory, size_t size,
 /* A table of kernels exists once for each tier (core/real.h), and for GPUs (NAME_cuda) where the program holds
  * them: LS_KERNELS declares all, LS_KERNELS_OF picks the one for a back end. That of a GPU is NULL where there
  * are no such kernels, which ls_graph_add() finds. */
+#ifdef LS_STRONG_TABLES /* cuda/tables.c, whose names bring the tables out of the library */
+#define LS_KERNELS_CUDA(type, name) extern const type name##_cuda
+#else
 #define LS_KERNELS_CUDA(type, name) extern const type name##_cuda __attribute__((weak))
+#endif
 #ifdef __x86_64__
 #define LS_KERNELS(type, name)                                                                               \
     extern const type name##_f32, name##_f64, name##_avx2, name##_avx512;                                    \

@@ -269,9 +269,11 @@ static const image_shape images[] = {{1, 1},  {1, 2},   {2, 1},   {2, 2},   {3, 
                                      {1, 31}, {31, 1},  {27, 29}, {10, 40}, {28, 28}, {28, 28}, {6, 6}};
 enum { IMAGES = sizeof images / sizeof *images, SAMPLES = 20 };
 
-static const ls_augmentation augmentations[] = {{0, 0, 0, 0, 0},         {1, 30, 0.3, 0.3, 0.5},
-                                                {0.5, 180, 0.9, 0.9, 1}, {1, 1000, 0.1, 0.1, 1},
-                                                {1, 0, 0.5, 0.5, 0.5},   {0.9, 15, 0, 0, 0}};
+/* The last two are turns by whole quarters: 2^32 times what is drawn is an odd number. */
+static const ls_augmentation augmentations[] = {
+    {0, 0, 0, 0, 0},       {1, 30, 0.3, 0.3, 0.5}, {0.5, 180, 0.9, 0.9, 1},   {1, 1000, 0.1, 0.1, 1},
+    {1, 0, 0.5, 0.5, 0.5}, {0.9, 15, 0, 0, 0},     {1, 90 * 0x1p32, 0, 0, 0}, {1, 180 * 0x1p32, 0.1, 0, 0}};
+enum { AUGMENTATIONS = sizeof augmentations / sizeof *augmentations };
 
 /* Images of dark edges and bright middles, as digits have, and some of anything. */
 static twin image_twin(const image_shape *s) {
@@ -304,7 +306,7 @@ static void check_input(const image_shape *s, const cut *c, int variant, const l
                                     .height = s->height,
                                     .width = s->width,
                                     .unit = variant & 1,
-                                    .augmentation = &augmentations[variant / 4 % 6],
+                                    .augmentation = &augmentations[variant / 4 % AUGMENTATIONS],
                                     .seed = 0xfedcba9876543210ull,
                                     .epoch = (uint32_t)variant,
                                     .sign = variant & 2 ? signs.on[side] : NULL,
