@@ -40,6 +40,14 @@ static inline int ls_values_at_once(int channels) {
     return channels % 4 == 0 ? 4 : 1;
 }
 
+/* A factor of a product, in bf16 rounded to the nearest such number, ties to even; NaN stays one. */
+__device__ __forceinline__ float ls_factor(float x, bool rounded) {
+    if (!rounded) return x;
+    const unsigned b = __float_as_uint(x);
+    const unsigned bits = x != x ? b | 0x400000u : b + 0x7fffu + (b >> 16 & 1u);
+    return __uint_as_float(bits & 0xffff0000u);
+}
+
 /* z = (z - mean) scale + shift */
 template <int N>
 __device__ __forceinline__ void ls_normalise(const ls_cuda_normalisation &norm, int channel,

@@ -7,7 +7,7 @@
 
 const ls_dense_kernels *ls_dense_kernels_for(const ls_backend *backend) {
     const bool bf16 = backend->precision == LS_PRECISION_BF16;
-    if (backend->device) return &ls_dense_cuda;
+    if (backend->device) return bf16 ? &ls_dense_bf16_cuda : &ls_dense_cuda;
     if (backend->dtype == LS_FP64) return &ls_dense_ref_f64;
 #ifdef __x86_64__
     if (bf16 && backend->instruction_set >= LS_AMX) return &ls_dense_vector_bf16_amx;

@@ -74,6 +74,7 @@ extern const ls_dense_kernels ls_dense_vector_bf16_avx512,
     ls_dense_vector_bf16_amx; /* need LS_AVX512_BF16, LS_AMX */
 #endif
 LS_KERNELS_CUDA(ls_dense_kernels, ls_dense);
+LS_KERNELS_CUDA(ls_dense_kernels, ls_dense_bf16);
 const ls_dense_kernels *ls_dense_kernels_for(const ls_backend *backend);
 
 /* The op: x [..] is taken as a vector of all its elements; weight [outputs][inputs] and bias [outputs] (or

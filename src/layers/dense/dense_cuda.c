@@ -1,4 +1,4 @@
-/* The table of layers/dense/dense.h for GPUs, in fp32. Sums of a BatchNorm are taken by kernels of their own,
+/* The tables of layers/dense/dense.h for GPUs, in fp32 and bf16. Sums of a BatchNorm are taken by kernels of their own,
  * from what has been stored. */
 #include "layers/dense/dense_cuda.h"
 
@@ -14,11 +14,12 @@ static size_t scratch_bytes(const ls_dense_args *args, int64_t rows) {
 }
 
 static void forward(const ls_dense_args *args, const ls_shards *shards, int first, int last,
-                    const ls_lane *lane) {
+                    const ls_lane *lane, bool rounded) {
     const ls_cuda_dense d = {.first = (int)shards->start[first],
                              .last = (int)shards->start[last],
                              .inputs = (int)args->inputs,
                              .outputs = (int)args->outputs,
+                             .rounded = rounded,
                              .weight = args->weight,
                              .in = ls_cuda_prologue_of(&args->in),
                              .bias = args->out.bias,
@@ -36,7 +37,7 @@ static const float *gradient_of_y(const ls_dense_args *args) {
 }
 
 static void backward(const ls_dense_args *args, const ls_shards *shards, int first, int last,
-                     const ls_lane *lane) {
+                     const ls_lane *lane, bool rounded) {
     const int begin = (int)shards->start[first], end = (int)shards->start[last];
     if (args->dy.stored) {
         const ls_cuda_grad_prologue dy = ls_cuda_grad_prologue_of(&args->dy);
@@ -47,6 +48,7 @@ static void backward(const ls_dense_args *args, const ls_shards *shards, int fir
                                   .last = end,
                                   .inputs = (int)args->inputs,
                                   .outputs = (int)args->outputs,
+                                  .rounded = rounded,
                                   .weight = args->weight,
                                   .dy = gradient_of_y(args),
                                   .in = ls_cuda_prologue_of(&args->in),
@@ -63,12 +65,13 @@ static int64_t weight_grad_parts(const ls_dense_args *args) {
 
 /* Whether the numbers are finite, nobody can know here: the device may be at work on others still. */
 static bool weight_grad(const ls_dense_args *args, const ls_shards *shards, int64_t first, int64_t last,
-                        const ls_lane *lane) {
+                        const ls_lane *lane, bool rounded) {
     for (int n = 0; first < last && n < shards->node_count; n++) {
         const int begin = shards->node[n].first - shards->first;
         const ls_cuda_shards node = ls_cuda_shards_of(shards, begin, begin + shards->node[n].count);
         const ls_cuda_dense_weights d = {.inputs = (int)args->inputs,
                                          .outputs = (int)args->outputs,
+                                         .rounded = rounded,
                                          .x = args->in.stored ? args->in.stored : args->in.x,
                                          .dy = gradient_of_y(args),
                                          .dw = (float *)args->dweight + n * args->node_stride,
@@ -79,9 +82,25 @@ static bool weight_grad(const ls_dense_args *args, const ls_shards *shards, int6
     return true;
 }
 
-const ls_dense_kernels ls_dense_cuda = {.folds = ls_cuda_folds_cheap,
-                                        .scratch_bytes = scratch_bytes,
-                                        .forward = forward,
-                                        .backward = backward,
-                                        .weight_grad_parts = weight_grad_parts,
-                                        .weight_grad = weight_grad};
+#define TABLE(name, suffix, rounded)                                                                         \
+    static void forward_##suffix(const ls_dense_args *args, const ls_shards *shards, int first, int last,    \
+                                 const ls_lane *lane) {                                                      \
+        forward(args, shards, first, last, lane, rounded);                                                   \
+    }                                                                                                        \
+    static void backward_##suffix(const ls_dense_args *args, const ls_shards *shards, int first, int last,   \
+                                  const ls_lane *lane) {                                                     \
+        backward(args, shards, first, last, lane, rounded);                                                  \
+    }                                                                                                        \
+    static bool weight_grad_##suffix(const ls_dense_args *args, const ls_shards *shards, int64_t first,      \
+                                     int64_t last, const ls_lane *lane) {                                    \
+        return weight_grad(args, shards, first, last, lane, rounded);                                        \
+    }                                                                                                        \
+    const ls_dense_kernels name = {.folds = ls_cuda_folds_cheap,                                             \
+                                   .scratch_bytes = scratch_bytes,                                           \
+                                   .forward = forward_##suffix,                                              \
+                                   .backward = backward_##suffix,                                            \
+                                   .weight_grad_parts = weight_grad_parts,                                   \
+                                   .weight_grad = weight_grad_##suffix};
+
+TABLE(ls_dense_cuda, fp32, false)
+TABLE(ls_dense_bf16_cuda, bf16, true)

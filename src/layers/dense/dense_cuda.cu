@@ -54,7 +54,7 @@ __device__ __forceinline__ void stage_inputs(const ls_cuda_dense &d, int row, in
                 ls_store<N>(d.in.stored + (size_t)(row + r) * d.inputs + term + t, x);
         }
         UNROLL
-        for (int n = 0; n < N; n++) s.a[t + n][r] = x.v[n];
+        for (int n = 0; n < N; n++) s.a[t + n][r] = ls_factor(x.v[n], d.rounded);
     }
 }
 
@@ -69,7 +69,7 @@ template <int N> __global__ void __launch_bounds__(THREADS, 1) k_dense_forward(l
         for (int i = (int)threadIdx.x; i < TILE * DEPTH; i += THREADS) {
             const int t = i / TILE, k = i % TILE;
             s[0].b[t][k] = term + t < d.inputs && column + k < d.outputs
-                               ? d.weight[(size_t)(term + t) * d.outputs + column + k]
+                               ? ls_factor(d.weight[(size_t)(term + t) * d.outputs + column + k], d.rounded)
                                : 0;
         }
         __syncthreads();
@@ -95,9 +95,12 @@ template <int N> __global__ void __launch_bounds__(THREADS, 1) k_dense_backward(
         for (int i = (int)threadIdx.x; i < TILE * DEPTH; i += THREADS) {
             const int t = i % DEPTH, j = i / DEPTH;
             const bool there = term + t < d.outputs;
-            s[0].a[t][j] = there && row + j < d.last ? d.dy[(size_t)(row + j) * d.outputs + term + t] : 0;
-            s[0].b[t][j] =
-                there && column + j < d.inputs ? d.weight[(size_t)(column + j) * d.outputs + term + t] : 0;
+            s[0].a[t][j] = there && row + j < d.last
+                               ? ls_factor(d.dy[(size_t)(row + j) * d.outputs + term + t], d.rounded)
+                               : 0;
+            s[0].b[t][j] = there && column + j < d.inputs
+                               ? ls_factor(d.weight[(size_t)(column + j) * d.outputs + term + t], d.rounded)
+                               : 0;
         }
         __syncthreads();
         multiply_stage(s[0], min((int)DEPTH, d.outputs - term), r, c, sum);
@@ -124,7 +127,7 @@ template <int E> struct __align__(16) rows_stage {
 };
 /* x' of input c; an input of ones behind the last makes the bias's gradient */
 __device__ __forceinline__ float input_of(const ls_cuda_dense_weights &d, int row, int c) {
-    return c < d.inputs ? d.x[(size_t)row * d.inputs + c] : c == d.inputs ? 1 : 0;
+    return c < d.inputs ? ls_factor(d.x[(size_t)row * d.inputs + c], d.rounded) : c == d.inputs ? 1 : 0;
 }
 
 /* The thread's sums over rows [first, last), from 0. */
@@ -141,7 +144,9 @@ __device__ __forceinline__ void sum_rows(const ls_cuda_dense_weights &d, int fir
         for (int i = (int)threadIdx.x; i < rows * SIDE * E; i += WEIGHT_THREADS) {
             const int n = i / (SIDE * E), j = i % (SIDE * E);
             s.x[n][j] = input_of(d, row + n, input + j);
-            s.dy[n][j] = output + j < d.outputs ? d.dy[(size_t)(row + n) * d.outputs + output + j] : 0;
+            s.dy[n][j] = output + j < d.outputs
+                             ? ls_factor(d.dy[(size_t)(row + n) * d.outputs + output + j], d.rounded)
+                             : 0;
         }
         __syncthreads();
         for (int n = 0; n < rows; n++) {
@@ -199,7 +204,7 @@ void ls_dense_backward_cuda(struct ls_device *device, const ls_cuda_dense_back *
         LS_LAUNCH(device, k_dense_backward<1>, grid, THREADS, 0, *d);
 }
 
-void ls_dense_weight_grad_cuda(struct ls_device *device, const ls_cuda_dense_weights *d,
+static void launch_weight_grad(struct ls_device *device, const ls_cuda_dense_weights *d,
                                const ls_cuda_shards *node) {
     const bool few = node->count <= 16;
     const int block = SIDE * (few ? 4 : 2);
@@ -208,4 +213,19 @@ void ls_dense_weight_grad_cuda(struct ls_device *device, const ls_cuda_dense_wei
         LS_LAUNCH(device, (k_dense_weight_grad<4, 4>), grid, WEIGHT_THREADS, 0, *d, *node);
     else
         LS_LAUNCH(device, (k_dense_weight_grad<LS_CUDA_TREE_DEPTH, 2>), grid, WEIGHT_THREADS, 0, *d, *node);
+}
+
+/* The bias's gradient is a sum, not a product: nothing of it is rounded. */
+void ls_dense_weight_grad_cuda(struct ls_device *device, const ls_cuda_dense_weights *d,
+                               const ls_cuda_shards *node) {
+    ls_cuda_dense_weights weight = *d, bias = *d;
+    if (!d->rounded || !d->db) {
+        launch_weight_grad(device, d, node);
+        return;
+    }
+    weight.db = NULL;
+    bias.inputs = 0;
+    bias.rounded = false;
+    launch_weight_grad(device, &weight, node);
+    launch_weight_grad(device, &bias, node);
 }

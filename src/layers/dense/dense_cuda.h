@@ -4,9 +4,12 @@
 
 #include "layers/fusion_args_cuda.h"
 
+/* `rounded`: the factors of products are rounded to bf16 first. */
+
 /* y = x' w + bias of rows [first, last) */
 typedef struct ls_cuda_dense {
     int first, last, inputs, outputs;
+    bool rounded;
     const float *weight; /* [inputs][outputs] */
     ls_cuda_prologue in;
     const float *bias; /* or NULL */
@@ -16,6 +19,7 @@ typedef struct ls_cuda_dense {
 /* dx' = dy w^T through the gradient epilogue */
 typedef struct ls_cuda_dense_back {
     int first, last, inputs, outputs;
+    bool rounded;
     const float *weight, *dy;
     ls_cuda_prologue in;
     ls_cuda_grad_epilogue dx;
@@ -26,6 +30,7 @@ typedef struct ls_cuda_dense_back {
 enum { LS_CUDA_TREE_DEPTH = 8 };
 typedef struct ls_cuda_dense_weights {
     int inputs, outputs;
+    bool rounded;
     const float *x, *dy;
     float *dw, *db;
 } ls_cuda_dense_weights;
