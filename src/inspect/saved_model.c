@@ -74,8 +74,8 @@ static ls_status read_state(ls_saved_model *model) {
         const char *path = state->records[i].path;
         if (!ls_h5_text_ok(path, strlen(path)))
             return ls_fail(LS_BAD_DATA, "%s: a layer's name has control characters", model->path);
-        LS_TRY(ls_checkpoint_read(model->checkpoint, &state->records[i]));
     }
+    LS_TRY(ls_checkpoint_read_all(model->checkpoint, state->records, state->count));
     uint64_t found = ls_state_fingerprint(state, model->mark->step);
     if (found == model->mark->fingerprint) return LS_OK;
     return ls_fail(LS_BAD_DATA,

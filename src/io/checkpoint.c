@@ -157,6 +157,10 @@ ls_status ls_checkpoint_read(const ls_checkpoint *checkpoint, ls_record *record)
     return ls_h5_read_record(checkpoint->file, record);
 }
 
+ls_status ls_checkpoint_read_all(const ls_checkpoint *checkpoint, ls_record *records, int count) {
+    return ls_h5_read_records(checkpoint->file, records, count);
+}
+
 int64_t ls_checkpoint_length(const ls_checkpoint *checkpoint, const char *path) {
     return ls_h5_length(checkpoint->file, path);
 }

@@ -73,6 +73,8 @@ ls_status ls_checkpoint_check(const ls_checkpoint *checkpoint);
 /* Reads one record; record->path, type, dims and shape say what is expected and must match exactly,
  * record->data has room for it. LS_BAD_DATA with file, path and both shapes otherwise. */
 ls_status ls_checkpoint_read(const ls_checkpoint *checkpoint, ls_record *record);
+/* Likewise many, up to the first that fails: faster than one after the other. */
+ls_status ls_checkpoint_read_all(const ls_checkpoint *checkpoint, ls_record *records, int count);
 
 /* Length of a 1-d record, for those whose length the model does not give (history); never more than fits the
  * file. -1 if it is not there, or not such a record. */

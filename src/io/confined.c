@@ -237,11 +237,19 @@ static ls_status receive_message(ls_confined *child, const ls_answer *answer) {
     return ls_fail(answer->status == LS_INTERNAL ? LS_INTERNAL : LS_BAD_DATA, "%s", text);
 }
 
-ls_status ls_confined_ask(ls_confined *child, const ls_question *question, const void *bytes,
-                          ls_answer *answer) {
+ls_status ls_confined_send(ls_confined *child, const ls_question *question, const void *bytes) {
     if (child->socket < 0) return lost(child, 0);
     LS_TRY(send_all(child, question, sizeof *question));
-    LS_TRY(send_all(child, bytes, (size_t)question->size));
+    return send_all(child, bytes, (size_t)question->size);
+}
+
+ls_status ls_confined_answer(ls_confined *child, ls_answer *answer) {
     LS_TRY(ls_confined_receive(child, answer, sizeof *answer));
     return answer->status == LS_OK ? LS_OK : receive_message(child, answer);
+}
+
+ls_status ls_confined_ask(ls_confined *child, const ls_question *question, const void *bytes,
+                          ls_answer *answer) {
+    LS_TRY(ls_confined_send(child, question, bytes));
+    return ls_confined_answer(child, answer);
 }

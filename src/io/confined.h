@@ -26,6 +26,8 @@ typedef struct ls_buffer ls_buffer;
 typedef enum ls_ask {
     LS_ASK_OPEN,      /* `size` bytes of the file follow; path: for messages */
     LS_ASK_RECORD,    /* path, type, dims, shape; answered with the values */
+    LS_ASK_RECORDS,   /* `size` bytes of questions follow (ls_question_bytes()), each answered in turn as
+                         LS_ASK_RECORD, up to the first that fails */
     LS_ASK_CONVERTED, /* likewise; bits: as what they are stored (hdf5_convert.h), there: compressed */
     LS_ASK_SHAPE,     /* path; dims, shape */
     LS_ASK_TEXT,      /* path; the text */
@@ -40,7 +42,7 @@ typedef struct ls_question {
     int32_t what, type, dims, zero;
     int64_t shape[4];
     uint64_t size;
-    char path[4096], name[64];
+    char name[64], path[4096];
 } ls_question;
 
 typedef struct ls_answer {
@@ -49,6 +51,9 @@ typedef struct ls_answer {
     int64_t shape[4];
     uint64_t bits, size;
 } ls_answer;
+
+/* Bytes of a question among others: the path ends it. */
+size_t ls_question_bytes(const ls_question *question);
 
 /* Answers a question about the file: in the child, or here where there is none. `data` receives the bytes
  * that go with the answer. */
@@ -75,12 +80,16 @@ ls_limits ls_limits_for(uint64_t size);
  * processes cannot be started so. LS_INTERNAL: out of memory. */
 ls_status ls_confined_start(const void *program, size_t size, const char *path, const ls_limits *limits,
                             ls_confined **child, const char **reason);
-/* Sends the question and `question->size` bytes, receives the answer without its bytes; those must be
- * received next. An answer other than LS_OK becomes LS_BAD_DATA or LS_INTERNAL with the child's message. A
- * child that crashed, reached a limit or fell silent is LS_BAD_DATA: file and reason; ever after too. */
+/* Sends the question and `question->size` bytes. */
+ls_status ls_confined_send(ls_confined *child, const ls_question *question, const void *bytes);
+/* Receives the next answer without its bytes; those must be received next. An answer other than LS_OK becomes
+ * LS_BAD_DATA or LS_INTERNAL with the child's message. A child that crashed, reached a limit or fell silent is
+ * LS_BAD_DATA: file and reason; ever after too. */
+ls_status ls_confined_answer(ls_confined *child, ls_answer *answer);
+ls_status ls_confined_receive(ls_confined *child, void *data, size_t size);
+/* A question and its answer. */
 ls_status ls_confined_ask(ls_confined *child, const ls_question *question, const void *bytes,
                           ls_answer *answer);
-ls_status ls_confined_receive(ls_confined *child, void *data, size_t size);
 /* Ends the child, whatever it does. NULL inside and twice are fine. */
 void ls_confined_end(ls_confined **child);
 

@@ -11,6 +11,7 @@
 #include <sys/prctl.h>
 #include <sys/resource.h>
 #include <sys/syscall.h>
+#include <sys/uio.h>
 #include <unistd.h>
 #ifdef LS_HAVE_SECCOMP
 #include <seccomp.h>
@@ -98,7 +99,7 @@ static int refuse_system_calls(int socket) {
         failed |= seccomp_rule_add(filter, SCMP_ACT_ALLOW, SCMP_SYS(nanosleep), 0) |
                   seccomp_rule_add(filter, SCMP_ACT_ALLOW, SCMP_SYS(clock_nanosleep), 0);
     failed |= seccomp_rule_add(filter, SCMP_ACT_ALLOW, SCMP_SYS(read), 1, SCMP_A0(SCMP_CMP_EQ, end, 0));
-    failed |= seccomp_rule_add(filter, SCMP_ACT_ALLOW, SCMP_SYS(write), 1, SCMP_A0(SCMP_CMP_EQ, end, 0));
+    failed |= seccomp_rule_add(filter, SCMP_ACT_ALLOW, SCMP_SYS(writev), 1, SCMP_A0(SCMP_CMP_EQ, end, 0));
     failed |= seccomp_rule_add(filter, SCMP_ACT_ALLOW, SCMP_SYS(tgkill), 1, SCMP_A0(SCMP_CMP_EQ, self, 0));
     failed |=
         seccomp_rule_add(filter, SCMP_ACT_ALLOW, SCMP_SYS(mmap), 2, SCMP_A2(SCMP_CMP_MASKED_EQ, PROT_EXEC, 0),
@@ -116,7 +117,25 @@ static int refuse_system_calls(int socket) {
 }
 #endif
 
+#ifdef LS_CONFINED_STATIC
+void *__wrap_dlopen(const char *path, int mode);
+
+/* A program without shared libraries cannot load any: the linker turns HDF5's call for filters of others here,
+ * which it is told not to make (ls_h5_start()). */
+void *__wrap_dlopen(const char *path, int mode) {
+    (void)path;
+    (void)mode;
+    return NULL;
+}
+#endif
+
 /* ---- questions ---- */
+
+typedef struct child {
+    int socket, confined;
+    ls_h5_file *file;
+    ls_buffer data;
+} child;
 
 /* Ends the process where the other end is closed. */
 static void read_all(int socket, void *data, size_t size) {
@@ -129,13 +148,19 @@ static void read_all(int socket, void *data, size_t size) {
     }
 }
 
-static void write_all(int socket, const void *data, size_t size) {
-    for (const char *at = data; size > 0;) {
-        ssize_t written = write(socket, at, size);
+/* Both parts at once, so that the other end wakes up once. */
+static void write_both(int socket, const void *head, size_t head_size, const void *data, size_t size) {
+    struct iovec parts[2] = {{(void *)head, head_size}, {(void *)data, size}};
+    while (parts[0].iov_len + parts[1].iov_len > 0) {
+        ssize_t written = writev(socket, parts, 2);
         if (written < 0 && errno == EINTR) continue;
         if (written < 0) _exit(0);
-        at += written;
-        size -= (size_t)written;
+        for (int i = 0; i < 2; i++) {
+            size_t done = (size_t)written < parts[i].iov_len ? (size_t)written : parts[i].iov_len;
+            parts[i].iov_base = (char *)parts[i].iov_base + done;
+            parts[i].iov_len -= done;
+            written -= (ssize_t)done;
+        }
     }
 }
 
@@ -152,25 +177,56 @@ static ls_status open_file(int socket, const ls_question *question, ls_h5_file *
     return status == LS_OK ? LS_OK : LS_BAD_DATA;
 }
 
-static void answer_questions(int socket, int confined) {
-    ls_h5_file *file = NULL;
-    ls_buffer data = {0};
+static void write_answer(const child *me, ls_answer *answer) {
+    answer->confined = me->confined;
+    const char *bytes = answer->status == LS_OK ? me->data.data : ls_error_message();
+    if (answer->status != LS_OK) answer->size = strnlen(bytes, 1000);
+    write_both(me->socket, answer, sizeof *answer, bytes, (size_t)answer->size);
+}
+
+/* 0 if the answer is a failure. */
+static int answer_question(child *me, const ls_question *question) {
+    ls_answer answer;
+    ls_confined_serve(me->file, question, &answer, &me->data);
+    /* The limits leave room for any file of ours: a shortage of memory is the file's fault. */
+    if (answer.status != LS_OK) answer.status = LS_BAD_DATA;
+    write_answer(me, &answer);
+    return answer.status == LS_OK;
+}
+
+static void answer_records(child *me, const ls_question *all) {
+    ls_answer answer = {.status = LS_BAD_DATA};
+    char *questions = malloc((size_t)all->size);
+    if (!questions) {
+        (void)ls_fail(LS_BAD_DATA, "%s: out of memory: %llu bytes of questions", me->file->path,
+                      (unsigned long long)all->size);
+        write_answer(me, &answer);
+        return;
+    }
+    read_all(me->socket, questions, (size_t)all->size);
+    for (size_t at = 0; at < all->size;) {
+        ls_question question = {0};
+        size_t left = (size_t)all->size - at;
+        memcpy(&question, questions + at, left < sizeof question ? left : sizeof question);
+        at += ls_question_bytes(&question);
+        if (!answer_question(me, &question)) break;
+    }
+    free(questions);
+}
+
+static void answer_questions(child *me) {
     for (;;) {
         ls_question question;
         ls_answer answer = {0};
-        read_all(socket, &question, sizeof question);
-        if (question.what == LS_ASK_OPEN && !file)
-            answer.status = (int32_t)open_file(socket, &question, &file);
-        else {
-            ls_confined_serve(file, &question, &answer, &data);
-            /* The limits leave room for any file of ours: a shortage of memory is the file's fault. */
-            if (answer.status != LS_OK) answer.status = LS_BAD_DATA;
+        read_all(me->socket, &question, sizeof question);
+        if (question.what == LS_ASK_OPEN && !me->file) {
+            answer.status = (int32_t)open_file(me->socket, &question, &me->file);
+            write_answer(me, &answer);
+        } else if (question.what == LS_ASK_RECORDS && me->file) {
+            answer_records(me, &question);
+        } else {
+            (void)answer_question(me, &question);
         }
-        answer.confined = confined;
-        const char *bytes = answer.status == LS_OK ? data.data : ls_error_message();
-        if (answer.status != LS_OK) answer.size = strnlen(bytes, 1000);
-        write_all(socket, &answer, sizeof answer);
-        write_all(socket, bytes, (size_t)answer.size);
     }
 }
 
@@ -185,7 +241,6 @@ int main(int argc, char **argv) {
     reset_signals();
     close_files(socket);
     int limited = set_limits(memory, seconds);
-    int confined = refuse_system_calls(socket) && limited;
-    answer_questions(socket, confined);
+    answer_questions(&(child){.socket = socket, .confined = refuse_system_calls(socket) && limited});
     return 0;
 }

@@ -1,6 +1,7 @@
 /* The answers, from HDF5's parser. */
 #include "io/confined.h"
 
+#include <stddef.h>
 #include <string.h>
 
 #include "io/hdf5_parse.h"
@@ -24,10 +25,15 @@ static ls_status serve(const ls_h5_file *file, const ls_question *q, ls_answer *
     case LS_ASK_NAMES: return ls_parse_names(file, q->path, data);
     case LS_ASK_HAS: a->there = ls_parse_has(file, q->path); return LS_OK;
     case LS_ASK_WHOLE: return ls_parse_whole(file);
+    case LS_ASK_RECORDS:
     case LS_ASK_OPEN:
     case LS_ASKS: break;
     }
     return ls_fail(LS_INTERNAL, "%s: asked for what there is not (%d)", file->path, (int)q->what);
+}
+
+size_t ls_question_bytes(const ls_question *question) {
+    return offsetof(ls_question, path) + strlen(question->path) + 1;
 }
 
 void ls_confined_serve(const ls_h5_file *file, const ls_question *question, ls_answer *answer,

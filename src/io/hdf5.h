@@ -151,8 +151,10 @@ ls_status ls_h5_load(const char *path, unsigned char **data, size_t *size);
  * failure of `visit` ends the walk and is returned. */
 ls_status ls_h5_visit_names(const ls_h5_file *file, const char *group,
                             ls_status (*visit)(void *client, const char *name), void *client);
-/* The record says what is expected and has room for it (checkpoint.h). */
+/* The record says what is expected and has room for it (checkpoint.h). Many at once are faster than one after
+ * the other; the first that fails ends it. */
 ls_status ls_h5_read_record(const ls_h5_file *file, ls_record *record);
+ls_status ls_h5_read_records(const ls_h5_file *file, ls_record *records, int count);
 /* The same, and also what HDF5 converts: floating-point numbers of 2, 4 or 8 bytes for such a record, integers
  * of 1 to 8 bytes for one of integers, in either byte order; compressed by gzip, with or without shuffle.
  * `found` says how it is stored where that differs, "f64, gzip"; "": nothing was converted. */

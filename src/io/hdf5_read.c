@@ -243,25 +243,69 @@ static ls_status ask_for_bytes(const ls_h5_file *file, const ls_question *questi
 
 /* ---- values ---- */
 
-ls_status ls_h5_read_record(const ls_h5_file *file, ls_record *record) {
-    ls_question question;
-    ls_answer answer;
-    LS_TRY(question_about(file, LS_ASK_RECORD, record->path, &question));
-    question.type = (int32_t)record->type;
-    question.dims = record->dims;
-    memcpy(question.shape, record->shape, sizeof question.shape);
-    /* Where the caller expects more than the file has, the child says what is there. */
+static ls_status question_about_record(const ls_h5_file *file, ls_ask what, const ls_record *record,
+                                       ls_question *question) {
+    LS_TRY(question_about(file, what, record->path, question));
+    question->type = (int32_t)record->type;
+    question->dims = record->dims;
+    memcpy(question->shape, record->shape, sizeof question->shape);
+    return LS_OK;
+}
+
+/* Where the caller expects more than the file has, none: the child says what is there. */
+static uint64_t bytes_of_record(const ls_h5_file *file, const ls_record *record) {
     int64_t bytes = ls_h5_bytes_within(file, record->type, record->dims, record->shape);
-    return ask(file, &question, &answer, record->data, bytes < 0 ? 0 : (uint64_t)bytes);
+    return bytes < 0 ? 0 : (uint64_t)bytes;
+}
+
+/* All questions are sent at once, and the child works on one while we take the answer to another. */
+static ls_status read_from_child(const ls_h5_file *file, ls_record *records, int count) {
+    ls_buffer questions = {0};
+    ls_question question, all = {.what = LS_ASK_RECORDS};
+    ls_answer answer;
+    ls_status status = LS_OK;
+    for (int i = 0; i < count; i++) {
+        LS_TRY_GOTO(status, done, question_about_record(file, LS_ASK_RECORD, &records[i], &question));
+        size_t size = ls_question_bytes(&question);
+        LS_TRY_GOTO(status, done, ls_buffer_reserve(&questions, questions.size + size));
+        memcpy(questions.data + questions.size, &question, size);
+        questions.size += size;
+    }
+    all.size = questions.size;
+    LS_TRY_GOTO(status, done, ls_confined_send(file->child, &all, questions.data));
+    for (int i = 0; i < count; i++) {
+        LS_TRY_GOTO(status, done, ls_confined_answer(file->child, &answer));
+        uint64_t size = bytes_of_record(file, &records[i]);
+        if (answer.size != size) {
+            status = nonsense(file);
+            goto done;
+        }
+        LS_TRY_GOTO(status, done, ls_confined_receive(file->child, records[i].data, (size_t)size));
+    }
+done:
+    free(questions.data);
+    return status;
+}
+
+ls_status ls_h5_read_records(const ls_h5_file *file, ls_record *records, int count) {
+    if (file->child) return read_from_child(file, records, count);
+    for (int i = 0; i < count; i++) {
+        ls_question question;
+        ls_answer answer;
+        LS_TRY(question_about_record(file, LS_ASK_RECORD, &records[i], &question));
+        LS_TRY(ask(file, &question, &answer, records[i].data, bytes_of_record(file, &records[i])));
+    }
+    return LS_OK;
+}
+
+ls_status ls_h5_read_record(const ls_h5_file *file, ls_record *record) {
+    return ls_h5_read_records(file, record, 1);
 }
 
 ls_status ls_h5_read_converted(const ls_h5_file *file, ls_record *record, ls_h5_shape_text *found) {
     ls_question question;
     ls_answer answer;
-    LS_TRY(question_about(file, LS_ASK_CONVERTED, record->path, &question));
-    question.type = (int32_t)record->type;
-    question.dims = record->dims;
-    memcpy(question.shape, record->shape, sizeof question.shape);
+    LS_TRY(question_about_record(file, LS_ASK_CONVERTED, record, &question));
     int64_t bytes = ls_h5_bytes_of(INT64_MAX, ls_h5_type_size(record->type), record->dims, record->shape);
     LS_TRY(ask(file, &question, &answer, record->data, bytes < 0 ? 0 : (uint64_t)bytes));
     const char *stored = ls_h5_stored_name(answer.bits);

@@ -215,7 +215,7 @@ ls_status ls_checkpoints_load(const ls_checkpoint *checkpoint, ls_trainer *t, co
     double score[3], best[2];
     LS_TRY(compare_config(checkpoint, config_yaml));
     LS_TRY(check_mark(checkpoint, t));
-    for (int i = 0; i < t->state.count; i++) LS_TRY(ls_checkpoint_read(checkpoint, &t->state.records[i]));
+    LS_TRY(ls_checkpoint_read_all(checkpoint, t->state.records, t->state.count));
     LS_TRY(
         ls_checkpoint_read(checkpoint, &(ls_record){"progress/epoch_score", LS_RECORD_F64, 1, {3}, score}));
     LS_TRY(ls_checkpoint_read(checkpoint, &(ls_record){"progress/best", LS_RECORD_F64, 1, {2}, best}));

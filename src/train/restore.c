@@ -28,8 +28,7 @@ static ls_status read_config(ls_comm *comm, const char *verb, const char *const 
 /* The state's records from rank 0's file to every rank's model. */
 static ls_status load_state(ls_trainer *t, const ls_checkpoint *checkpoint, const ls_progress_mark *mark) {
     ls_status status = LS_OK;
-    for (int i = 0; checkpoint && i < t->state.count && status == LS_OK; i++)
-        status = ls_checkpoint_read(checkpoint, &t->state.records[i]);
+    if (checkpoint) status = ls_checkpoint_read_all(checkpoint, t->state.records, t->state.count);
     if (status == LS_OK && checkpoint && ls_state_fingerprint(&t->state, mark->step) != mark->fingerprint)
         status = ls_fail(LS_BAD_DATA, "%s: the state does not have the fingerprint that was stored with it",
                          ls_checkpoint_path(checkpoint));
