@@ -225,21 +225,21 @@ static void set_statistics(const ls_statistics *s, const ls_record records[PER_S
     }
 }
 
+static ls_status fill_arenas(const ls_parameters *p, const ls_arenas *host, void *records) {
+    const ls_record *record = records;
+    for (int i = 0; i < p->count; i++) ls_parameter_import(p, &p->list[i], host->value, (record++)->data);
+    for (int i = 0; i < p->statistics_count; i++, record += PER_STATISTICS) {
+        const ls_statistics s = ls_arenas_statistics(p, host, i);
+        set_statistics(&s, record);
+    }
+    return LS_OK;
+}
+
 /* Into the arenas, and out of them again as a checkpoint has them. */
 static ls_status take_over(import *in) {
     const ls_parameters *p = &in->network->parameters;
-    const ls_record *record = in->state.records;
-    ls_arenas host;
-    ls_status status = ls_parameters_open(p, &host);
-    for (int i = 0; status == LS_OK && i < p->count; i++)
-        ls_parameter_import(p, &p->list[i], host.value, (record++)->data);
-    for (int i = 0; status == LS_OK && i < p->statistics_count; i++, record += PER_STATISTICS) {
-        const ls_statistics s = ls_arenas_statistics(p, &host, i);
-        set_statistics(&s, record);
-    }
-    ls_status closed = ls_parameters_close(p, &host, status == LS_OK);
-    if (status == LS_OK) status = closed;
-    return status == LS_OK ? ls_state_export(p, &in->state) : status;
+    LS_TRY(ls_parameters_use(p, true, fill_arenas, in->state.records));
+    return ls_state_export(p, &in->state);
 }
 
 static void explain_statistics(const import *in, FILE *out) {

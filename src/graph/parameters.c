@@ -244,7 +244,7 @@ static ls_status open_one(const ls_backend *backend, const void *memory, size_t 
     return memory ? ls_backend_open(backend, memory, size, host) : LS_OK;
 }
 
-ls_status ls_parameters_open(const ls_parameters *p, ls_arenas *host) {
+static ls_status open_arenas(const ls_parameters *p, ls_arenas *host) {
     const size_t size = (size_t)p->total * ls_dtype_size(p->backend->dtype);
     *host = (ls_arenas){0};
     LS_TRY(open_one(p->backend, p->value, size, &host->value));
@@ -254,7 +254,7 @@ ls_status ls_parameters_open(const ls_parameters *p, ls_arenas *host) {
                     &host->statistics);
 }
 
-ls_status ls_parameters_close(const ls_parameters *p, ls_arenas *host, bool changed) {
+static ls_status close_arenas(const ls_parameters *p, ls_arenas *host, bool changed) {
     const size_t size = (size_t)p->total * ls_dtype_size(p->backend->dtype);
     const ls_status closed[] = {
         ls_backend_close(p->backend, p->value, size, host->value, changed),
@@ -266,6 +266,14 @@ ls_status ls_parameters_close(const ls_parameters *p, ls_arenas *host, bool chan
     *host = (ls_arenas){0};
     for (size_t i = 0; i < sizeof closed / sizeof *closed; i++) LS_TRY(closed[i]);
     return LS_OK;
+}
+
+ls_status ls_parameters_use(const ls_parameters *p, bool changes, ls_arenas_use *use, void *client) {
+    ls_arenas host;
+    ls_status status = open_arenas(p, &host);
+    if (status == LS_OK) status = use(p, &host, client);
+    ls_status closed = close_arenas(p, &host, changes && status == LS_OK);
+    return status != LS_OK ? status : closed;
 }
 
 ls_statistics ls_arenas_statistics(const ls_parameters *p, const ls_arenas *host, int i) {

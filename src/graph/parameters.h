@@ -108,14 +108,15 @@ void *ls_arena_at(const ls_parameters *parameters, void *arena, int64_t offset);
  * elements on. */
 void *ls_parameter_gradient(const ls_parameters *parameters, const ls_parameter *parameter);
 
-/* The state for the host to read and write (core/backend.h): arenas, NULL where the parameters have none. They
- * are closed after use, and after a failure to open. */
+/* The state for the host to read and write (core/backend.h): arenas, NULL where the parameters have none. */
 typedef struct ls_arenas {
     void *value, *moment1, *moment2; /* [total] */
     double *statistics;              /* as statistics_values */
 } ls_arenas;
-ls_status ls_parameters_open(const ls_parameters *parameters, ls_arenas *host);
-ls_status ls_parameters_close(const ls_parameters *parameters, ls_arenas *host, bool changed);
+/* Opens the state, calls `use`, and closes the state. `changes`: what it leaves there is kept if it returns LS_OK.
+ * Its failure is passed on, else that of opening or closing. */
+typedef ls_status ls_arenas_use(const ls_parameters *parameters, const ls_arenas *host, void *client);
+ls_status ls_parameters_use(const ls_parameters *parameters, bool changes, ls_arenas_use *use, void *client);
 /* The i-th statistics with their values there. */
 ls_statistics ls_arenas_statistics(const ls_parameters *parameters, const ls_arenas *host, int i);
 /* Doubles that all statistics have. */

@@ -104,7 +104,8 @@ static ls_record *export_arena(const ls_parameters *p, const void *arena, ls_rec
     return record;
 }
 
-static void export_all(const ls_parameters *p, const ls_arenas *host, ls_record *record) {
+static ls_status export_all(const ls_parameters *p, const ls_arenas *host, void *records) {
+    ls_record *record = records;
     record = export_arena(p, host->value, record);
     for (int i = 0; i < p->statistics_count; i++, record += RECORDS_PER_STATISTICS) {
         const ls_statistics s = ls_arenas_statistics(p, host, i);
@@ -114,14 +115,11 @@ static void export_all(const ls_parameters *p, const ls_arenas *host, ls_record 
     record = export_arena(p, host->moment2, record);
     for (int i = 0; i < p->statistics_count; i++, record++)
         memcpy(record->data, ls_arenas_statistics(p, host, i).values, ls_record_bytes(record));
+    return LS_OK;
 }
 
 ls_status ls_state_export(const ls_parameters *p, ls_state *state) {
-    ls_arenas host;
-    ls_status status = ls_parameters_open(p, &host);
-    if (status == LS_OK) export_all(p, &host, state->records);
-    ls_status closed = ls_parameters_close(p, &host, false);
-    return status != LS_OK ? status : closed;
+    return ls_parameters_use(p, false, export_all, state->records);
 }
 
 /* Returns the record after the last. */
@@ -132,21 +130,19 @@ static const ls_record *import_arena(const ls_parameters *p, void *arena, const 
     return record + p->count;
 }
 
-static void import_all(const ls_parameters *p, const ls_arenas *host, const ls_record *record) {
+static ls_status import_all(const ls_parameters *p, const ls_arenas *host, void *records) {
+    const ls_record *record = records;
     record = import_arena(p, host->value, record);
     record += RECORDS_PER_STATISTICS * p->statistics_count;
     record = import_arena(p, host->moment1, record);
     record = import_arena(p, host->moment2, record);
     for (int i = 0; i < p->statistics_count; i++, record++)
         memcpy(ls_arenas_statistics(p, host, i).values, record->data, ls_record_bytes(record));
+    return LS_OK;
 }
 
 ls_status ls_state_import(ls_parameters *p, const ls_state *state) {
-    ls_arenas host;
-    ls_status status = ls_parameters_open(p, &host);
-    if (status == LS_OK) import_all(p, &host, state->records);
-    ls_status closed = ls_parameters_close(p, &host, status == LS_OK);
-    return status != LS_OK ? status : closed;
+    return ls_parameters_use(p, true, import_all, state->records);
 }
 
 static bool is_finite(const ls_record *record) {

@@ -52,20 +52,17 @@ ls_status ls_dataset_read(const char *folder, ls_dataset *training, ls_dataset *
 
 /* --- loading -------------------------------------------------------------------------------------------- */
 
-/* Values and statistics, of the same layout in both. */
-static ls_status copy_values(const ls_parameters *from, const ls_parameters *to) {
-    ls_arenas source = {0}, target = {0};
-    ls_status status = ls_parameters_open(from, &source);
-    if (status == LS_OK) status = ls_parameters_open(to, &target);
-    if (status == LS_OK) {
-        memcpy(target.value, source.value, (size_t)to->total * ls_dtype_size(to->backend->dtype));
-        if (target.statistics)
-            memcpy(target.statistics, source.statistics, ls_parameters_statistics(to) * sizeof(double));
-    }
-    ls_status closed = ls_parameters_close(to, &target, status == LS_OK);
-    if (status == LS_OK) status = closed;
-    closed = ls_parameters_close(from, &source, false);
-    return status != LS_OK ? status : closed;
+static ls_status copy_arenas(const ls_parameters *to, const ls_arenas *target, void *client) {
+    const ls_arenas *source = client;
+    memcpy(target->value, source->value, (size_t)to->total * ls_dtype_size(to->backend->dtype));
+    if (target->statistics)
+        memcpy(target->statistics, source->statistics, ls_parameters_statistics(to) * sizeof(double));
+    return LS_OK;
+}
+
+static ls_status copy_into(const ls_parameters *from, const ls_arenas *source, void *to) {
+    (void)from;
+    return ls_parameters_use(to, true, copy_arenas, (void *)source);
 }
 
 /* The network that the saved one is, without moments, for the kernels that compute here. */
@@ -87,7 +84,7 @@ static ls_status copy_network(const ls_saved_model *saved, ls_model *m) {
                              &m->network));
     ls_parameters *to = &m->network->parameters;
     LS_TRY(ls_parameters_allocate(to, m->backend, 0, 1));
-    return copy_values(from, to);
+    return ls_parameters_use(from, false, copy_into, to);
 }
 
 /* As a run plans its evaluations (train/program.c), on one rank. */

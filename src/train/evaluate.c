@@ -60,18 +60,19 @@ ls_status ls_evaluate(ls_trainer *t, const ls_dataset *set, const uint32_t *samp
     return ls_evaluate_each(t, set, samples, count, score, NULL);
 }
 
-/* Sets all statistics to `former`, or keeps them there and begins those of the whole set anew. */
-static ls_status exchange_statistics(const ls_parameters *p, double *former, bool back) {
-    const size_t bytes = ls_parameters_statistics(p) * sizeof *former;
-    ls_arenas host;
-    ls_status status = ls_parameters_open(p, &host);
-    if (status == LS_OK) memcpy(back ? host.statistics : former, back ? former : host.statistics, bytes);
-    for (int i = 0; status == LS_OK && !back && i < p->statistics_count; i++) {
-        const ls_statistics s = ls_arenas_statistics(p, &host, i);
+/* Keeps all statistics in `former`, and begins those of the whole set anew. */
+static ls_status begin_statistics(const ls_parameters *p, const ls_arenas *host, void *former) {
+    memcpy(former, host->statistics, ls_parameters_statistics(p) * sizeof(double));
+    for (int i = 0; i < p->statistics_count; i++) {
+        const ls_statistics s = ls_arenas_statistics(p, host, i);
         if (s.kind == LS_STATISTICS_DATASET) ls_statistics_reset(&s);
     }
-    ls_status closed = ls_parameters_close(p, &host, status == LS_OK);
-    return status != LS_OK ? status : closed;
+    return LS_OK;
+}
+
+static ls_status restore_statistics(const ls_parameters *p, const ls_arenas *host, void *former) {
+    memcpy(host->statistics, former, ls_parameters_statistics(p) * sizeof(double));
+    return LS_OK;
 }
 
 ls_status ls_collect_statistics(ls_trainer *t) {
@@ -82,12 +83,12 @@ ls_status ls_collect_statistics(ls_trainer *t) {
     LS_TRY(ls_comm_agree(
         t->comm, ls_calloc(&former, ls_parameters_statistics(p), sizeof *former, "the former statistics")));
     t->comm->phase = "collecting statistics";
-    ls_status status = ls_comm_agree(t->comm, exchange_statistics(p, former, false));
+    ls_status status = ls_comm_agree(t->comm, ls_parameters_use(p, true, begin_statistics, former));
     if (status == LS_OK)
         status = pass(t, &t->collecting, t->options.batch, &t->data.train, t->data.split, t->data.training,
                       &unused, NULL);
     if (status == LS_STOPPED) {
-        ls_status restored = exchange_statistics(p, former, true);
+        ls_status restored = ls_parameters_use(p, true, restore_statistics, former);
         if (restored != LS_OK) status = restored;
     }
     free(former);
