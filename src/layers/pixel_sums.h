@@ -7,6 +7,7 @@
 #ifndef LOCKSTEP_LAYERS_PIXEL_SUMS_H
 #define LOCKSTEP_LAYERS_PIXEL_SUMS_H
 
+#include <stdint.h>
 #include <string.h>
 
 #include "core/real.h"
