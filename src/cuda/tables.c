@@ -5,6 +5,7 @@
 #include "core/vector.h"
 #include "layers/average_pool/average_pool.h"
 #include "layers/batchnorm/batchnorm.h"
+#include "layers/conv2d/conv2d.h"
 #include "layers/dense/dense.h"
 #include "layers/elementwise.h"
 #include "layers/flatten/flatten.h"
@@ -18,7 +19,7 @@
 const void *const ls_cuda_tables[] = {
     &ls_vector_ref_cuda,       &ls_vector_doubles_cuda,    &ls_add_ref_cuda,
     &ls_average_pool_ref_cuda, &ls_batchnorm_ref_cuda,     &ls_dense_bf16_cuda,
-    &ls_dense_cuda,
+    &ls_dense_cuda,            &ls_conv2d_cuda,            &ls_conv2d_bf16_cuda,
     &ls_elementwise_ref_cuda,  &ls_flatten_ref_cuda,       &ls_global_average_pool_ref_cuda,
     &ls_input_ref_cuda,        &ls_instance_norm_ref_cuda, &ls_max_pool_ref_cuda,
     &ls_softmax_ref_cuda,

@@ -239,7 +239,7 @@ static bool has_weight_grad(const fixture *f, const layer_ops *ops) {
 
 static void run(fixture *f, enum split split, const layer_ops *ops) {
     const size_t bytes = ops->scratch_bytes(f);
-    const ls_lane lane = {.scratch = aligned_alloc(64, (bytes + 63) / 64 * 64)};
+    const ls_lane lane = {.scratch = aligned_alloc(64, (bytes + 63) / 64 * 64), .device = ops->device};
     assert_non_null(lane.scratch);
     if (ops->shard_gradient_elements)
         f->shard_gradients = fixture_reals(f->shards.count * ops->shard_gradient_elements(f), 120);

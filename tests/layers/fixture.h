@@ -88,6 +88,7 @@ typedef struct layer_ops {
     bool fused;                     /* vector kernels without that: the multiply-add alone */
     bool by_image;                  /* dw: over a row from 0, then over the rows; else in one chain */
     const layer_products *products; /* or NULL: the sums are those of the terms, one after the other */
+    struct ls_device *device;       /* of the lane; NULL: the CPU */
 } layer_ops;
 
 /* Memory of a fixture or a test; fixture_free() releases all of it. n reals of (-1, 1) from a generator of

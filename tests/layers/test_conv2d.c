@@ -1,6 +1,6 @@
 /* The kernels of the convolution against loops over its terms, to the bit: the reference in fp32 and fp64,
  * and in fp32 and bf16 the vector kernels of every tier that this processor has. With LS_EMULATED_AMX those
- * of AMX alone, on emulated tiles (tests/amx). */
+ * of AMX alone, on emulated tiles (tests/amx); with LS_ON_GPU those of GPUs alone, emulated (tests/cuda). */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -9,6 +9,11 @@
 
 #include <cmocka.h>
 
+#ifdef LS_ON_GPU
+#include <string.h>
+
+#include "cuda/orders.h"
+#endif
 #ifdef LS_BF16
 #include "amx/emulated_tiles.h"
 #include "amx/naive_tiles.h"
@@ -60,19 +65,61 @@ static ls_conv2d_args args_of(const fixture *f) {
                             .downward = downward = !downward};
 }
 
+#ifdef LS_ON_GPU
+/* Emulated (tests/cuda). Kernels run when somebody waits for them. */
+static void finish(void) {
+    assert_int_equal(emulated_backend()->finish(emulated_backend()), LS_OK);
+}
+
+/* What the kernels keep; nothing of it lasts beyond a call. */
+static void *workspace(const fixture *f, const ls_conv2d_args *args) {
+    static void *room;
+    static size_t most;
+    const size_t bytes = kernels->workspace_bytes(args, f->shards.count, f->rows, true);
+    if (bytes > most) {
+        free(room);
+        room = aligned_alloc(64, (most = (bytes + 63) / 64 * 64));
+        assert_non_null(room);
+    }
+    return memset(room, 0xFF, bytes);
+}
+
+/* What the planner never asks for: activations that the kernels do not fold, and sums of gradients that are
+ * stored nowhere. */
+static bool never_comes(unsigned features) {
+    if (features & (TANH | SIGMOID | SILU | GELU)) return true;
+    if (features & NO_DX && features & DX_SUMS) return true;
+    return features & RESIDUAL_SUMS && !(features & DRESIDUAL) && features & (NO_DX | ACCUMULATE);
+}
+#else
+static void finish(void) {}
+static void *workspace(const fixture *f, const ls_conv2d_args *args) {
+    (void)f, (void)args;
+    return NULL;
+}
+static bool never_comes(unsigned features) {
+    (void)features;
+    return false;
+}
+#endif
+
 static size_t scratch_bytes(const fixture *f) {
     const ls_conv2d_args args = args_of(f);
     return kernels->scratch_bytes(&args, (f->shards.batch + f->shards.total - 1) / f->shards.total);
 }
 
 static void forward(const fixture *f, int first, int last, const ls_lane *lane) {
-    const ls_conv2d_args args = args_of(f);
+    ls_conv2d_args args = args_of(f);
+    args.workspace = workspace(f, &args);
     kernels->forward(&args, &f->shards, first, last, lane);
+    finish();
 }
 
 static void backward(const fixture *f, int first, int last, const ls_lane *lane) {
-    const ls_conv2d_args args = args_of(f);
+    ls_conv2d_args args = args_of(f);
+    args.workspace = workspace(f, &args);
     kernels->backward(&args, &f->shards, first, last, lane);
+    finish();
 }
 
 static int64_t parts(const fixture *f) {
@@ -81,8 +128,10 @@ static int64_t parts(const fixture *f) {
 }
 
 static void weight_grad(const fixture *f, int64_t first, int64_t last, const ls_lane *lane) {
-    const ls_conv2d_args args = args_of(f);
+    ls_conv2d_args args = args_of(f);
+    args.workspace = workspace(f, &args);
     kernels->weight_grad(&args, &f->shards, first, last, lane);
+    finish();
 }
 
 static int64_t shard_gradient_elements(const fixture *f) {
@@ -154,7 +203,7 @@ static const layer_products *products_of(const ls_conv2d_args *a) {
     if (kernels == &ls_conv2d_bf16_amx && ls_conv2d_on_tiles(a)) return &tile_order;
     if (kernels == &ls_conv2d_vector_bf16_avx512) return NULL; /* direct sums alone */
 #endif
-    return kernels->shard_gradient_elements && winograd_tile(a) != 0 ? &winograd : NULL;
+    return (kernels->shard_gradient_elements || ops.device) && winograd_tile(a) != 0 ? &winograd : NULL;
 }
 
 /* --- terms ------------------------------------------------------------------------------------- */
@@ -182,6 +231,7 @@ typedef struct cut {
 } batch_cut;
 
 static void check(shape s, batch_cut cut, unsigned features) {
+    if (never_comes(features)) return;
     const int64_t out = extent(s.height, s.kernel_h, s) * extent(s.width, s.kernel_w, s);
     fixture f = {.x_pixels = s.height * s.width,
                  .x_width = s.width,
@@ -300,7 +350,7 @@ static void tiles(void **state) {
         {6, 6, 16, 16, 3, 3, 1, 1},  {6, 6, 35, 40, 3, 3, 1, 1},   {13, 15, 48, 33, 3, 3, 1, 1},
         {2, 9, 32, 48, 3, 3, 1, 1},  {10, 2, 16, 32, 3, 3, 1, 1}};
     int by_tiles[5] = {0};
-    bool has_tiles = kernels->shard_gradient_elements, many_terms = true;
+    bool has_tiles = kernels->shard_gradient_elements || ops.device, many_terms = true;
 #ifdef LS_BF16 /* the same products as in fp32, where more of them are tried */
     has_tiles = has_tiles && kernels != &ls_conv2d_bf16_amx && kernels != &ls_conv2d_vector_bf16_avx512;
     many_terms = false;
@@ -445,12 +495,14 @@ static void no_weight_grad(void **state) {
                            .weight = fixture_reals(WEIGHTS, 3),
                            .in = {.pixels = 20, .channels = 3, .x = fixture_reals(ROWS * X, 4)},
                            .dy = {.pixels = 20, .channels = 2, .dz = fixture_reals(ROWS * Y, 5)}};
-    const ls_lane lane = {.scratch = fixture_memory(kernels->scratch_bytes(&args, 2))};
+    const ls_lane lane = {.scratch = fixture_memory(kernels->scratch_bytes(&args, 2)), .device = ops.device};
+    args.workspace = workspace(&(fixture){.shards = shards, .rows = ROWS}, &args);
     if (kernels->shard_gradient_elements)
         args.shard_gradients = fixture_reals(2 * kernels->shard_gradient_elements(&args), 6);
     for (int i = 0; i < 2; i++, args.shard_gradients = NULL) {
         args.dx.dz = dx[i];
         kernels->backward(&args, &shards, 0, 2, &lane);
+        finish();
     }
     expect_same_reals("dx", dx[1], dx[0], ROWS * X);
     fixture_free();
@@ -472,6 +524,12 @@ static int run_all(const char *name, const ls_conv2d_kernels *under_test) {
 }
 
 int main(void) {
+#ifdef LS_ON_GPU
+    ops.device = emulated_backend()->device;
+    ops.fused = true;
+    set_order(2);
+    return run_all("cuda", &LS_GPU_TABLE);
+#endif
 #ifdef LS_EMULATED_AMX
     if (ls_instruction_set_supported() < LS_AVX512_BF16) return 77; /* skipped */
     return run_all("amx", &ls_conv2d_bf16_amx);

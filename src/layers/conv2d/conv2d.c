@@ -10,11 +10,12 @@ typedef struct conv2d_state {
     int64_t stride, pad;
     int winograd; /* 0, 2, 4: the largest tiles */
     bool downward;
-    void *shard_gradients; /* as the kernels want it; the graph's */
+    void *shard_gradients, *workspace; /* as the kernels want them; the graph's */
 } conv2d_state;
 
 const ls_conv2d_kernels *ls_conv2d_kernels_for(const ls_backend *backend, const ls_conv2d_args *args) {
     const bool bf16 = backend->precision == LS_PRECISION_BF16;
+    if (backend->device) return bf16 ? &ls_conv2d_bf16_cuda : &ls_conv2d_cuda;
     if (backend->dtype == LS_FP64) return &ls_conv2d_ref_f64;
 #ifdef __x86_64__
     if (bf16 && backend->instruction_set >= LS_AMX) return &ls_conv2d_bf16_amx;
@@ -65,6 +66,7 @@ static ls_conv2d_args arguments(const ls_op *op, const ls_run *run) {
     args.dbias = op->in[2] ? op->in[2]->grad : NULL;
     args.node_stride = ls_graph_parameters(op->graph)->summed;
     args.shard_gradients = ((const conv2d_state *)op->state)->shard_gradients;
+    args.workspace = ((const conv2d_state *)op->state)->workspace;
     args.downward = ((const conv2d_state *)op->state)->downward;
     return args;
 }
@@ -136,6 +138,15 @@ static void *allocate_shard_gradients(ls_graph *graph, const ls_conv2d_args *arg
                              "weight gradients of the shards");
 }
 
+static void *allocate_workspace(ls_graph *graph, const ls_conv2d_args *args) {
+    const ls_conv2d_kernels *kernels = ls_conv2d_kernels_for(ls_graph_backend(graph), args);
+    if (!kernels->workspace_bytes) return NULL;
+    return ls_graph_allocate(graph,
+                             kernels->workspace_bytes(args, ls_graph_shards(graph)->count, ls_graph_rows(graph),
+                                                      ls_graph_purpose(graph) == LS_TRAINING),
+                             "workspace of a convolution");
+}
+
 ls_tensor *ls_conv2d_by(ls_graph *graph, ls_tensor *x, ls_tensor *weight, ls_tensor *bias, int64_t stride,
                         int64_t pad, int winograd) {
     if (!x || !weight) return NULL;
@@ -160,6 +171,7 @@ ls_tensor *ls_conv2d_by(ls_graph *graph, ls_tensor *x, ls_tensor *weight, ls_ten
     ls_op op = {.graph = graph, .class = &conv2d_class, .in = {x, weight, bias}, .out = &y, .state = state};
     const ls_conv2d_args args = geometry(&op);
     state->shard_gradients = allocate_shard_gradients(graph, &args);
+    state->workspace = allocate_workspace(graph, &args);
     op.out = NULL;
     return ls_graph_add(graph, &op, 3, out);
 }

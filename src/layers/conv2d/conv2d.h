@@ -82,6 +82,7 @@ typedef struct ls_conv2d_args {
     int64_t node_stride;
     void *shard_gradients; /* [local shards][shard_gradient_elements()], or NULL: no weight gradient is wanted
                             */
+    void *workspace; /* of kernels with workspace_bytes() */
     bool downward; /* work on the last shard first: what the op before has left in the caches. The bits are
                       the same */
 } ls_conv2d_args;
@@ -89,7 +90,8 @@ typedef struct ls_conv2d_args {
 /* As ls_dense_kernels (layers/dense/dense.h), function for function. Kernels with shard_gradient_elements
  * take the weight gradient in `backward`, which sees dy and x' anyway, into shard_gradients: weight_grad only
  * adds those of the shards, neither x' nor dy need be stored, and dy.stored is not written. Without it (NULL)
- * they do not look at shard_gradients. */
+ * they do not look at shard_gradients. Sums of a gradient epilogue may be taken from what it has stored: those
+ * of dz where there is dz, those of the residual where that has a place, or dz holds the same. */
 typedef struct ls_conv2d_kernels {
     /* Which activations do prologue and gradient epilogue fold? The others never come here. */
     bool (*folds)(const ls_activation *act);
@@ -102,6 +104,9 @@ typedef struct ls_conv2d_kernels {
     void (*weight_grad)(const ls_conv2d_args *args, const ls_shards *shards, int64_t first, int64_t last,
                         const ls_lane *lane);
     int64_t (*shard_gradient_elements)(const ls_conv2d_args *args);
+    /* Backend memory that these kernels keep for an operation of up to so many local rows, with its weight
+     * gradient or without; NULL: none. */
+    size_t (*workspace_bytes)(const ls_conv2d_args *args, int shards, int64_t rows, bool gradient);
 } ls_conv2d_kernels;
 
 extern const ls_conv2d_kernels ls_conv2d_ref_f32, ls_conv2d_ref_f64, ls_conv2d_ref_bf16_f32;
@@ -111,6 +116,9 @@ extern const ls_conv2d_kernels ls_conv2d_vector_avx2, ls_conv2d_vector_avx512;
 extern const ls_conv2d_kernels ls_conv2d_vector_bf16_avx2, ls_conv2d_vector_rounded_avx512,
     ls_conv2d_vector_bf16_avx512, ls_conv2d_bf16_amx;
 #endif
+/* For GPUs, with the sums of the vector kernels. */
+LS_KERNELS_CUDA(ls_conv2d_kernels, ls_conv2d);
+LS_KERNELS_CUDA(ls_conv2d_kernels, ls_conv2d_bf16);
 /* For an operation of this shape. */
 const ls_conv2d_kernels *ls_conv2d_kernels_for(const ls_backend *backend, const ls_conv2d_args *args);
 
