@@ -27,7 +27,7 @@ static ls_status finish(const ls_backend *backend) {
 }
 
 #define CPU(set, precision, dtype)                                                                           \
-    { "cpu", set, precision, dtype, true, NULL, allocate, release, copy, copy, finish }
+    { "cpu", set, precision, dtype, true, NULL, allocate, release, allocate, release, copy, copy, finish }
 
 /* Of one precision in ascending order. */
 static const ls_backend backends[] = {

@@ -42,6 +42,9 @@ struct ls_backend {
      * (LS_INTERNAL). */
     ls_status (*allocate)(const ls_backend *backend, void *out, size_t size, const char *what);
     void (*release)(const ls_backend *backend, void *memory);
+    /* Host memory that copies to and from backend memory reach fast, likewise. */
+    ls_status (*allocate_host)(const ls_backend *backend, void *out, size_t size, const char *what);
+    void (*release_host)(const ls_backend *backend, void *memory);
     /* Between host and backend memory, in the order of what was begun before. The host's side is free again,
      * or filled, on return; the rest of what was begun need not be done. */
     ls_status (*upload)(const ls_backend *backend, void *memory, const void *host, size_t size);

@@ -23,12 +23,12 @@ static void copy(size_t bytes, const void *from, void *to, const ls_lane *lane) 
     static bool finite_##suffix(int64_t count, const void *x, const ls_lane *lane) {                         \
         if (count == 0) return true;                                                                         \
         ls_finite_cuda(lane->device, wide, count, x, ls_device_words(lane->device));                         \
-        return ls_device_read(lane->device, 0) == 0;                                                         \
+        return ls_device_read(lane->device)[0] == 0;                                                         \
     }                                                                                                        \
     static uint64_t bits_##suffix(int64_t count, const void *x, uint64_t first, const ls_lane *lane) {       \
         if (count == 0) return 0;                                                                            \
         ls_bits_cuda(lane->device, wide, count, x, first, ls_device_words(lane->device));                    \
-        return ls_device_read(lane->device, 0);                                                              \
+        return ls_device_read(lane->device)[0];                                                              \
     }
 
 VECTORS(floats, false)

@@ -12,6 +12,14 @@ static void release(const ls_backend *backend, void *memory) {
     ls_device_release(backend->device, memory);
 }
 
+static ls_status allocate_host(const ls_backend *backend, void *out, size_t size, const char *what) {
+    return ls_device_allocate_host(backend->device, out, size, what);
+}
+
+static void release_host(const ls_backend *backend, void *memory) {
+    ls_device_release_host(backend->device, memory);
+}
+
 static ls_status upload(const ls_backend *backend, void *memory, const void *host, size_t size) {
     return ls_device_upload(backend->device, memory, host, size);
 }
@@ -50,6 +58,8 @@ ls_status ls_backend_cuda_create(struct ls_device *device, ls_precision precisio
                                     .device = device,
                                     .allocate = allocate,
                                     .release = release,
+                                    .allocate_host = allocate_host,
+                                    .release_host = release_host,
                                     .upload = upload,
                                     .download = download,
                                     .finish = finish},

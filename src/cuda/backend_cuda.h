@@ -6,16 +6,19 @@
 #include "core/backend.h"
 #include "cuda/device.h"
 
-#ifdef LS_CUDA /* the library holds it, and linkers are to take it from there */
-#define LS_CUDA_IF_THERE
-#else
-#define LS_CUDA_IF_THERE __attribute__((weak))
-#endif
-
 /* Takes the device over, also on failure; set: the processor's kernels that add over ranks. LS_USAGE: no kernels
  * of that precision. ls_backend_cuda_destroy() after everything else that lies on it. Local. */
 ls_status ls_backend_cuda_create(struct ls_device *device, ls_precision precision, ls_instruction_set set,
                                  const ls_backend **backend) LS_CUDA_IF_THERE;
 void ls_backend_cuda_destroy(const ls_backend **backend) LS_CUDA_IF_THERE;
+
+/* Does the program hold CUDA? */
+static inline bool ls_backend_cuda_exists(void) {
+#ifdef LS_CUDA
+    return true;
+#else
+    return ls_backend_cuda_create != NULL;
+#endif
+}
 
 #endif

@@ -192,10 +192,10 @@ uint64_t *ls_device_words(struct ls_device *device) {
     return device->words;
 }
 
-uint64_t ls_device_read(struct ls_device *device, int i) {
-    const ls_status status =
-        ls_device_download(device, device->read + i, device->words + i, sizeof *device->read);
-    return status == LS_OK ? device->read[i] : 0;
+const uint64_t *ls_device_read(struct ls_device *device) {
+    const size_t size = LS_DEVICE_WORDS * sizeof *device->words;
+    if (ls_device_download(device, device->read, device->words, size) != LS_OK) memset(device->read, 0, size);
+    return device->read;
 }
 
 ls_status ls_device_finish(struct ls_device *device) {

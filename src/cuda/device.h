@@ -24,15 +24,23 @@ void ls_device_copy(struct ls_device *device, void *to, const void *from, size_t
 void ls_device_clear(struct ls_device *device, void *memory, size_t size);
 
 /* LS_DEVICE_WORDS words of device memory for what a kernel leaves to the host, zeroed by ls_device_words() in
- * stream order; ls_device_read() waits and returns word i. After a failure, which is noted, words are 0. */
+ * stream order; ls_device_read() waits and returns what they hold, until it is called again. After a failure,
+ * which is noted, they are 0. */
 enum { LS_DEVICE_WORDS = 8 };
 uint64_t *ls_device_words(struct ls_device *device);
-uint64_t ls_device_read(struct ls_device *device, int i);
+const uint64_t *ls_device_read(struct ls_device *device);
 
 #ifdef __cplusplus
 }
 #else
 #include "core/status.h"
+
+/* A program that holds no CUDA has none of the functions that follow: their addresses are then NULL. */
+#ifdef LS_CUDA /* the library holds them, and linkers are to take them from there */
+#define LS_CUDA_IF_THERE
+#else
+#define LS_CUDA_IF_THERE __attribute__((weak))
+#endif
 
 /* What a program says of a GPU. */
 typedef struct ls_device_facts {
@@ -44,9 +52,9 @@ typedef struct ls_device_facts {
 
 /* The GPU of that number modulo how many this process sees, so that ranks of a node share them out.
  * LS_INTERNAL: no driver, or one too old, no GPU, or it cannot be used; the message says what to do. */
-ls_status ls_device_create(int number, struct ls_device **device);
+ls_status ls_device_create(int number, struct ls_device **device) LS_CUDA_IF_THERE;
 void ls_device_destroy(struct ls_device **device);
-const ls_device_facts *ls_device_facts_of(const struct ls_device *device);
+const ls_device_facts *ls_device_facts_of(const struct ls_device *device) LS_CUDA_IF_THERE;
 
 /* Memory, zeroed, aligned to 256 bytes. LS_INTERNAL: out of memory, with how much there is. */
 ls_status ls_device_allocate(struct ls_device *device, void *out, size_t size, const char *what);

@@ -15,8 +15,15 @@
 #include "layers/max_pool/max_pool.h"
 #include "layers/residual/residual.h"
 #include "layers/softmax_cross_entropy/softmax_cross_entropy.h"
+#include "model/optimizer.h"
+#include "model/optimizers_cuda.h"
+
+#define DECLARE(name) extern const ls_update_kernels ls_##name##_update_cuda;
+#define TABLE(name)   &ls_##name##_update_cuda,
+LS_CUDA_OPTIMIZERS(DECLARE)
 
 const void *const ls_cuda_tables[] = {
+    LS_CUDA_OPTIMIZERS(TABLE) & ls_bit_sum_ref_cuda,
     &ls_vector_ref_cuda,       &ls_vector_doubles_cuda,    &ls_add_ref_cuda,
     &ls_average_pool_ref_cuda, &ls_batchnorm_ref_cuda,     &ls_dense_bf16_cuda,
     &ls_dense_cuda,            &ls_conv2d_cuda,            &ls_conv2d_bf16_cuda,

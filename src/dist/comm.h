@@ -43,10 +43,10 @@ typedef struct ls_comm_class {
 struct ls_comm {
     const ls_comm_class *class;
     int rank, size;
-    int ranks_on_node;
-    double timeout;      /* seconds */
-    double wait_seconds; /* spent in calls so far */
-    uint64_t step;       /* for messages: set by the trainer */
+    int ranks_on_node, node_rank; /* of this node: how many, and which of them this is */
+    double timeout;               /* seconds */
+    double wait_seconds;          /* spent in calls so far */
+    uint64_t step;                /* for messages: set by the trainer */
     const char *phase;
     bool agreed; /* the failure at hand is known to all ranks */
     /* called again and again while this rank waits for others, who may never come; must be quick, and call

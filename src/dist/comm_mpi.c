@@ -209,6 +209,7 @@ static ls_status initialise(ls_comm *comm, ls_mpi_state *state) {
     LS_MPI(MPI_Comm_size(MPI_COMM_WORLD, &comm->size));
     LS_MPI(MPI_Comm_split_type(MPI_COMM_WORLD, MPI_COMM_TYPE_SHARED, 0, MPI_INFO_NULL, &node));
     LS_MPI(MPI_Comm_size(node, &comm->ranks_on_node));
+    LS_MPI(MPI_Comm_rank(node, &comm->node_rank));
     LS_MPI(MPI_Comm_free(&node));
     LS_TRY(ls_calloc(&state->requests, 2 * (size_t)comm->size, sizeof(MPI_Request), "the communicator"));
     LS_TRY(ls_mpi_beats_create(comm));

@@ -20,7 +20,7 @@ static size_t sharing_bytes(const ls_gradient *g) {
                             g->comm->size);
 }
 
-/* On one node all arenas lie in memory that the ranks share: in each rank's segment its gradients; in the
+/* On one node, unless they lie in the memory of a device, all arenas lie in memory that the ranks share: in each rank's segment its gradients; in the
  * common region values, the sum of the gradients and moments, and behind them what weight gradients over all
  * shards are made of. */
 static ls_status create_window(ls_gradient *g) {
@@ -29,7 +29,8 @@ static ls_status create_window(ls_gradient *g) {
                                    .segment =
                                        ls_tree_sum_segment(g->options.shards, g->comm->size, &g->sizes),
                                    .common = arenas + sharing_bytes(g)};
-    return g->options.window ? ls_window_create(g->comm, &sizes, &g->window) : LS_OK;
+    const bool shares = g->options.window && g->backend->host_memory;
+    return shares ? ls_window_create(g->comm, &sizes, &g->window) : LS_OK;
 }
 
 static ls_status allocate(ls_gradient *g) {
@@ -65,7 +66,8 @@ ls_status ls_gradient_create(ls_comm *comm, ls_parameters *parameters, const ls_
                        .sizes = {.summed = parameters->summed,
                                  .total = parameters->total,
                                  .dtype = backend->dtype,
-                                 .instruction_set = backend->instruction_set}};
+                                 .instruction_set = backend->instruction_set,
+                                 .backend = backend}};
     ls_status status = create_window(g);
     if (status == LS_OK) status = ls_comm_agree(comm, allocate(g));
     *out = g; /* also after a failure: parameters may lie in its window */

@@ -29,6 +29,9 @@ struct ls_tree_sum {
     void *arena;                      /* where the call at hand puts its sum .. */
     ls_slice own;                     /* .. and which slice of it */
     ls_slice *complete;               /* sizes.complete, owned */
+    const ls_backend *backend;        /* NULL: all that is added lies in the host's memory; else */
+    double *staged;                   /* [own nodes][doubles], in its memory .. */
+    char *gradient, *reduced;         /* .. and [own nodes][summed], [summed] on the host */
 };
 
 static void find_nodes(ls_tree_sum *sum) {
@@ -72,6 +75,20 @@ static ls_status allocate_messages(ls_tree_sum *sum) {
     return ls_aligned_alloc(&sum->packed, own * (size_t)sum->sizes.summed * element, "the sum of gradients");
 }
 
+/* What goes between a device and the host. */
+static ls_status allocate_staging(ls_tree_sum *sum) {
+    const ls_backend *backend = sum->sizes.backend;
+    const size_t own = (size_t)sum->nodes_of[sum->comm->rank],
+                 gradient = (size_t)sum->sizes.summed * ls_dtype_size(sum->sizes.dtype);
+    if (!backend || backend->host_memory) return LS_OK;
+    sum->backend = backend;
+    LS_TRY(backend->allocate(backend, &sum->staged, own * (size_t)sum->sizes.doubles * sizeof *sum->staged,
+                             "the tree sum"));
+    if (sum->comm->size == 1) return LS_OK;
+    LS_TRY(backend->allocate_host(backend, &sum->gradient, own * gradient, "the sum of gradients"));
+    return backend->allocate_host(backend, &sum->reduced, gradient, "the sum of gradients");
+}
+
 static ls_status allocate(ls_tree_sum *sum) {
     size_t ranks = (size_t)sum->comm->size, doubles = (size_t)sum->sizes.doubles * sizeof(double);
     LS_TRY(ls_calloc(&sum->nodes, (size_t)sum->shards->total, sizeof *sum->nodes, "the tree sum"));
@@ -85,6 +102,7 @@ static ls_status allocate(ls_tree_sum *sum) {
     if (!fits_messages(sum))
         return ls_fail(LS_USAGE, "the model is too large for one message: %lld gradients in %d tree nodes",
                        (long long)sum->sizes.summed, sum->node_count);
+    LS_TRY(allocate_staging(sum));
     size_t complete = (size_t)sum->sizes.complete_count;
     LS_TRY(ls_calloc(&sum->complete, complete, sizeof *sum->complete, "the tree sum"));
     if (complete > 0) memcpy(sum->complete, sum->sizes.complete, complete * sizeof *sum->complete);
@@ -122,6 +140,11 @@ void ls_tree_sum_destroy(ls_tree_sum **out) {
     free(sum->packed);
     free(sum->slices);
     free(sum->complete);
+    if (sum->backend) {
+        sum->backend->release(sum->backend, sum->staged);
+        sum->backend->release_host(sum->backend, sum->gradient);
+        sum->backend->release_host(sum->backend, sum->reduced);
+    }
     free(sum);
     *out = NULL;
 }
@@ -144,11 +167,31 @@ size_t ls_tree_sum_arena(const ls_tree_sum_sizes *sizes) {
 
 /* --- small vectors of doubles ------------------------------------------------------------------------- */
 
-/* The partials' vectors of each own node, one after the other, of `length` in all. */
-static void join(const ls_tree_sum *sum, const ls_partial *partials, int count, int64_t length, double *to,
-                 const ls_lane *lane) {
-    for (int i = 0; i < count; to += partials[i].length, i++)
-        ls_partial_nodes(&partials[i], sum->nodes_of[sum->comm->rank], to, length, lane);
+static bool on_device(const ls_lane *lane) {
+    return lane && lane->device;
+}
+
+/* The partials' vectors of each own node, one after the other, of `length` in all; `to`: the host's. */
+static ls_status join(const ls_tree_sum *sum, const ls_partial *partials, int count, int64_t length,
+                      double *to, const ls_lane *lane) {
+    const int own = sum->nodes_of[sum->comm->rank];
+    double *at = on_device(lane) ? sum->staged : to;
+    for (int i = 0; i < count; at += partials[i].length, i++)
+        ls_partial_nodes(&partials[i], own, at, length, lane);
+    if (!on_device(lane)) return LS_OK;
+    return sum->backend->download(sum->backend, to, sum->staged, (size_t)(own * length) * sizeof *to);
+}
+
+/* The sum, on the host, to where the partials want it. */
+static ls_status spread(const ls_tree_sum *sum, const ls_partial *partials, int count, int64_t length,
+                        const ls_lane *lane) {
+    const ls_vector_kernels *vectors = ls_vectors_of_doubles(lane);
+    const double *result = on_device(lane) ? sum->staged : sum->result;
+    if (on_device(lane))
+        LS_TRY(sum->backend->upload(sum->backend, sum->staged, sum->result, (size_t)length * sizeof *result));
+    for (int i = 0; i < count; result += partials[i].length, i++)
+        vectors->copy((size_t)partials[i].length * sizeof *result, result, partials[i].out, lane);
+    return LS_OK;
 }
 
 /* Finds where the nodes lie, rank by rank, when those of rank r begin at `at`; returns the end of what is
@@ -162,7 +205,7 @@ static const void **locate(const ls_tree_sum *sum, const void **operand, int r, 
 static ls_status exchange_in_window(ls_tree_sum *sum, const ls_partial *partials, int count, int64_t length,
                                     const ls_lane *lane) {
     const void **operand = sum->operands;
-    join(sum, partials, count, length, ls_window_outgoing(sum->window), lane);
+    LS_TRY(join(sum, partials, count, length, ls_window_outgoing(sum->window), lane));
     LS_TRY(ls_window_exchange(sum->window));
     for (int r = 0; r < sum->comm->size; r++)
         operand =
@@ -174,7 +217,7 @@ static ls_status exchange_messages(ls_tree_sum *sum, const ls_partial *partials,
                                    const ls_lane *lane) {
     const void **operand = sum->operands;
     int at = 0;
-    join(sum, partials, count, length, sum->send, lane);
+    LS_TRY(join(sum, partials, count, length, sum->send, lane));
     for (int r = 0; r < sum->comm->size; r++) {
         sum->counts[r] = sum->nodes_of[r] * (int)length * (int)sizeof(double);
         sum->displacements[r] = at;
@@ -184,8 +227,17 @@ static ls_status exchange_messages(ls_tree_sum *sum, const ls_partial *partials,
     return sum->comm->class->allgather(sum->comm, sum->send, sum->received, sum->counts, sum->displacements);
 }
 
+/* One rank of a device: nothing leaves it. */
+static void add_alone(const ls_partial *partials, int count, const ls_lane *lane) {
+    for (int i = 0; i < count; i++) ls_partial_nodes(&partials[i], 1, partials[i].out, 0, lane);
+}
+
 static ls_status sum_partials(void *self, const ls_partial *partials, int count, const ls_lane *lane) {
     ls_tree_sum *sum = self;
+    if (on_device(lane) && sum->comm->size == 1) {
+        add_alone(partials, count, lane);
+        return LS_OK;
+    }
     int64_t length = 0;
     for (int i = 0; i < count; i++) length += partials[i].length;
     if (length > sum->sizes.doubles)
@@ -197,10 +249,7 @@ static ls_status sum_partials(void *self, const ls_partial *partials, int count,
     else
         LS_TRY(exchange_messages(sum, partials, count, length, lane));
     ls_merges_add(&sum->merges, LS_FP64, LS_PORTABLE, sum->operands, length, sum->result);
-    const double *result = sum->result;
-    for (int i = 0; i < count; result += partials[i].length, i++)
-        ls_vector_ref_f32.copy((size_t)partials[i].length * sizeof *result, result, partials[i].out, lane);
-    return LS_OK;
+    return spread(sum, partials, count, length, lane);
 }
 
 ls_reducer ls_tree_sum_reducer(ls_tree_sum *sum) {
@@ -313,7 +362,25 @@ ls_slice ls_tree_sum_slice(const ls_tree_sum *sum) {
     return sum->window ? slice_of(sum, sum->sizes.total, sum->comm->rank) : (ls_slice){0, sum->sizes.total};
 }
 
+/* The device's, which are added on the host as those of its own. */
+static ls_status add_staged(ls_tree_sum *sum, const void *gradient, void *reduced) {
+    const ls_backend *backend = sum->backend;
+    const size_t own = (size_t)sum->nodes_of[sum->comm->rank], element = ls_dtype_size(sum->sizes.dtype),
+                 summed = (size_t)sum->sizes.summed * element,
+                 rest = (size_t)(sum->sizes.total - sum->sizes.summed) * element;
+    const ls_lane lane = {.device = backend->device};
+    if (sum->comm->size == 1) return LS_OK; /* one node, whose gradient is the sum */
+    LS_TRY(backend->download(backend, sum->gradient, gradient, own * summed));
+    LS_TRY(add_by_messages(sum, sum->gradient, sum->reduced));
+    LS_TRY(backend->upload(backend, reduced, sum->reduced, summed));
+    if (reduced != gradient)
+        ls_vectors_of_doubles(&lane)->copy(rest, (const char *)gradient + own * summed,
+                                           (char *)reduced + summed, &lane);
+    return LS_OK;
+}
+
 ls_status ls_tree_sum_gradient(ls_tree_sum *sum, void *gradient, void *reduced) {
+    if (sum->backend) return add_staged(sum, gradient, reduced);
     copy_rest(sum, gradient, reduced, ls_tree_sum_slice(sum));
     if (sum->comm->size == 1) return LS_OK;
     return sum->window ? add_in_window(sum, gradient, reduced) : add_by_messages(sum, gradient, reduced);

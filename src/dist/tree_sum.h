@@ -32,6 +32,9 @@ typedef struct ls_tree_sum_sizes {
     int64_t summed, total; /* elements of the gradient that are added, and of an arena (graph/parameters.h) */
     ls_dtype dtype;
     ls_instruction_set instruction_set; /* that adds gradients; one that this processor has */
+    const ls_backend
+        *backend; /* in whose memory vectors and gradients lie, where that is not the host's; else
+                                  NULL: they are brought to the host, added there, and taken back */
     const ls_slice
         *complete; /* [complete_count] of the summed ones, in order: those that are in a window's sum
                               already when the rest is added to it. Copied */
@@ -50,7 +53,8 @@ enum { LS_TREE_SUM_MESSAGE = 1 << 18 };
 size_t ls_tree_sum_segment(int shards, int ranks, const ls_tree_sum_sizes *sizes);
 size_t ls_tree_sum_arena(const ls_tree_sum_sizes *sizes);
 
-/* The reducer that a graph calls at its cuts. */
+/* The reducer that a graph calls at its cuts. Vectors lie where the lane runs: a lane without a device names
+ * those of the host, whatever the back end is. */
 ls_reducer ls_tree_sum_reducer(ls_tree_sum *sum);
 
 /* The elements that are this rank's to update: all, or with a window a part; parts of different ranks do not

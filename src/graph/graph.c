@@ -6,15 +6,14 @@
 
 #include "core/vector.h"
 
-/* In double, to the same bits in every tier. */
 void ls_partial_nodes(const ls_partial *p, int nodes, double *to, int64_t stride, const ls_lane *lane) {
+    const ls_vector_kernels *vectors = ls_vectors_of_doubles(lane);
     if (!p->nodes) {
-        ls_vector_ref_f32.tree(p->shards, p->length, p->sums, to, stride, lane);
+        vectors->tree(p->shards, p->length, p->sums, to, stride, lane);
         return;
     }
     for (int n = 0; n < nodes; n++)
-        ls_vector_ref_f32.copy((size_t)p->length * sizeof *to, p->nodes + n * p->length, to + n * stride,
-                               lane);
+        vectors->copy((size_t)p->length * sizeof *to, p->nodes + n * p->length, to + n * stride, lane);
 }
 
 static ls_status sum_single_node(void *self, const ls_partial *partials, int count, const ls_lane *lane) {
@@ -34,6 +33,7 @@ ls_status ls_graph_create(ls_graph_mode mode, ls_purpose purpose, const ls_backe
     graph->mode = mode;
     graph->purpose = purpose;
     graph->backend = backend;
+    graph->lane.device = backend->device;
     graph->parameters = parameters;
     graph->shards = shards;
     graph->run = run;
@@ -442,6 +442,13 @@ static ls_status make_room(ls_graph *graph) {
     return LS_OK;
 }
 
+/* The one place that refuses what a GPU has no kernels for. */
+static ls_status check_kernels(const ls_op *op) {
+    const ls_op_class *class = op->class;
+    if (!op->graph->backend->device || class->view || (class->kernels && class->kernels(op))) return LS_OK;
+    return ls_fail(LS_USAGE, "layer %s has no CUDA kernels yet; device=cpu trains it", class->name);
+}
+
 ls_tensor *ls_graph_add(ls_graph *graph, const ls_op *like, int dims, const int64_t *shape) {
     ls_op *op = NULL;
     if (graph->mode == LS_RECORD && graph->op_count == LS_MAX_OPS)
@@ -472,6 +479,7 @@ ls_tensor *ls_graph_add(ls_graph *graph, const ls_op *like, int dims, const int6
         if (graph->status == LS_OK && op->in[i]->parameter >= 0 && graph->purpose == LS_TRAINING)
             graph->status = ls_shared_parameter_read(op, i);
     }
+    if (graph->status == LS_OK) graph->status = check_kernels(op);
     if (graph->status != LS_OK) return NULL;
     op->fusion.source = op->in[0];
     if (graph->purpose != LS_TRAINING) op->grad_sum_length = 0;

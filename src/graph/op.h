@@ -29,6 +29,8 @@ typedef struct ls_op_class {
     ls_shard_piece forward; /* out->value from the values of the inputs */
 
     /* What has a default, which is right for an op that says nothing, if not the fastest. */
+    const void *(*kernels)(const ls_op *op); /* its table for the graph's back end, NULL: there is none; asked
+                                                on GPUs. Default: none there */
     ls_shard_piece
         backward; /* gradients of the inputs from out->grad; default: the op has none, as an input */
     ls_kept kept; /* of which values `backward` is made; default: LS_KEEPS_ALL */

@@ -182,6 +182,7 @@ static ls_status allocate_scratch(ls_plan *plan) {
     LS_TRY(ls_calloc(&plan->lanes, (size_t)plan->threads, sizeof *plan->lanes, "a plan's lanes"));
     LS_TRY(backend->allocate(backend, &plan->scratch, plan->scratch_size * (size_t)plan->threads,
                              "scratch memory"));
+    for (int i = 0; i < plan->threads; i++) plan->lanes[i].device = backend->device;
     for (int i = 0; plan->scratch && i < plan->threads; i++)
         plan->lanes[i].scratch = (char *)plan->scratch + (size_t)i * plan->scratch_size;
     return LS_OK;

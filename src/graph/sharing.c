@@ -44,7 +44,8 @@ void ls_plan_take_all_shards(ls_plan *plan, ls_op *op) {
     ls_graph *graph = plan->graph;
     ls_parameters *p = graph->parameters;
     const bool shared = graph->sharing.ranks > 1, alone = graph->shards->count == graph->shards->total;
-    if (!op->class->factor_bytes || (!shared && !alone)) return;
+    /* on a device nobody is told at once whether the numbers written are finite: the update looks at all */
+    if (!op->class->factor_bytes || (!shared && !alone) || graph->backend->device) return;
     for (int k = 1; k < LS_MAX_INPUTS; k++)
         if (!reads_alone(op, k)) return;
     for (int k = 1; k < LS_MAX_INPUTS && op->in[k]; k++) {

@@ -36,8 +36,13 @@ static size_t scratch_bytes(const ls_op *op, int64_t rows_per_shard) {
     return 2 * (size_t)ls_sums_room(ls_tensor_channels(op->out)) * sizeof(double);
 }
 
+static const void *any_kernels(const ls_op *op) {
+    return ls_elementwise_kernels_for(ls_graph_backend(op->graph));
+}
+
 static const ls_op_class activation_class = {
     .name = "activation",
+    .kernels = any_kernels,
     .kept = LS_KEEPS_ALL,
     .elementwise = true,
     .forward = elementwise_forward,
@@ -47,6 +52,7 @@ static const ls_op_class activation_class = {
 
 static const ls_op_class dropout_class = {
     .name = "dropout",
+    .kernels = any_kernels,
     .kept = LS_KEEPS_INPUTS,
     .elementwise = true,
     .forward = elementwise_forward,

@@ -56,6 +56,10 @@ ls_pool_args ls_pool_arguments(const ls_op *op) {
                           .accumulate = op->accumulate[0]};
 }
 
+const void *ls_pool_table(const ls_op *op) {
+    return ((const pool_state *)op->state)->kernels;
+}
+
 void ls_pool_forward(ls_op *op, const ls_run *run, int first, int last, const ls_lane *lane) {
     const pool_state *state = op->state;
     const ls_pool_args args = ls_pool_arguments(op);

@@ -44,7 +44,8 @@ ls_tensor *ls_pool(ls_graph *graph, ls_tensor *x, const ls_op_class *class, cons
 /* What its kernels are called with. */
 ls_pool_args ls_pool_arguments(const ls_op *op);
 
-/* The pieces of such a class, and the scratch memory that they want. */
+/* The pieces of such a class, its table, and the scratch memory that they want. */
+const void *ls_pool_table(const ls_op *op);
 void ls_pool_forward(ls_op *op, const ls_run *run, int first, int last, const ls_lane *lane);
 void ls_pool_backward(ls_op *op, const ls_run *run, int first, int last, const ls_lane *lane);
 size_t ls_pool_scratch(const ls_op *op, int64_t rows_per_shard);

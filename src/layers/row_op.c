@@ -14,6 +14,10 @@ ls_tensor *ls_row_op(ls_graph *graph, ls_tensor *x, const ls_op_class *class, co
     return ls_graph_add(graph, &op, 1, &elements);
 }
 
+const void *ls_row_op_kernels(const ls_op *op) {
+    return ((const row_state *)op->state)->kernels;
+}
+
 void ls_row_op_forward(ls_op *op, const ls_run *run, int first, int last, const ls_lane *lane) {
     const ls_tensor *x = op->in[0];
     ((const row_state *)op->state)

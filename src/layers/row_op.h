@@ -18,7 +18,8 @@ typedef struct ls_row_kernels {
 ls_tensor *ls_row_op(ls_graph *graph, ls_tensor *x, const ls_op_class *class, const ls_row_kernels *kernels,
                      int64_t elements);
 
-/* The pieces of such a class. */
+/* The pieces of such a class, and its table. */
+const void *ls_row_op_kernels(const ls_op *op);
 void ls_row_op_forward(ls_op *op, const ls_run *run, int first, int last, const ls_lane *lane);
 void ls_row_op_backward(ls_op *op, const ls_run *run, int first, int last, const ls_lane *lane);
 

@@ -66,19 +66,21 @@ ls_update ls_optimizer_step(const ls_optimizer *optimizer, double rate, uint64_t
 }
 
 ls_bit_sums ls_optimizer_apply(const ls_update *update, ls_parameters *p, int64_t first, int64_t last) {
+    const ls_lane lane = {.device = p->backend->device};
     if (first >= last) return (ls_bit_sums){0};
     return update->class->kernels(p->backend)
         ->apply(update, last - first, ls_arena_at(p, p->value, first), ls_arena_at(p, p->reduced, first),
                 p->moment1 ? ls_arena_at(p, p->moment1, first) : NULL,
-                p->moment2 ? ls_arena_at(p, p->moment2, first) : NULL);
+                p->moment2 ? ls_arena_at(p, p->moment2, first) : NULL, &lane);
 }
 
 uint64_t ls_optimizer_sum(const ls_parameters *p, int64_t first, int64_t last) {
     void *const arenas[] = {p->value, p->moment1, p->moment2};
+    const ls_lane lane = {.device = p->backend->device};
     uint64_t sum = 0;
     for (size_t i = 0; first < last && i < sizeof arenas / sizeof *arenas; i++)
         if (arenas[i])
             sum += LS_KERNELS_OF(p->backend, ls_bit_sum_ref)
-                       ->sum(last - first, ls_arena_at(p, arenas[i], first));
+                       ->sum(last - first, ls_arena_at(p, arenas[i], first), &lane);
     return p->backend->dtype == LS_FP64 ? sum : (uint32_t)sum;
 }

@@ -15,6 +15,7 @@
 #define LOCKSTEP_MODEL_OPTIMIZER_H
 
 #include "core/keys.h"
+#include "core/lane.h"
 #include "graph/parameters.h"
 #include "io/config.h"
 
@@ -35,9 +36,11 @@ typedef struct ls_bit_sums {
     uint64_t before, after; /* an update */
 } ls_bit_sums;
 
-/* Kernels over contiguous elements; m and v are NULL where the class has no such moments. */
+/* Kernels over contiguous elements; m and v are NULL where the class has no such moments. On a device the sums are
+ * waited for. */
 typedef struct ls_update_kernels {
-    ls_bit_sums (*apply)(const ls_update *update, int64_t count, void *w, const void *g, void *m, void *v);
+    ls_bit_sums (*apply)(const ls_update *update, int64_t count, void *w, const void *g, void *m, void *v,
+                         const ls_lane *lane);
 } ls_update_kernels;
 
 typedef struct ls_optimizer_class {
@@ -79,7 +82,7 @@ ls_bit_sums ls_optimizer_apply(const ls_update *update, ls_parameters *parameter
 uint64_t ls_optimizer_sum(const ls_parameters *parameters, int64_t first, int64_t last);
 
 typedef struct ls_bit_sum_kernels {
-    uint64_t (*sum)(int64_t count, const void *elements);
+    uint64_t (*sum)(int64_t count, const void *elements, const ls_lane *lane);
 } ls_bit_sum_kernels;
 LS_KERNELS(ls_bit_sum_kernels, ls_bit_sum_ref);
 

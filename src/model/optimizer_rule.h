@@ -1,19 +1,37 @@
 /* What the file of an optimizer is written with. It is compiled once for each tier of instructions
  * (core/real.h), and holds
  *
- *  1. a function ls_direction: d of optimizer.h for one element;
+ *  1. a function ls_direction, marked LS_DUAL_INLINE: d of optimizer.h for one element;
  *  2. LS_OPTIMIZER_KERNELS(name, moments, direction): the kernel of the tier, a loop around it;
  *  3. within #if LS_DEFINES_CLASS, so that they are there once: its keys, its scalars and its class,
  *     ls_NAME_optimizer.
+ *
+ * One that is in the list of optimizers_cuda.h has a kernel on GPUs too, of the same function.
  *
  * The loop does nothing but what works element by element, so all tiers give the same bits. While it holds an
  * element it adds up its bits, before and after: beside a root and a division that costs nothing. */
 #ifndef LOCKSTEP_MODEL_OPTIMIZER_RULE_H
 #define LOCKSTEP_MODEL_OPTIMIZER_RULE_H
 
+#ifdef LS_FOR_CUDA
+
+/* In a file of kernels (optimizers_cuda.cu) an optimizer is a type of that name. */
+#define LS_SQRT          sqrtf
+#define LS_DEFINES_CLASS 0
+#define LS_OPTIMIZER_KERNELS(name, count, direction)                                                         \
+    struct name {                                                                                            \
+        enum { moments = count };                                                                            \
+        static __device__ float apply(const float *scalars, float w, float g, float *m, float *v) {          \
+            return direction(scalars, w, g, m, v);                                                           \
+        }                                                                                                    \
+    }
+
+#else
+
 #include <math.h>
 #include <string.h>
 
+#include "core/dual.h"
 #include "core/real.h"
 #include "model/optimizer.h"
 
@@ -61,7 +79,8 @@ ls_update_elements(ls_direction direction, int moments, const ls_update *u, int6
 
 #define LS_OPTIMIZER_KERNELS(name, moments, direction)                                                       \
     static ls_bit_sums apply(const ls_update *update, int64_t count, void *w, const void *g, void *m,        \
-                             void *v) {                                                                      \
+                             void *v, const ls_lane *lane) {                                                 \
+        (void)lane;                                                                                          \
         return ls_update_elements(direction, moments, update, count, w, g, m, v);                            \
     }                                                                                                        \
     LS_KERNELS(ls_update_kernels, ls_##name##_update);                                                       \
@@ -72,5 +91,7 @@ ls_update_elements(ls_direction direction, int moments, const ls_update *u, int6
     static const ls_update_kernels *kernels(const ls_backend *backend) {                                     \
         return LS_KERNELS_OF(backend, ls_##name##_update);                                                   \
     }
+
+#endif
 
 #endif

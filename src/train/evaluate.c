@@ -28,8 +28,8 @@ ls_status ls_run_batch(ls_trainer *t, ls_program *p, const ls_dataset *set, cons
                         .seed = (uint64_t)t->options.seed};
     LS_TRY(ls_plan_run(p->plan, &run, t->team));
     ls_partial totals[2];
-    ls_trainer_totals(t, p, sums, totals);
-    LS_TRY(ls_gradient_add_totals(t->gradient, totals, 2, &t->lane));
+    LS_TRY(ls_trainer_totals(t, p, sums, totals));
+    LS_TRY(ls_gradient_add_totals(t->gradient, totals, 2, &(ls_lane){0}));
     LS_TRY(ls_trainer_take_totals(t, p, sums, &own));
     if (isnan(own.loss)) return not_finite(t);
     score->loss += own.loss;

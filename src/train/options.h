@@ -16,6 +16,7 @@ typedef enum ls_progress_kind {
     LS_PROGRESS_NONE
 } ls_progress_kind;
 typedef enum ls_memory_kind { LS_MEMORY_CHECK, LS_MEMORY_IGNORE } ls_memory_kind;
+typedef enum ls_device_kind { LS_DEVICE_AUTO, LS_DEVICE_CPU, LS_DEVICE_CUDA } ls_device_kind;
 typedef enum ls_comm_kind { LS_COMM_AUTO, LS_COMM_SELF, LS_COMM_MPI } ls_comm_kind;
 
 typedef struct ls_options {
@@ -47,6 +48,7 @@ typedef struct ls_options {
     int64_t checkpoint_interval, keep;
     char *resume;   /* "none", "auto" or a file */
     double timeout; /* seconds a rank waits for the others */
+    int device;     /* ls_device_kind */
     int comm;       /* ls_comm_kind */
     bool window;
     bool fuse;

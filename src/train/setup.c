@@ -4,6 +4,7 @@
 #include <string.h>
 
 #include "core/log.h"
+#include "train/device.h"
 #include "train/memory.h"
 #include "train/program.h"
 
@@ -64,8 +65,12 @@ static ls_status create_backend(ls_trainer *t) {
     ls_instruction_set set;
     const ls_precision precision = (ls_precision)t->options.precision;
     LS_TRY(agree_on_instructions(t->comm, precision, &set));
-    LS_TRY(ls_backend_find_for(precision, set, &t->backend));
-    t->lane.device = t->backend->device;
+    LS_TRY(ls_device_choose(t->comm, (ls_device_kind)t->options.device, precision, set, t->why_device,
+                            sizeof t->why_device, &t->gpu));
+    t->backend = t->gpu;
+    if (!t->gpu) return ls_backend_find_for(precision, set, &t->backend);
+    t->lane.device = t->gpu->device;
+    t->options.threads = 1; /* what a device does is begun by one thread */
     return LS_OK;
 }
 
@@ -113,6 +118,9 @@ static ls_status create_model(ls_trainer *t) {
     LS_TRY(ls_network_initialise(t->network, (uint64_t)o->seed));
     LS_TRY(ls_state_create(&t->network->parameters, &t->state));
     LS_TRY(ls_optimizer_read(t->config, &t->optimizer));
+    if (!t->optimizer.class->kernels(t->backend))
+        return ls_fail(LS_USAGE, "optimizer %s has no CUDA kernels; device=cpu trains with it",
+                       t->optimizer.class->choice.name);
     t->optimizer.l2_mean = o->l2_mean;
     t->optimizer.weight_decay = o->weight_decay;
     LS_TRY(ls_schedule_read(t->config, &t->schedule));
@@ -131,6 +139,8 @@ static ls_status create_rest(ls_trainer *t) {
                              t->options.check_interval > 0, &t->updater));
     LS_TRY(
         ls_calloc(&t->flags, (size_t)t->training.shards.node_count * 2, sizeof *t->flags, "the step's sum"));
+    LS_TRY(ls_calloc(&t->losses, (size_t)t->training.shards.node_count * 2, sizeof *t->losses,
+                     "the step's sum"));
     LS_TRY(
         ls_calloc(&t->order, (size_t)ls_trainer_epoch_samples(t), sizeof *t->order, "the order of samples"));
     t->permutation_index = -1;
@@ -206,6 +216,7 @@ void ls_trainer_destroy(ls_trainer **out) {
     free(t->order);
     free(t->permutation);
     free(t->flags);
+    free(t->losses);
     ls_updater_destroy(&t->updater);
     ls_program_destroy(&t->training);
     ls_program_destroy(&t->evaluating);
@@ -220,6 +231,7 @@ void ls_trainer_destroy(ls_trainer **out) {
         unplace(t->backend, &t->data.train, &t->train);
         unplace(t->backend, &t->data.test, &t->test);
     }
+    ls_device_give_back(&t->gpu);
     ls_data_destroy(&t->data);
     ls_keys_free(&ls_option_keys, &t->options);
     free(t);

@@ -22,8 +22,8 @@ static ls_status select_batch(ls_trainer *t, ls_run *run) {
 static ls_status sum_totals(ls_trainer *t, double *sums) {
     ls_partial totals[2];
     t->comm->phase = "adding the loss";
-    ls_trainer_totals(t, &t->training, sums, totals);
-    return ls_gradient_add_totals(t->gradient, totals, 2, &t->lane);
+    LS_TRY(ls_trainer_totals(t, &t->training, sums, totals));
+    return ls_gradient_add_totals(t->gradient, totals, 2, &(ls_lane){0});
 }
 
 /* The verdict of a step. parameter: the first whose gradient is not finite, or -1. */

@@ -65,6 +65,8 @@ typedef struct ls_trainer {
     ls_options options;
     ls_data data;
     const ls_backend *backend;
+    const ls_backend *gpu;  /* that, if it is a device's, which is owned; else NULL */
+    char why_device[512];   /* for people: which device, and why */
     ls_dataset train, test; /* those of `data`, in backend memory */
     ls_team *team;
     ls_lane lane; /* of what is not a plan's, on the calling thread */
@@ -84,8 +86,9 @@ typedef struct ls_trainer {
     double batch_rate;                   /* its learning rate */
     ls_step_record record;               /* of the step that was launched last */
     double *flags;                       /* [nodes][2] what this rank knows alone, in the sum of a batch */
-    bool stop_agreed;                    /* a signal came to some rank, and all know */
-    const ls_observer *observer;         /* of the steps, with the training plan; NULL: nobody */
+    double *losses;   /* [nodes][2] the loss's sums, of a batch, brought to the host from elsewhere */
+    bool stop_agreed; /* a signal came to some rank, and all know */
+    const ls_observer *observer; /* of the steps, with the training plan; NULL: nobody */
     ls_status trouble; /* a failure that only this rank knows of, agreed with the next batch's sum */
 } ls_trainer;
 
@@ -104,8 +107,10 @@ int64_t ls_trainer_batches_per_epoch(const ls_trainer *trainer);
 
 /* What rides along with the sum of the batch that the program has run: its loss and correct answers, and what
  * this rank knows alone, a signal (signals.h) or a trouble: totals that are to be added, into sums
- * [LS_STEP_TOTALS]. Valid until the next call. Local. */
-void ls_trainer_totals(ls_trainer *trainer, const ls_program *program, double *sums, ls_partial totals[2]);
+ * [LS_STEP_TOTALS], all on the host. Waits for the program. Valid until the next call.
+ * Local. */
+ls_status ls_trainer_totals(ls_trainer *trainer, const ls_program *program, double *sums,
+                            ls_partial totals[2]);
 /* What that sum says to all ranks: the batch's score, and whether to stop (stop_agreed). Local. */
 void ls_trainer_score(ls_trainer *trainer, const ls_program *program, const double *sums, ls_score *batch);
 /* And a trouble, which is returned everywhere. Collective. */

@@ -71,6 +71,11 @@ static bool is_finite(const ls_updater *u, const ls_parameter *parameter, ls_sli
 static void check_part(void *argument, int member) {
     ls_updater *u = argument;
     const ls_parameters *p = u->parameters;
+    if (u->lane.device) { /* all of the arena at once: what lies between parameters is 0 */
+        const ls_vector_kernels *vectors = LS_KERNELS_OF(p->backend, ls_vector_ref);
+        if (!vectors->finite(p->total, p->reduced, &u->lane)) atomic_store(&u->not_finite, true);
+        return;
+    }
     for (int i = 0; i < p->count; i++)
         if (!p->list[i].all_shards && !is_finite(u, &p->list[i], share_of(u, member)))
             atomic_store(&u->not_finite, true);
@@ -89,6 +94,7 @@ ls_status ls_updater_check(ls_updater *u, bool finite, const ls_observer *observ
     ls_observe(observer, 0, LS_WORK_UPDATE, NULL, true);
     ls_team_run(u->team, check_part, u);
     ls_observe(observer, 0, LS_WORK_UPDATE, NULL, false);
+    LS_TRY(u->parameters->backend->finish(u->parameters->backend));
     ls_observe(observer, 0, LS_WORK_UPDATE_EXCHANGE, NULL, true);
     LS_TRY(ls_gradient_agree(u->gradient, !atomic_load(&u->not_finite), &everywhere));
     ls_observe(observer, 0, LS_WORK_UPDATE_EXCHANGE, NULL, false);

@@ -127,7 +127,7 @@ static void they_work(void **state) {
     double w = 1, m = 4;
     const double g = 2;
     const ls_update update = ls_optimizer_step(&optimizer, 0.25, 1, 1);
-    update.class->kernels(backend)->apply(&update, 1, &w, &g, &m, NULL);
+    update.class->kernels(backend)->apply(&update, 1, &w, &g, &m, NULL, &(ls_lane){0});
     assert_true(m == 4);            /* 0.5 4 + 2 */
     assert_true(w == 1 - 0.25 * 4); /* g + 0.5 m */
     ls_optimizer_destroy(&optimizer);
@@ -150,7 +150,7 @@ static void all_tiers(void **state) {
         float got[3][COUNT];
         for (int i = 0; i < 3 * COUNT; i++) got[i / COUNT][i % COUNT] = sinf((float)i);
         assert_int_equal(ls_backend_find_for(LS_PRECISION_FP32, (ls_instruction_set)set, &backend), LS_OK);
-        update.class->kernels(backend)->apply(&update, COUNT, got[0], got[1], got[2], NULL);
+        update.class->kernels(backend)->apply(&update, COUNT, got[0], got[1], got[2], NULL, &(ls_lane){0});
         if (set == LS_PORTABLE) memcpy(want, got, sizeof want);
         assert_memory_equal(got, want, sizeof want);
     }

@@ -268,8 +268,9 @@ static void test_tiers(void **state) {
                         const float x = (float)number(5 + (uint32_t)k, i);
                         want[k][i] = got[k][i] = k < 3 ? x : x * x; /* v is not negative */
                     }
-                portable->apply(&update, count, want[0], want[1], want[2], want[3]);
-                update.class->kernels(backend)->apply(&update, count, got[0], got[1], got[2], got[3]);
+                portable->apply(&update, count, want[0], want[1], want[2], want[3], &(ls_lane){0});
+                update.class->kernels(backend)->apply(&update, count, got[0], got[1], got[2], got[3],
+                                                      &(ls_lane){0});
                 assert_memory_equal(got, want, sizeof want);
             }
         }

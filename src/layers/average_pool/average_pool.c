@@ -1,6 +1,7 @@
 #include "layers/average_pool/average_pool.h"
 
 static const ls_op_class average_pool_class = {.name = "average_pool",
+                                               .kernels = ls_pool_table,
                                                .kept = LS_KEEPS_NOTHING,
                                                .forward = ls_pool_forward,
                                                .backward = ls_pool_backward,

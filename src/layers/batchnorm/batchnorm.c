@@ -95,8 +95,13 @@ static void backward(ls_op *op, const ls_run *run, int first, int last, const ls
         ->normalised_gradient(&dy, op->accumulate[0], run->shards, first, last, op->in[0]->grad, lane);
 }
 
+static const void *any_kernels(const ls_op *op) {
+    return kernels_for(op);
+}
+
 static const ls_op_class batchnorm_class = {
     .name = "batchnorm",
+    .kernels = any_kernels,
     .kept = LS_KEEPS_INPUTS,
     .norm = true,
     .sums = sums,

@@ -105,8 +105,13 @@ static bool folds(const ls_op *op, const ls_activation *act) {
     return kernels_for(op)->folds(act);
 }
 
+static const void *any_kernels(const ls_op *op) {
+    return ls_graph_backend(op->graph)->device ? NULL : kernels_for(op); /* none yet */
+}
+
 static const ls_op_class conv2d_class = {
     .name = "conv2d",
+    .kernels = any_kernels,
     .kept = LS_KEEPS_INPUTS,
     .loads_prologue = true,
     .folds = folds,

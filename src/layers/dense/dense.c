@@ -106,8 +106,13 @@ static bool folds(const ls_op *op, const ls_activation *act) {
     return kernels_for(op)->folds(act);
 }
 
+static const void *any_kernels(const ls_op *op) {
+    return kernels_for(op);
+}
+
 static const ls_op_class dense_class = {
     .name = "dense",
+    .kernels = any_kernels,
     .kept = LS_KEEPS_INPUTS,
     .loads_prologue = true,
     .folds = folds,

@@ -2,6 +2,7 @@
 
 static const ls_op_class view_class = {.name = "flatten", .view = true};
 static const ls_op_class permute_class = {.name = "flatten",
+                                          .kernels = ls_row_op_kernels,
                                           .kept = LS_KEEPS_NOTHING,
                                           .forward = ls_row_op_forward,
                                           .backward = ls_row_op_backward};

@@ -1,6 +1,7 @@
 #include "layers/global_average_pool/global_average_pool.h"
 
 static const ls_op_class global_average_pool_class = {.name = "global_average_pool",
+                                                      .kernels = ls_row_op_kernels,
                                                       .kept = LS_KEEPS_NOTHING,
                                                       .forward = ls_row_op_forward,
                                                       .backward = ls_row_op_backward};

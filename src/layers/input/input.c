@@ -34,7 +34,12 @@ static size_t scratch_bytes(const ls_op *op, int64_t rows_per_shard) {
     return ls_input_kernels_for(ls_graph_backend(op->graph))->scratch_bytes(state->height, state->width);
 }
 
-static const ls_op_class input_class = {.name = "input", .forward = forward, .scratch = scratch_bytes};
+static const void *any_kernels(const ls_op *op) {
+    return ls_input_kernels_for(ls_graph_backend(op->graph));
+}
+
+static const ls_op_class input_class = {
+    .name = "input", .kernels = any_kernels, .forward = forward, .scratch = scratch_bytes};
 
 static ls_tensor *add(ls_graph *graph, input_state like) {
     input_state *state;

@@ -55,9 +55,17 @@ static bool weight_grad(ls_op *op, const ls_run *run, int64_t first, int64_t las
     return true;
 }
 
-static const ls_op_class plain_class = {
-    .name = "instance_norm", .kept = LS_KEEPS_INPUTS, .forward = forward, .backward = backward};
+static const void *any_kernels(const ls_op *op) {
+    return kernels_for(op);
+}
+
+static const ls_op_class plain_class = {.name = "instance_norm",
+                                        .kernels = any_kernels,
+                                        .kept = LS_KEEPS_INPUTS,
+                                        .forward = forward,
+                                        .backward = backward};
 static const ls_op_class affine_class = {.name = "instance_norm",
+                                         .kernels = any_kernels,
                                          .kept = LS_KEEPS_INPUTS,
                                          .forward = forward,
                                          .backward = backward,

@@ -1,6 +1,7 @@
 #include "layers/max_pool/max_pool.h"
 
 static const ls_op_class max_pool_class = {.name = "max_pool",
+                                           .kernels = ls_pool_table,
                                            .kept = LS_KEEPS_INPUTS,
                                            .forward = ls_pool_forward,
                                            .backward = ls_pool_backward,

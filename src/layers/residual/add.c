@@ -29,8 +29,16 @@ static void backward(ls_op *op, const ls_run *run, int first, int last, const ls
             kernels_for(op)->backward(op->out->grad, op->accumulate[k], begin, end, op->in[k]->grad, lane);
 }
 
-static const ls_op_class add_class = {
-    .name = "add", .kept = LS_KEEPS_NOTHING, .join = true, .forward = forward, .backward = backward};
+static const void *any_kernels(const ls_op *op) {
+    return kernels_for(op);
+}
+
+static const ls_op_class add_class = {.name = "add",
+                                      .kernels = any_kernels,
+                                      .kept = LS_KEEPS_NOTHING,
+                                      .join = true,
+                                      .forward = forward,
+                                      .backward = backward};
 
 ls_tensor *ls_add(ls_graph *graph, ls_tensor *a, ls_tensor *b) {
     if (!a || !b) return NULL;

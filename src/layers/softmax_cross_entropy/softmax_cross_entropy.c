@@ -37,8 +37,12 @@ static void backward(ls_op *op, const ls_run *run, int first, int last, const ls
     kernels_for(op)->backward(&args, run->shards, first, last, lane);
 }
 
+static const void *any_kernels(const ls_op *op) {
+    return kernels_for(op);
+}
+
 static const ls_op_class softmax_class = {
-    .name = "softmax_cross_entropy", .forward = forward, .backward = backward};
+    .name = "softmax_cross_entropy", .kernels = any_kernels, .forward = forward, .backward = backward};
 
 const void *ls_softmax_probabilities(const ls_op *op) {
     return ((const softmax_state *)op->state)->probability;

@@ -8,9 +8,8 @@
 #include "model/optimizer_rule.h"
 
 enum { BETA1, REST1, BETA2, REST2, CORRECTION1, CORRECTION2, INSIDE, OUTSIDE, SCALARS };
-_Static_assert((int)SCALARS <= (int)LS_UPDATE_SCALARS, "an update has room for Adam's scalars");
 
-static inline real direction(const real *s, real w, real g, real *m, real *v) {
+LS_DUAL_INLINE real direction(const real *s, real w, real g, real *m, real *v) {
     (void)w;
     *m = s[BETA1] * *m + s[REST1] * g;
     *v = s[BETA2] * *v + s[REST2] * (g * g);
@@ -21,6 +20,8 @@ LS_OPTIMIZER_KERNELS(adam, 2, direction);
 
 #if LS_DEFINES_CLASS
 #include "core/elementary.h"
+
+_Static_assert((int)SCALARS <= (int)LS_UPDATE_SCALARS, "an update has room for Adam's scalars");
 
 typedef struct settings {
     double beta1, beta2, epsilon;

@@ -4,7 +4,7 @@
  */
 #include "model/optimizer_rule.h"
 
-static inline real direction(const real *scalars, real w, real g, real *m, real *v) {
+LS_DUAL_INLINE real direction(const real *scalars, real w, real g, real *m, real *v) {
     (void)w, (void)v;
     *m = scalars[0] * *m + g;
     return *m;

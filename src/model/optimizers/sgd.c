@@ -1,7 +1,7 @@
 /* Stochastic gradient descent (Robbins and Monro, 1951; PyTorch's SGD): d = g. */
 #include "model/optimizer_rule.h"
 
-static inline real direction(const real *scalars, real w, real g, real *m, real *v) {
+LS_DUAL_INLINE real direction(const real *scalars, real w, real g, real *m, real *v) {
     (void)scalars, (void)w, (void)m, (void)v;
     return g;
 }

@@ -1,0 +1,53 @@
+#include "train/device.h"
+
+#include <stdio.h>
+
+#include "cuda/backend_cuda.h"
+
+/* This rank's GPU, if it can be had. */
+static ls_status open_device(const ls_comm *comm, ls_precision precision, ls_instruction_set set,
+                             const ls_backend **backend) {
+    struct ls_device *device;
+    if (!ls_backend_cuda_exists())
+        return ls_fail(LS_USAGE, "this program was built without CUDA (LOCKSTEP_CUDA, see CONTRIBUTING.md)");
+    if (precision != LS_PRECISION_FP32)
+        return ls_fail(LS_USAGE, "precision %s is computed on the processor alone so far",
+                       precision == LS_PRECISION_FP64 ? "fp64" : "bf16");
+    LS_TRY(ls_device_create(comm->node_rank, &device));
+    return ls_backend_cuda_create(device, precision, set, backend);
+}
+
+static void describe(const ls_backend *backend, char *why, size_t size) {
+    const ls_device_facts *f = ls_device_facts_of(backend->device);
+    snprintf(why, size, "%s, %s, %.0f MiB, driver for CUDA %d.%d", f->name, f->bus,
+             (double)f->memory / (1 << 20), f->driver / 1000, f->driver % 1000 / 10);
+}
+
+ls_status ls_device_choose(ls_comm *comm, ls_device_kind wanted, ls_precision precision,
+                           ls_instruction_set set, char *why, size_t size, const ls_backend **backend) {
+    const char *reason = "device=cpu";
+    *backend = NULL;
+    if (wanted != LS_DEVICE_CPU) {
+        const ls_status own = open_device(comm, precision, set, backend);
+        if (own != LS_OK && wanted == LS_DEVICE_CUDA) {
+            char text[512];
+            snprintf(text, sizeof text, "%s", ls_error_message());
+            (void)ls_fail(own, "device=cuda: %s", text);
+        }
+        const ls_status status = ls_comm_agree(comm, own);
+        if (status == LS_OK) {
+            describe(*backend, why, size);
+            return LS_OK;
+        }
+        ls_device_give_back(backend);
+        if (wanted == LS_DEVICE_CUDA) return status;
+        comm->agreed = false; /* no failure, but the reason */
+        reason = ls_error_message();
+    }
+    snprintf(why, size, "cpu: %s", reason);
+    return LS_OK;
+}
+
+void ls_device_give_back(const ls_backend **backend) {
+    if (*backend) ls_backend_cuda_destroy(backend);
+}
