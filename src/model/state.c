@@ -182,6 +182,6 @@ uint64_t ls_replica_hash(const ls_parameters *p, uint64_t step) {
     uint64_t hash = step;
     for (uint64_t i = 0; i < sizeof arenas / sizeof *arenas; i++)
         if (arenas[i] && !p->lent) hash += vectors->bits(p->total, arenas[i], i * total, &lane);
-    return hash + ls_vector_ref_f64.bits((int64_t)ls_parameters_statistics(p), p->statistics_values,
-                                         3 * total, &lane);
+    return hash + ls_vectors_of_doubles(&lane)->bits((int64_t)ls_parameters_statistics(p),
+                                                     p->statistics_values, 3 * total, &lane);
 }
