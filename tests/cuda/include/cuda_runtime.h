@@ -23,7 +23,6 @@
 #define __launch_bounds__(...)
 #define __align__(n) __attribute__((aligned(n)))
 #define UNROLL
-#define LS_BOTH
 
 /* Shared memory: the block's own, the same for all its threads, by the address of a word of the kernel. */
 #define LS_SHARED(type, name, dims)                                                                          \
