@@ -44,8 +44,8 @@ ls_status ls_backend_cuda_create(struct ls_device *device, ls_precision precisio
     cuda_backend *b = NULL;
     *out = NULL;
     ls_status status = LS_OK;
-    if (precision != LS_PRECISION_FP32)
-        status = ls_fail(LS_USAGE, "device=cuda computes in precision fp32 alone so far");
+    if (precision == LS_PRECISION_FP64)
+        status = ls_fail(LS_USAGE, "device=cuda computes in precision fp32 and bf16");
     if (status == LS_OK) status = ls_calloc(&b, 1, sizeof *b, "a back end");
     if (status != LS_OK) {
         ls_device_destroy(&device);

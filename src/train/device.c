@@ -10,9 +10,8 @@ static ls_status open_device(const ls_comm *comm, ls_precision precision, ls_ins
     struct ls_device *device;
     if (!ls_backend_cuda_exists())
         return ls_fail(LS_USAGE, "this program was built without CUDA (LOCKSTEP_CUDA, see CONTRIBUTING.md)");
-    if (precision != LS_PRECISION_FP32)
-        return ls_fail(LS_USAGE, "precision %s is computed on the processor alone so far",
-                       precision == LS_PRECISION_FP64 ? "fp64" : "bf16");
+    if (precision == LS_PRECISION_FP64)
+        return ls_fail(LS_USAGE, "precision fp64 is computed on the processor alone");
     LS_TRY(ls_device_create(comm->node_rank, &device));
     return ls_backend_cuda_create(device, precision, set, backend);
 }

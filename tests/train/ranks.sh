@@ -2,8 +2,9 @@
 # Do runs on any number of ranks and threads leave the same trail, step by step? Trains once on one rank of one thread
 # and compares the fingerprint trail of every other way to run with it.
 #
-#   ranks.sh [--expect-difference] BINARY WORK_FOLDER RANKS THREADS TRAIN_ARGUMENTS..
+#   ranks.sh [--expect-difference] [--reference WORD] BINARY WORK_FOLDER RANKS THREADS TRAIN_ARGUMENTS..
 #
+# The first run has WORD, such as device=cpu, behind the arguments of all others.
 # RANKS and THREADS are lists such as "2 3 5 8". With --expect-difference (for a binary that is wrong on purpose) the
 # test passes when every run ends well and some trail differs. Exits with 77 where mpirun or h5dump is missing.
 set -euo pipefail
@@ -12,6 +13,11 @@ EXPECT_DIFFERENCE=no
 if [[ $1 == --expect-difference ]]; then
   EXPECT_DIFFERENCE=yes
   shift
+fi
+REFERENCE=()
+if [[ $1 == --reference ]]; then
+  REFERENCE=("$2")
+  shift 2
 fi
 BINARY=$1 WORK=$2 RANKS=$3 THREADS=$4
 shift 4
@@ -50,7 +56,7 @@ compare() { # NAME
 
 rm -rf "$WORK"
 mkdir -p "$WORK"
-run reference 1 1 "$@"
+run reference 1 1 "$@" "${REFERENCE[@]}"
 STEPS=$(sed -n 's/.*DATASPACE  SIMPLE { ( \([0-9]*\) .*/\1/p' "$WORK/reference.trail" | head -n 1)
 echo "reference: $STEPS steps, $(tail -n 1 "$WORK/reference.trail")"
 ((STEPS > 1)) || { echo "no trail"; exit 1; }
