@@ -8,8 +8,9 @@ usage: tests/release.sh [BUILD_FOLDER] [FACTOR] [NAME ...]
 
 Runs tests/faults with FACTOR times CTest's counts (default 34: 1,020 kills, 136 runs stopped and continued), with every
 file call of a run failing, files made to break HDF5 (10,880), and, if LOCKSTEP_DATA is set, row 6 as published for two epochs on 1, 2, 3, 5 and 8 ranks and
-with 2 and 3 threads, at batches of 256 and 250. BUILD_FOLDER (default build/release) is built already. NAMEs: only these of disk, kills, damage, stuck,
-asleep, signals, replicas, folder, hostile, row6.
+with 2 and 3 threads, at batches of 256 and 250. Every configuration of experiments/ for three steps in all tiers of
+instructions. BUILD_FOLDER (default build/release) is built already. NAMEs: only these of disk, kills, damage, stuck,
+asleep, signals, replicas, folder, hostile, tiers, row6.
 
 LOCKSTEP_SEED=N: other random numbers. Logs are left in BUILD_FOLDER/release; ends with a summary, and with 1 if
 anything failed.
@@ -25,7 +26,7 @@ BUILD=$(realpath -- "${1:-$TOP/build/release}")
 FACTOR=${2:-34}
 [[ $FACTOR =~ ^[1-9][0-9]*$ && -x $BUILD/lockstep ]] || { usage >&2 && exit 2; }
 NAMES=("${@:3}")
-if ((${#NAMES[@]} == 0)); then NAMES=(disk kills damage stuck asleep signals replicas folder hostile row6); fi
+if ((${#NAMES[@]} == 0)); then NAMES=(disk kills damage stuck asleep signals replicas folder hostile tiers row6); fi
 
 # shellcheck source-path=SCRIPTDIR source=../launch/environment.sh
 source "$TOP/launch/environment.sh"
@@ -52,6 +53,21 @@ row6() { # BATCH
     "$TOP/experiments/table1/row6-published.yaml" "data=$LOCKSTEP_DATA" epochs=2 "batch=$1"
 }
 
+tiers() {
+  local config name wrong=0
+  "$BUILD/tests/io/make_idx" "$LOGS/few" 140 40
+  for config in "$TOP"/experiments/{table1,table2,cnn}/*.yaml; do
+    name=$(basename "$(dirname "$config")")-$(basename "$config" .yaml)
+    for precision in fp32 bf16; do
+      echo "$name $precision"
+      "$TOP/tests/train/tiers.sh" "$LOCKSTEP" "$LOGS/tiers/$name-$precision" "$config" "data=$LOGS/few" split=100 batch=20 \
+        samples_per_epoch=0 steps=3 "precision=$precision" || wrong=$((wrong + 1))
+    done
+  done
+  echo "$wrong configurations differ between tiers"
+  ((wrong == 0))
+}
+
 for name in "${NAMES[@]}"; do
   case $name in
     disk | kills | damage | stuck | asleep | signals | replicas | folder)
@@ -59,6 +75,7 @@ for name in "${NAMES[@]}"; do
     hostile)
       LOCKSTEP_HOSTILE=$FACTOR record hostile "$TOP/tests/inspect/hostile.sh" "$LOCKSTEP" "$BUILD/tests/inspect/test_hostile" \
         "$LOGS/hostile" "$LOCKSTEP_MADE_DATA" ;;
+    tiers) record tiers tiers ;;
     row6)
       if [[ -z ${LOCKSTEP_DATA:-} ]]; then
         SUMMARY+=("row6           left out: LOCKSTEP_DATA is not set")

@@ -1,7 +1,6 @@
 /* The tiers of instructions that kernels exist for, chosen once at run time. A binary holds all of them;
- * there is no -march=native. Within a tier the bits depend on nothing; between tiers they differ where
- * products are summed, because the vector tiers use fused multiply-add and the portable one does not, and
- * tiles add pairs apart from each other (layers/dense/dense.h, layers/conv2d/conv2d.h). */
+ * there is no -march=native. All have the same bits but AMX, whose tiles add pairs apart from each other, and
+ * AVX512_BF16, which takes denormals for 0 (layers/dense/dense.h, layers/conv2d/conv2d.h). */
 #ifndef LOCKSTEP_CORE_INSTRUCTION_SET_H
 #define LOCKSTEP_CORE_INSTRUCTION_SET_H
 

@@ -1,7 +1,7 @@
 /* One source, two precisions, and the tiers of instructions. Reference kernels are written with `real`. They
  * are compiled
  *
- *   as they are                             for fp32
+ *   as they are                             for fp32, in the portable tier
  *   with LS_F64                             for fp64, which gradient checks and `precision: fp64` use
  *   with LS_FOR_AVX2, with LS_FOR_AVX512    for wider vectors, if they work element by element
  *
@@ -28,7 +28,8 @@ typedef float real;
  *
  *   LS_PRODUCT_NAME(ls_dense_ref)    becomes ls_dense_ref_bf16_f32 there
  *   LS_NAME                          does the same in files for vector tiers, which hold nothing but products
- *                                    and their like
+ *                                    and their like; and in those of them that are compiled for the portable
+ *                                    tier too, with LS_FOR_PORTABLE
  *   LS_TIER_NAME                     names the element-by-element kernels of the tier
  *
  * ls_dense_vector_bf16_avx512 is for the tier that has the dot product of pairs of bf16 numbers (LS_PAIRS). A
@@ -49,7 +50,7 @@ typedef float real;
 #else
 #define LS_PRODUCT_NAME(name) LS_TIER_NAME(name)
 #endif
-#if defined LS_FOR_AVX2 || defined LS_FOR_AVX512
+#if defined LS_FOR_AVX2 || defined LS_FOR_AVX512 || defined LS_FOR_PORTABLE
 #define LS_NAME(name) LS_PRODUCT_NAME(name)
 #else
 #define LS_NAME(name) LS_TIER_NAME(name)

@@ -12,6 +12,7 @@
 #include <stdint.h>
 #include <string.h>
 
+#include "core/fused.h"
 #include "core/real.h"
 #include "core/shards.h"
 
@@ -48,22 +49,27 @@ ALWAYS_INLINE void store(real *p, vec v) {
     *(vec_in_memory *)p = v;
 }
 
-#ifdef LS_BF16
-/* The nearest bf16 number, ties to even; NaN stays one. */
 ALWAYS_INLINE vec factor(vec x) {
-    typedef uint32_t bits __attribute__((vector_size(16)));
-    const bits b = (bits)x, quiet = b | 0x400000u, rounded = b + 0x7fffu + ((b >> 16) & 1u);
-    const bits nan = (bits)(x != x);
-    return (vec)(((nan & quiet) | (~nan & rounded)) & 0xffff0000u);
+#ifdef LS_BF16
+    return ls_bf16_of4(x);
+#else
+    return x;
+#endif
 }
 
-ALWAYS_INLINE real scalar_factor(real x) {
-    return factor((vec){x})[0];
-}
+/* sum + a b, rounded once in fp32, twice in fp64. */
+ALWAYS_INLINE vec fused(vec a, vec b, vec sum) {
+#ifdef LS_F64
+    return sum + a * b;
 #else
-#define factor(x)        (x)
-#define scalar_factor(x) (x)
+    return ls_multiply_add4(a, b, sum);
 #endif
+}
+
+ALWAYS_INLINE vec all(real x) {
+    const vec zero = {0};
+    return zero + x;
+}
 
 /* With factor() of a and b, sum[r][j] += a[t a_step + r a_row] * b[t b_step + j] over t = 0, 1, .. n - 1; no
  * element beyond is read. */
@@ -75,7 +81,7 @@ ALWAYS_INLINE void multiply_add(vec (*sum)[TILE_VECTORS], int rows, const real *
     for (int64_t t = 0; t < n; t++, a += a_step, b += b_step)
         for (int r = 0; r < rows; r++)
             for (int v = 0; v < TILE_VECTORS; v++)
-                s.v[r][v] += scalar_factor(a[r * a_row]) * factor(load(b + v * LANES));
+                s.v[r][v] = fused(factor(all(a[r * a_row])), factor(load(b + v * LANES)), s.v[r][v]);
     for (int r = 0; r < rows; r++)
         for (int v = 0; v < TILE_VECTORS; v++) sum[r][v] = s.v[r][v];
 }

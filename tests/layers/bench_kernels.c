@@ -1,5 +1,5 @@
-/* How fast the reference kernels are on one core: the dense layers of the MLP (784-600-100-10) and the
- * convolutions of the ResNet, in a batch cut into 16 shards. Best of many runs; beside them what
+/* How fast the kernels of every tier are on one core: the dense layers of the MLP (784-600-100-10), in a batch
+ * cut into 16 shards (of convolutions: bench_conv2d). Best of many runs; beside them what
  * multiplications and additions of one register can reach. Not a test: run it by hand.
  *
  *     bench_kernels [seconds for each line] */
@@ -11,7 +11,6 @@
 #include <immintrin.h>
 #endif
 
-#include "layers/conv2d/conv2d.h"
 #include "layers/dense/dense.h"
 
 typedef void (*work)(void *context);
@@ -78,7 +77,7 @@ FMA_CEILING(ceiling_avx512, "avx512f", __m512, "v", _mm512_set1_ps, _mm512_fmadd
 
 /* --- layers ------------------------------------------------------------------------------- */
 
-enum { BATCH = 256, CONV_BATCH = 64, SHARDS = 16 };
+enum { BATCH = 256, SHARDS = 16 };
 
 static void *must(void *p) {
     if (!p) {
@@ -105,7 +104,6 @@ typedef struct layer {
     ls_lane lane;
     const ls_dense_kernels *kernels;
     ls_dense_args dense;
-    ls_conv2d_args conv;
 } layer;
 
 static void dense_forward(void *c) {
@@ -162,68 +160,6 @@ static void bench_dense(ls_instruction_set tier, int ranks, int64_t inputs, int6
     free(x), free(w), free(y), free(dx), free(dw), free(l.lane.scratch), free(l.dense.packed);
 }
 
-static void conv_forward(void *c) {
-    layer *l = c;
-    ls_conv2d_ref_f32.forward(&l->conv, &l->shards, 0, l->shards.count, &l->lane);
-}
-
-static void conv_backward(void *c) {
-    layer *l = c;
-    ls_conv2d_ref_f32.backward(&l->conv, &l->shards, 0, l->shards.count, &l->lane);
-}
-
-static void conv_weight_grad(void *c) {
-    layer *l = c;
-    ls_conv2d_ref_f32.weight_grad(&l->conv, &l->shards, 0, ls_conv2d_ref_f32.weight_grad_parts(&l->conv),
-                                  &l->lane);
-}
-
-/* Square images and kernels, half padding. The operations counted leave out the taps that meet padding. */
-static void bench_conv2d(int64_t size, int64_t inputs, int64_t outputs, int64_t kernel, int64_t stride,
-                         double seconds) {
-    const int64_t pad = kernel / 2, out = (size + 2 * pad - kernel) / stride + 1;
-    layer l = {0};
-    if (ls_shards_create(&l.shards, SHARDS, 0, 1, CONV_BATCH)) exit(70);
-    float *x = numbers(CONV_BATCH * size * size * inputs), *y = numbers(CONV_BATCH * out * out * outputs);
-    float *w = numbers(kernel * kernel * inputs * outputs), *dw = numbers(kernel * kernel * inputs * outputs);
-    float *dx = numbers(CONV_BATCH * size * size * inputs);
-    l.conv = (ls_conv2d_args){.height = size,
-                              .winograd = 2,
-                              .width = size,
-                              .inputs = inputs,
-                              .out_height = out,
-                              .out_width = out,
-                              .outputs = outputs,
-                              .kernel_h = kernel,
-                              .kernel_w = kernel,
-                              .stride = stride,
-                              .pad = pad,
-                              .weight = w,
-                              .y = y,
-                              .dweight = dw,
-                              .in = {.pixels = size * size, .width = size, .channels = inputs, .x = x},
-                              .out = {.pixels = out * out, .width = out, .channels = outputs},
-                              .dy = {.pixels = out * out, .channels = outputs, .dz = y},
-                              .dx = {.dz = dx}};
-    l.lane.scratch = must(
-        aligned_alloc(64, (ls_conv2d_ref_f32.scratch_bytes(&l.conv, CONV_BATCH / SHARDS) + 63) / 64 * 64));
-    double taps = 0; /* inside the image, along one axis */
-    for (int64_t i = 0; i < out; i++)
-        for (int64_t u = 0; u < kernel; u++) taps += i * stride + u - pad >= 0 && i * stride + u - pad < size;
-    const double flop = 2.0 * CONV_BATCH * taps * taps * (double)(inputs * outputs);
-    char name[80];
-    const struct {
-        const char *what;
-        work f;
-    } lines[] = {{"forward", conv_forward}, {"backward", conv_backward}, {"weight_grad", conv_weight_grad}};
-    for (int i = 0; i < 3; i++) {
-        snprintf(name, sizeof name, "conv2d %dx%d/%d %dx%dx%d -> %d %s", (int)kernel, (int)kernel,
-                 (int)stride, (int)size, (int)size, (int)inputs, (int)outputs, lines[i].what);
-        report(name, flop, seconds, lines[i].f, &l);
-    }
-    free(x), free(y), free(w), free(dw), free(dx), free(l.lane.scratch);
-}
-
 int main(int argc, char **argv) {
     const double seconds = argc > 1 ? atof(argv[1]) : 0.5;
     float cell = 0.5f;
@@ -241,11 +177,5 @@ int main(int argc, char **argv) {
             bench_dense((ls_instruction_set)tier, ranks, 100, 10, seconds);
         }
     }
-    bench_conv2d(28, 1, 16, 3, 1, seconds);
-    bench_conv2d(28, 16, 16, 3, 1, seconds);
-    bench_conv2d(28, 16, 32, 3, 2, seconds);
-    bench_conv2d(14, 32, 32, 3, 1, seconds);
-    bench_conv2d(7, 64, 64, 3, 1, seconds);
-    bench_conv2d(28, 16, 32, 1, 2, seconds);
     return 0;
 }

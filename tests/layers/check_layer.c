@@ -63,16 +63,15 @@ static void bound_of_sums(const fixture *f, double *bound, int64_t n) {
 
 /* --- slow and obvious --- */
 
-static bool fused;    /* the kernels under test: is a multiply-add rounded once? */
 static bool by_image; /* is a weight gradient summed over each row, then over the rows? */
 static const layer_products *products;
 
 static real multiply_add(real a, real b, real sum) {
     a = factor(a), b = factor(b);
 #ifdef LS_F64
-    return fused ? fma(a, b, sum) : sum + a * b;
+    return sum + a * b;
 #else
-    return fused ? fmaf(a, b, sum) : sum + a * b;
+    return fmaf(a, b, sum);
 #endif
 }
 
@@ -270,7 +269,6 @@ static void compare(const fixture *f, const expected *e, const layer_ops *ops) {
 
 void check_layer(fixture *f, unsigned features, const layer_ops *ops) {
     expected e = {0};
-    fused = ops->fused || ops->shard_gradient_elements;
     by_image = ops->by_image;
     products = ops->products;
     for (enum split split = AT_ONCE; split < SPLITS; split++) {

@@ -81,11 +81,9 @@ typedef struct layer_ops {
     void (*backward)(const fixture *f, int first, int last, const ls_lane *lane);
     int64_t (*parts)(const fixture *f);
     void (*weight_grad)(const fixture *f, int64_t first, int64_t last, const ls_lane *lane);
-    /* Vector kernels: products are added by a multiply-add that rounds once, and the backward pass takes the
-     * weight gradient of every shard into that many elements; x' and dy need not be stored for it. NULL:
-     * neither. */
+    /* The backward pass takes the weight gradient of every shard into that many elements; x' and dy need not be
+     * stored for it. NULL: it does not. */
     int64_t (*shard_gradient_elements)(const fixture *f);
-    bool fused;                     /* vector kernels without that: the multiply-add alone */
     bool by_image;                  /* dw: over a row from 0, then over the rows; else in one chain */
     const layer_products *products; /* or NULL: the sums are those of the terms, one after the other */
     struct ls_device *device;       /* of the lane; NULL: the CPU */

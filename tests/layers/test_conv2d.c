@@ -1,6 +1,6 @@
-/* The kernels of the convolution against loops over its terms, to the bit: the reference in fp32 and fp64,
- * and in fp32 and bf16 the vector kernels of every tier that this processor has. With LS_EMULATED_AMX those
- * of AMX alone, on emulated tiles (tests/amx); with LS_ON_GPU those of GPUs alone, emulated (tests/cuda). */
+/* The kernels of the convolution against loops over its terms, to the bit: the reference in fp64, and in
+ * fp32 and bf16 the kernels of every tier that this processor has. With LS_EMULATED_AMX those of AMX alone,
+ * on emulated tiles (tests/amx); with LS_ON_GPU those of GPUs alone, emulated (tests/cuda). */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -24,7 +24,7 @@
 #include "layers/fixture.h"
 #include "layers/naive_winograd.h"
 
-static const ls_conv2d_kernels *kernels = &LS_PRODUCT_NAME(ls_conv2d_ref);
+static const ls_conv2d_kernels *kernels;
 static bool downward; /* every other call */
 
 typedef struct shape {
@@ -526,7 +526,6 @@ static int run_all(const char *name, const ls_conv2d_kernels *under_test) {
 int main(void) {
 #ifdef LS_ON_GPU
     ops.device = emulated_backend()->device;
-    ops.fused = true;
     set_order(2);
     return run_all("cuda", &LS_GPU_TABLE);
 #endif
@@ -534,7 +533,13 @@ int main(void) {
     if (ls_instruction_set_supported() < LS_AVX512_BF16) return 77; /* skipped */
     return run_all("amx", &ls_conv2d_bf16_amx);
 #endif
-    int failed = run_all("reference", &LS_PRODUCT_NAME(ls_conv2d_ref));
+#ifdef LS_F64
+    int failed = run_all("reference", &ls_conv2d_ref_f64);
+#elif defined LS_BF16
+    int failed = run_all("portable", &ls_conv2d_vector_bf16_f32);
+#else
+    int failed = run_all("portable", &ls_conv2d_vector_f32);
+#endif
 #if defined __x86_64__ && !defined LS_F64
     const ls_instruction_set supported = ls_instruction_set_supported();
 #ifdef LS_BF16

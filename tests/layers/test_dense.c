@@ -1,5 +1,5 @@
 /* The kernels of the dense layer, all that this processor can run, against loops over its terms, to the bit,
- * in fp32 and fp64; the vector tiers against loops of fused multiply-adds, and so against each other. With
+ * in fp32 (fused multiply-adds, and so all tiers against each other) and fp64. With
  * LS_EMULATED_AMX that of AMX alone, on emulated tiles (tests/amx). */
 #include <float.h>
 #include <math.h>
@@ -169,7 +169,6 @@ static void check_pixels(int64_t pixels, int64_t channels, int64_t outputs, batc
             f.term[c * outputs + k] = (term){(int32_t)c, (int32_t)(c * outputs + k), (int32_t)k};
     for (int i = 0; i < tiers(); i++) {
         kernels = ls_dense_kernels_for(tier(i));
-        ops.fused = tier(i)->instruction_set != LS_PORTABLE;
         ops.products = products_of(tier(i));
         const ls_dense_args args = {.inputs = inputs, .outputs = outputs};
         const int64_t rows = ls_shards_rows(&f.shards);
@@ -281,7 +280,6 @@ static void extremes(void **state) {
                              {.x = {{0, 1, 0, 2}, {0, 3, 0, 0}, {0, 0, 0, 1}}, .w = {1, 1, FLT_MAX, 1}}};
     for (int tier_index = 0; tier_index < tiers(); tier_index++)
         for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
-            if (tier(tier_index)->instruction_set == LS_PORTABLE) continue;
             extreme e = cases[i];
             const ls_dense_kernels *k = ls_dense_kernels_for(tier(tier_index));
             ls_shards shards;

@@ -27,7 +27,7 @@ const ls_conv2d_kernels *ls_conv2d_kernels_for(const ls_backend *backend, const 
     if (backend->instruction_set == LS_AVX2) return &ls_conv2d_vector_avx2;
 #endif
     (void)args;
-    return bf16 ? &ls_conv2d_ref_bf16_f32 : &ls_conv2d_ref_f32;
+    return bf16 ? &ls_conv2d_vector_bf16_f32 : &ls_conv2d_vector_f32;
 }
 
 /* The shapes alone: what scratch_bytes and parts need, before anything has an address. */

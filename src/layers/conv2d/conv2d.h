@@ -6,20 +6,23 @@
  * Weights are kept [kernel_h][kernel_w][inputs][outputs]; checkpoints hold PyTorch's
  * [outputs][inputs][kernel_h][kernel_w].
  *
+ * fp32 and bf16 take each step of a sum of products as one multiply-add that rounds once; in fp64 the product
+ * rounds too. The order is the same in every tier of instructions, and so are the bits.
+ *
  * Direct sums. Their order is fixed:
  *     y      : over u, v, c in increasing order, taps outside the image left out, bias added last;
  *     dx'    : over u, v, k in increasing order;
  *     dw, db : of an image over i, j in increasing order, from 0; over the images of a shard in their order,
  *              from 0; over shards by the tree. db is so in Winograd's algorithm and AMX too.
- * The vector kernels keep it with a multiply-add that rounds once, to the same bits in every tier.
  *
- * Winograd's algorithm. The vector kernels compute 3x3 with stride 1, 16 inputs and outputs or more, by
- * F(t x t, 3x3): with the setting `convolution` at `f2x2` t = 2, in fp32 alone; at `f4x4` t = 4 or 2 by shape alone
- * (winograd_tile() of conv2d_layout.h), in fp32 and, but for AMX's tiles, in bf16; at `direct` never. Shapes for
- * which that has more products are direct. The order is as fixed, and as independent of tiers, ranks, threads and
- * calls. Tiles are t x t pixels of y, or of dx', from (0, 0) on, zeros behind the last; what results lie
- * behind the image is dropped. A transform is one of lines, applied twice. Every operation rounds by itself,
- * but those written k a + b, with k a power of two, whose product is exact: they may be fused or not.
+ * Winograd's algorithm computes 3x3 with stride 1, 16 inputs and outputs or more, but not in fp64, by
+ * F(t x t, 3x3): with the setting `convolution` at `f2x2` t = 2, in fp32 alone; at `f4x4` t = 4 or 2 by
+ * shape alone (winograd_tile() of conv2d_layout.h), in fp32 and, but for AMX's tiles, in bf16; at `direct`
+ * never. Shapes for which that has more products are direct. The order is as fixed, and as independent of
+ * tiers, ranks, threads and calls. Tiles are t x t pixels of y, or of dx', from (0, 0) on, zeros behind the
+ * last; what results lie behind the image is dropped. A transform is one of lines, applied twice. Every
+ * operation rounds by itself, but those written k a + b, with k a power of two, whose product is exact: they
+ * may be fused or not.
  *     pixels   : t + 2 of a line, d; down the columns of a tile, then across. t = 2:
  *                d0 - d2, d1 + d2, d2 - d1, d3 - d1. t = 4: with c = d4 - d2 and e = d3 - d1,
  *                4 (d0 - d2) + c, (-4 d2 + d4) + (-4 d1 + d3), (-4 d2 + d4) - (-4 d1 + d3), 2 e + c, -2 e + c,
@@ -34,12 +37,12 @@
  *                (m0 + p) + r, 2 s + q, 4 r + p, (8 s + q) + m5. Bias is added last;
  *     dx'      : the same of dy, with the kernel turned by half a turn and transposed;
  *     dw       : dy, t of a line, e; down, then across. t = 2: e0, e0 + e1, e0 - e1, e1. t = 4: with
- *                p = e0 + e2, q = e1 + e3, r = 4 e2 + e0, s = 4 e3 + e1, e0, p + q, p - q, 2 s + r, -2 s + r, e3.
- *                Products with the pixels of the same tile, position by position, from 0 by multiply-adds that
- *                round once: one sum over all rows of a shard, tiles line by line. Then the sums, of t = 4
- *                each times its n_i n_j; down, then across. t = 2: (m1 + m2) / 2 + m0, (m1 - m2) / 2, (m1 + m2) / 2 + m3.
- *                t = 4: p, q, r, s as for results, (m0 + p) + r, 2 s + q, (4 r + p) + m5. Over shards by the
- *                tree.
+ *                p = e0 + e2, q = e1 + e3, r = 4 e2 + e0, s = 4 e3 + e1, e0, p + q, p - q, 2 s + r, -2 s +
+ *                r, e3. Products with the pixels of the same tile, position by position, from 0 by
+ *                multiply-adds that round once: one sum over all rows of a shard, tiles line by line. Then
+ *                the sums, of t = 4 each times its n_i n_j; down, then across. t = 2: (m1 + m2) / 2 + m0,
+ *                (m1 - m2) / 2, (m1 + m2) / 2 + m3. t = 4: p, q, r, s as for results, (m0 + p) + r, 2 s + q,
+ *                (4 r + p) + m5. Over shards by the tree.
  * What it costs: errors of F(2x2) are those of direct sums; F(4x4) has, against fp64, root mean squares of
  * about 4e-7 of y's (direct 2e-7) and up to 1e-6 of dx''s. Bounds are in tests/layers/naive_winograd.h. A value
  * that is not finite spreads over its tile, of 4x4 pixels and those around it.
@@ -109,7 +112,8 @@ typedef struct ls_conv2d_kernels {
     size_t (*workspace_bytes)(const ls_conv2d_args *args, int shards, int64_t rows, bool gradient);
 } ls_conv2d_kernels;
 
-extern const ls_conv2d_kernels ls_conv2d_ref_f32, ls_conv2d_ref_f64, ls_conv2d_ref_bf16_f32;
+extern const ls_conv2d_kernels ls_conv2d_ref_f64;
+extern const ls_conv2d_kernels ls_conv2d_vector_f32, ls_conv2d_vector_bf16_f32; /* portable */
 #ifdef __x86_64__
 extern const ls_conv2d_kernels ls_conv2d_vector_avx2, ls_conv2d_vector_avx512;
 /* In bf16, for LS_AVX2, LS_AVX512, LS_AVX512_BF16 and LS_AMX. */
@@ -127,7 +131,8 @@ const ls_conv2d_kernels *ls_conv2d_kernels_for(const ls_backend *backend, const 
 ls_tensor *ls_conv2d(ls_graph *graph, ls_tensor *x, ls_tensor *weight, ls_tensor *bias, int64_t stride,
                      int64_t pad);
 
-/* The same by Winograd's algorithm with tiles of at most winograd = 4 or 2 (as ls_conv2d), or 0: by direct sums. */
+/* The same by Winograd's algorithm with tiles of at most winograd = 4 or 2 (as ls_conv2d), or 0: by direct
+ * sums. */
 ls_tensor *ls_conv2d_by(ls_graph *graph, ls_tensor *x, ls_tensor *weight, ls_tensor *bias, int64_t stride,
                         int64_t pad, int winograd);
 

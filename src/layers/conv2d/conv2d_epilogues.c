@@ -7,7 +7,7 @@
 #include "layers/fusion_ref.h"
 
 void LS_NAME(ls_conv2d_end_streams)(void) {
-    _mm_sfence();
+    end_streams16();
 }
 
 /* --- sums -------------------------------------------------------------------------------------- */

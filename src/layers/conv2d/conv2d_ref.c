@@ -1,4 +1,5 @@
-/* The convolution in portable C, direct: the specification, and fast enough to be used.
+/* The convolution in portable C for fp64, by direct sums: the specification of those, with products that
+ * round by themselves. (Those of fp32 and bf16 in portable C are the vector kernels: conv2d_vector.c.)
  *
  * Forward and input gradient, image by image:
  *
@@ -326,7 +327,7 @@ static size_t scratch_bytes(const ls_conv2d_args *a, int64_t rows_per_shard) {
     return product > gradient ? product : gradient;
 }
 
-const ls_conv2d_kernels LS_PRODUCT_NAME(ls_conv2d_ref) = {
+const ls_conv2d_kernels LS_NAME(ls_conv2d_ref) = {
     .folds = ls_folds_any,
     .scratch_bytes = scratch_bytes,
     .forward = forward,

@@ -39,6 +39,14 @@ typedef struct ls_conv2d_ahead {
     int64_t lines; /* of the cache, at each step */
 } ls_conv2d_ahead;
 
+static inline void ls_conv2d_fetch_to_write(const char *line) {
+#ifdef LS_FOR_PORTABLE
+    __builtin_prefetch(line, 1, 2);
+#else
+    __asm__ volatile("prefetchw %0" : : "m"(*line));
+#endif
+}
+
 /* One step's. */
 static inline void ls_conv2d_fetch(ls_conv2d_ahead *a) {
     enum { LINE = 64 };
@@ -47,7 +55,7 @@ static inline void ls_conv2d_fetch(ls_conv2d_ahead *a) {
         for (; lines > 0 && a->range[i].bytes > 0;
              lines--, a->range[i].from += LINE, a->range[i].bytes -= LINE)
             if (i >= LS_CONV2D_WRITTEN)
-                __asm__ volatile("prefetchw %0" : : "m"(*a->range[i].from));
+                ls_conv2d_fetch_to_write(a->range[i].from);
             else
                 __builtin_prefetch(a->range[i].from, 0, 2);
     if (lines == a->lines) a->lines = 0;
@@ -78,8 +86,8 @@ void LS_NAME(ls_conv2d_multiply)(const ls_conv2d_product *p, int64_t lines, int6
 
 /* sums[tap][channel][column] += the sum of an image, from 0, over lines and pixels of
  *     from[tap][line, pixel 16 + channel] dy[line, pixel 16 + column]
- * image by image, if `first` and `last`. Otherwise these are the first, middle or last lines of one image, whose
- * sum waits in `waiting`, which is laid out as `sums`. With LS_PAIRS a pixel of dy is a pair of them, and
+ * image by image, if `first` and `last`. Otherwise these are the first, middle or last lines of one image,
+ * whose sum waits in `waiting`, which is laid out as `sums`. With LS_PAIRS a pixel of dy is a pair of them, and
  * from's word for the first of them counts. */
 typedef struct ls_conv2d_gradient {
     const float *from[LS_CONV2D_TILE_TAPS], *dy;

@@ -1,5 +1,6 @@
-/* The convolution with vectors of sixteen channels (AVX2 and AVX-512), image by image: directly, or, where
- * is_winograd() says so, with the products of conv2d_winograd.h between the same planes and epilogues.
+/* The convolution with vectors of sixteen channels (AVX2, AVX-512, portable C), image by image: directly,
+ * or, where is_winograd() says so, with the products of conv2d_winograd.h between the same planes and
+ * epilogues.
  *
  * Forward (conv2d_vector_forward.c): x' goes through its prologue into a plane in the second-level cache,
  * with zeros around it; tiles of y are computed from there (conv2d_tiles.h), bias and sums taken while the

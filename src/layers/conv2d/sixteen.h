@@ -1,13 +1,19 @@
-/* Sixteen floats side by side: one register of AVX-512, two of AVX2 (core/real.h says which tier this is
- * compiled for). Kernels written with them do the same operations on every element in both tiers, so that
- * their bits are the same. Fused multiply-add stands where it is written and nowhere else. */
+/* Sixteen floats side by side: one register of AVX-512, two of AVX2, four vectors of the compiler in the
+ * portable tier (core/real.h says which this is compiled for). Kernels written with them do the same
+ * operations on every element in all tiers, so that their bits are the same. Fused multiply-add stands where
+ * it is written and nowhere else. */
 #ifndef LOCKSTEP_LAYERS_CONV2D_SIXTEEN_H
 #define LOCKSTEP_LAYERS_CONV2D_SIXTEEN_H
 
-#include <immintrin.h>
 #include <stdint.h>
+#include <string.h>
 
 #include "core/real.h"
+#ifdef LS_FOR_PORTABLE
+#include "core/fused.h"
+#else
+#include <immintrin.h>
+#endif
 
 /* Functions that have to vanish into their callers, so that what they hold stays in registers. */
 #define ALWAYS_INLINE static inline __attribute__((always_inline))
@@ -44,6 +50,10 @@ ALWAYS_INLINE void store16(float *p, sixteen x) {
 /* Past the caches, which are not asked what stood there: p a multiple of 64 bytes. */
 ALWAYS_INLINE void stream16(float *p, sixteen x) {
     _mm512_stream_ps(p, x.v);
+}
+/* Before anybody is told that it is there. */
+ALWAYS_INLINE void end_streams16(void) {
+    _mm_sfence();
 }
 /* The first n lanes; the others are 0, and no memory behind them is touched. */
 ALWAYS_INLINE sixteen load16_first(const float *p, int64_t n) {
@@ -169,7 +179,7 @@ ALWAYS_INLINE void multiply_add16(sixteen *sum, int n, const float *scalar, int6
     }
 }
 
-#else /* LS_FOR_AVX2 */
+#elif defined LS_FOR_AVX2
 
 typedef struct sixteen {
     __m256 v[2];
@@ -194,6 +204,10 @@ ALWAYS_INLINE void store16(float *p, sixteen x) {
 ALWAYS_INLINE void stream16(float *p, sixteen x) {
     _mm256_stream_ps(p, x.v[0]);
     _mm256_stream_ps(p + 8, x.v[1]);
+}
+/* Before anybody is told that it is there. */
+ALWAYS_INLINE void end_streams16(void) {
+    _mm_sfence();
 }
 /* The first n lanes; the others are 0, and no memory behind them is touched. */
 ALWAYS_INLINE sixteen load16_first(const float *p, int64_t n) {
@@ -275,6 +289,113 @@ ALWAYS_INLINE void multiply_add16(sixteen *sum, int n, const float *scalar, int6
         const __m256 s = _mm256_broadcast_ss(scalar + r * step);
         sum[r].v[0] = _mm256_fmadd_ps(s, x.v[0], sum[r].v[0]);
         sum[r].v[1] = _mm256_fmadd_ps(s, x.v[1], sum[r].v[1]);
+    }
+}
+
+#else /* portable C */
+
+typedef struct sixteen {
+    ls_four v[4];
+} sixteen;
+typedef double two_doubles __attribute__((vector_size(16)));
+typedef struct sixteen_doubles {
+    two_doubles v[8];
+} sixteen_doubles;
+
+ALWAYS_INLINE sixteen load16(const float *p) {
+    sixteen x;
+    memcpy(&x, p, sizeof x);
+    return x;
+}
+ALWAYS_INLINE void store16(float *p, sixteen x) {
+    memcpy(p, &x, sizeof x);
+}
+/* Past the caches, where that can be said. */
+ALWAYS_INLINE void stream16(float *p, sixteen x) {
+    store16(p, x);
+}
+ALWAYS_INLINE void end_streams16(void) {}
+/* The first n lanes; the others are 0, and no memory behind them is touched. */
+ALWAYS_INLINE sixteen load16_first(const float *p, int64_t n) {
+    float lanes[16] = {0};
+    memcpy(lanes, p, (size_t)n * sizeof(float));
+    return load16(lanes);
+}
+ALWAYS_INLINE void store16_first(float *p, sixteen x, int64_t n) {
+    float lanes[16];
+    store16(lanes, x);
+    memcpy(p, lanes, (size_t)n * sizeof(float));
+}
+ALWAYS_INLINE ls_four all4(float x) {
+    return (ls_four){x, x, x, x};
+}
+ALWAYS_INLINE sixteen broadcast16(float x) {
+    return (sixteen){{all4(x), all4(x), all4(x), all4(x)}};
+}
+ALWAYS_INLINE sixteen zero16(void) {
+    return broadcast16(0);
+}
+ALWAYS_INLINE sixteen add16(sixteen a, sixteen b) {
+    for (int i = 0; i < 4; i++) a.v[i] += b.v[i];
+    return a;
+}
+ALWAYS_INLINE sixteen subtract16(sixteen a, sixteen b) {
+    for (int i = 0; i < 4; i++) a.v[i] -= b.v[i];
+    return a;
+}
+ALWAYS_INLINE sixteen multiply16(sixteen a, sixteen b) {
+    for (int i = 0; i < 4; i++) a.v[i] *= b.v[i];
+    return a;
+}
+/* t <= 0 ? 0 : x; where t is NaN, x */
+ALWAYS_INLINE sixteen where_positive16(sixteen t, sixteen x) {
+    typedef int32_t bits __attribute__((vector_size(16)));
+    for (int i = 0; i < 4; i++) x.v[i] = (ls_four)((bits)x.v[i] & ~(bits)(t.v[i] <= 0));
+    return x;
+}
+
+ALWAYS_INLINE sixteen_doubles load16_doubles(const double *p) {
+    sixteen_doubles x;
+    memcpy(&x, p, sizeof x);
+    return x;
+}
+ALWAYS_INLINE void store16_doubles(double *p, sixteen_doubles s) {
+    memcpy(p, &s, sizeof s);
+}
+ALWAYS_INLINE sixteen_doubles widen16(sixteen x) {
+    sixteen_doubles d;
+    for (int i = 0; i < 4; i++) {
+        d.v[2 * i] = (two_doubles){(double)x.v[i][0], (double)x.v[i][1]};
+        d.v[2 * i + 1] = (two_doubles){(double)x.v[i][2], (double)x.v[i][3]};
+    }
+    return d;
+}
+ALWAYS_INLINE sixteen_doubles add_widened16(sixteen_doubles sum, sixteen_doubles x) {
+    for (int i = 0; i < 8; i++) sum.v[i] += x.v[i];
+    return sum;
+}
+/* sum + x y: the product of two widened floats is exact, so that fusing does not change the bits. */
+ALWAYS_INLINE sixteen_doubles add_product16(sixteen_doubles sum, sixteen_doubles x, sixteen_doubles y) {
+    for (int i = 0; i < 8; i++) sum.v[i] += x.v[i] * y.v[i];
+    return sum;
+}
+
+/* What stands for x as a factor of products: with LS_BF16 the nearest bf16 number, ties to even. */
+ALWAYS_INLINE sixteen factor16(sixteen x) {
+#ifdef LS_BF16
+    for (int i = 0; i < 4; i++) x.v[i] = ls_bf16_of4(x.v[i]);
+#endif
+    return x;
+}
+ALWAYS_INLINE sixteen first_factor16(sixteen x) {
+    return x;
+}
+
+/* sum[r] += scalar[r step] * x, for r = 0 .. n-1, fused. Whatever n is must be a constant after inlining. */
+ALWAYS_INLINE void multiply_add16(sixteen *sum, int n, const float *scalar, int64_t step, sixteen x) {
+    for (int r = 0; r < n; r++) {
+        const ls_four s = all4(scalar[r * step]);
+        for (int i = 0; i < 4; i++) sum[r].v[i] = ls_multiply_add4(s, x.v[i], sum[r].v[i]);
     }
 }
 

@@ -27,7 +27,7 @@ ALWAYS_INLINE vec all(float f) {
 ALWAYS_INLINE vec plus(float power, vec a, vec b) {
     return _mm512_fmadd_ps(all(power), a, b);
 }
-#else
+#elif defined LS_FOR_AVX2
 typedef __m256 vec;
 enum { WIDTH = 8 };
 ALWAYS_INLINE vec load(const float *p) {
@@ -41,6 +41,23 @@ ALWAYS_INLINE vec all(float f) {
 }
 ALWAYS_INLINE vec plus(float power, vec a, vec b) {
     return _mm256_fmadd_ps(all(power), a, b);
+}
+#else
+typedef ls_four vec;
+enum { WIDTH = 4 };
+ALWAYS_INLINE vec load(const float *p) {
+    vec v;
+    memcpy(&v, p, sizeof v);
+    return v;
+}
+ALWAYS_INLINE void store(float *p, vec v) {
+    memcpy(p, &v, sizeof v);
+}
+ALWAYS_INLINE vec all(float f) {
+    return all4(f);
+}
+ALWAYS_INLINE vec plus(float power, vec a, vec b) {
+    return all(power) * a + b;
 }
 #endif
 

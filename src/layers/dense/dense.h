@@ -1,18 +1,22 @@
 /* Dense layer: y[n][k] = sum over c of x'[n][c] w[c][k] + bias[k], x' by the prologue.
  *
  * Weights are kept [inputs][outputs] here, so that outputs lie side by side in a vector register; checkpoints
- * hold PyTorch's [outputs][inputs]. The specification fixes the order of every sum, so that an implementation
- * may block, vectorise and thread as it likes: y, dx'  : over c (over k) in increasing order, one accumulator
- * an element, bias added last; dw, db  : inside a shard over its rows in increasing order, starting from 0;
- * over shards by the tree. The vector tiers take each step of a sum of products as one fused multiply-add,
- * and add 0 to the sum of y before the bias, which makes a -0 of it positive. In bf16 each factor is rounded
- * first; the order and the fused multiply-add stay, except that denormal factors, products and sums count as
- * 0 where AVX512_BF16 is used. AMX in bf16 takes the terms of each sum (over c, over k, over the rows of a
- * shard) in steps of 32, the last one of what is left. A step's terms of even number are added from 0 by
- * fused multiply-adds in their order, so are those of odd number (behind an odd number of terms stands a 0),
- * the second sum is added to the first, and that to the sum of the steps before, from 0. Denormal factors and
- * results count as 0. Bias, the 0 before it and the tree stay. (core/tiles.h.)
- */
+ * hold PyTorch's [outputs][inputs]. The order of every sum is fixed, so that an implementation may block,
+ * vectorise and thread as it likes:
+ *     y, dx' : over c (over k) in increasing order, one accumulator an element; 0 is added to the sum of y,
+ *              which makes a -0 of it positive, then the bias;
+ *     dw, db : inside a shard over its rows in increasing order, from 0; over shards by the tree.
+ * fp32 and bf16 take each step of a sum of products as one multiply-add that rounds once; in fp64 the product
+ * rounds too. The bits are the same in every tier of instructions but AMX.
+ *
+ * In bf16 each factor is rounded first, and the order stays. Where AVX512_BF16 is used, denormal factors,
+ * products and sums count as 0.
+ *
+ * AMX in bf16 takes the terms of each sum (over c, over k, over the rows of a shard) in steps of 32, the
+ * last one of what is left. A step's terms of even number are added from 0 by fused multiply-adds in their
+ * order, so are those of odd number (behind an odd number of terms stands a 0), the second sum is added to
+ * the first, and that to the sum of the steps before, from 0. Denormal factors and results count as 0. Bias,
+ * the 0 before it and the tree stay. (core/tiles.h.) */
 #ifndef LOCKSTEP_LAYERS_DENSE_H
 #define LOCKSTEP_LAYERS_DENSE_H
 

@@ -41,6 +41,7 @@ typedef struct product {
     int64_t b_term, b_column;
     real *out; /* [rows][columns] */
     int64_t columns;
+    bool adds_zero; /* to each sum, so that none is -0 */
 } product;
 
 /* Terms [term, term + n) of columns [column, column + columns) side by side, zeros behind them. */
@@ -64,6 +65,10 @@ ALWAYS_INLINE void product_tile(const product *p, int rows, int64_t row, int64_t
     real *out = p->out + row * p->columns + column;
     if (term > 0) load_tile(&sum, rows, out, p->columns, columns);
     multiply_add(sum.v, rows, p->a + row * p->depth + term, 1, p->depth, panel, TILE_COLUMNS, n);
+    if (p->adds_zero && term + n == p->depth) {
+        const tile zero = {0};
+        merge(&sum, rows, &zero);
+    }
     store_tile(&sum, rows, out, p->columns, columns);
 }
 
@@ -126,7 +131,8 @@ static void forward(const ls_dense_args *args, const ls_shards *shards, int firs
                             .b_term = args->outputs,
                             .b_column = 1,
                             .out = (real *)args->y + row * args->outputs,
-                            .columns = args->outputs},
+                            .columns = args->outputs,
+                            .adds_zero = true},
                  parts.panel);
     }
     clear_sums(args->out.sums, args->outputs, first, last);

@@ -1,6 +1,6 @@
 /* The dense layer for AVX2, AVX-512 and AMX. Every sum runs over the terms that dense.h specifies, in that
- * order, in one accumulator of fused multiply-adds: the bits of the first two are equal, and differ from the
- * reference by the rounding of the products alone. The products of AMX (dense_amx.c) have their own order.
+ * order, in one accumulator of fused multiply-adds: the bits of the first two are those of the reference. The
+ * products of AMX (dense_amx.c) have their own order.
  *
  * Inputs that are 0 in all rows at hand (pixels that no image of the batch lights, behind a BatchNorm too)
  * are left out. That cannot be seen: their products are zeros, which change a sum of fused multiply-adds only
