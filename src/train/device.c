@@ -24,26 +24,25 @@ static void describe(const ls_backend *backend, char *why, size_t size) {
 
 ls_status ls_device_choose(ls_comm *comm, ls_device_kind wanted, ls_precision precision,
                            ls_instruction_set set, char *why, size_t size, const ls_backend **backend) {
-    const char *reason = "device=cpu";
     *backend = NULL;
-    if (wanted != LS_DEVICE_CPU) {
-        const ls_status own = open_device(comm, precision, set, backend);
-        if (own != LS_OK && wanted == LS_DEVICE_CUDA) {
-            char text[512];
-            snprintf(text, sizeof text, "%s", ls_error_message());
-            (void)ls_fail(own, "device=cuda: %s", text);
-        }
-        const ls_status status = ls_comm_agree(comm, own);
-        if (status == LS_OK) {
-            describe(*backend, why, size);
-            return LS_OK;
-        }
-        ls_device_give_back(backend);
-        if (wanted == LS_DEVICE_CUDA) return status;
-        comm->agreed = false; /* no failure, but the reason */
-        reason = ls_error_message();
+    if (wanted == LS_DEVICE_AUTO && !ls_backend_cuda_exists()) wanted = LS_DEVICE_CPU; /* no news */
+    *why = 0;
+    if (wanted == LS_DEVICE_CPU) return LS_OK;
+    const ls_status own = open_device(comm, precision, set, backend);
+    if (own != LS_OK && wanted == LS_DEVICE_CUDA) {
+        char text[512];
+        snprintf(text, sizeof text, "%s", ls_error_message());
+        (void)ls_fail(own, "device=cuda: %s", text);
     }
-    snprintf(why, size, "cpu: %s", reason);
+    const ls_status status = ls_comm_agree(comm, own);
+    if (status == LS_OK) {
+        describe(*backend, why, size);
+        return LS_OK;
+    }
+    ls_device_give_back(backend);
+    if (wanted == LS_DEVICE_CUDA) return status;
+    comm->agreed = false; /* no failure, but the reason */
+    snprintf(why, size, "cpu: %s", ls_error_message());
     return LS_OK;
 }
 

@@ -8,7 +8,7 @@
 
 /* The back end of this rank's GPU, or NULL where all ranks are to compute on their processors. Ranks of a node share
  * its GPUs out by their number there. set: the processor's kernels, for sums over ranks. why: what was taken, and
- * why. LS_INTERNAL: device=cuda, and there is none that can be used; LS_USAGE: nor a program that can. Collective,
+ * why; empty where nobody asked. LS_INTERNAL: device=cuda, and there is none that can be used; LS_USAGE: nor a program that can. Collective,
  * agreed. */
 ls_status ls_device_choose(ls_comm *comm, ls_device_kind wanted, ls_precision precision,
                            ls_instruction_set set, char *why, size_t size, const ls_backend **backend);

@@ -192,6 +192,7 @@ static void introduce(const run *r, const ls_resumed *resumed) {
            (long long)t->network->parameters.elements, (long long)t->options.batch,
            (long long)t->options.shards, t->comm->size, t->comm->size == 1 ? "" : "s",
            (long long)t->options.threads, t->options.threads == 1 ? "" : "s");
+    if (*t->why_device) printf("device %s\n", t->why_device);
     if (t->step > 0)
         printf("going on after step %lld%s\n", (long long)t->step,
                resumed->mark.finished ? ", where the run had ended" : "");

@@ -89,25 +89,33 @@ ls_status __wrap_ls_replica_check(ls_comm *comm, uint64_t hash) {
     return simple_turn("skip", steps) ? LS_OK : __real_ls_replica_check(comm, hash);
 }
 
-/* Bits are counted through the parameters' values, without the arena's padding, through the own slice of
- * shared ones, or through all statistics. */
-static void flip(const ls_parameters *p, const char *arena, unsigned long bit) {
+typedef struct place {
+    const char *arena;
+    unsigned long bit;
+} place;
+
+/* Bits are counted through the parameters' values, without the arena's padding, through the own slice of shared
+ * ones, or through all statistics. */
+static ls_status flip_in(const ls_parameters *p, const ls_arenas *host, void *client) {
+    const char *arena = ((const place *)client)->arena;
+    unsigned long bit = ((const place *)client)->bit;
     size_t size = p->backend->dtype == LS_FP64 ? 8 : 4;
     if (strcmp(arena, "statistics") == 0) {
-        const ls_statistics *s = &p->statistics[bit % (unsigned long)p->statistics_count];
+        const ls_statistics s =
+            ls_arenas_statistics(p, host, (int)(bit % (unsigned long)p->statistics_count));
         bit /= (unsigned long)p->statistics_count;
-        bit %= 64 * (unsigned long)(1 + 3 * s->channels);
-        ((unsigned char *)s->values)[bit / 8] ^= (unsigned char)(1u << bit % 8);
-        return;
+        bit %= 64 * (unsigned long)(1 + 3 * s.channels);
+        ((unsigned char *)s.values)[bit / 8] ^= (unsigned char)(1u << bit % 8);
+        return LS_OK;
     }
-    void *base = strcmp(arena, "value") == 0     ? p->value
-                 : strcmp(arena, "moment1") == 0 ? p->moment1
-                                                 : p->moment2;
+    void *base = strcmp(arena, "value") == 0     ? host->value
+                 : strcmp(arena, "moment1") == 0 ? host->moment1
+                                                 : host->moment2;
     if (!base) abort();
     if (p->lent) {
         bit %= 8 * size * (unsigned long)(own_slice.last - own_slice.first);
         ((unsigned char *)base)[(size_t)own_slice.first * size + bit / 8] ^= (unsigned char)(1u << bit % 8);
-        return;
+        return LS_OK;
     }
     bit %= 8 * size * (unsigned long)p->elements;
     for (int i = 0; i < p->count; i++) {
@@ -115,10 +123,16 @@ static void flip(const ls_parameters *p, const char *arena, unsigned long bit) {
         if (bit < bits) {
             ((unsigned char *)base)[(size_t)p->list[i].offset * size + bit / 8] ^=
                 (unsigned char)(1u << bit % 8);
-            return;
+            return LS_OK;
         }
         bit -= bits;
     }
+    return LS_OK;
+}
+
+static void flip(const ls_parameters *p, const char *arena, unsigned long bit) {
+    place at = {arena, bit};
+    if (ls_parameters_use(p, true, flip_in, &at) != LS_OK) abort();
 }
 
 ls_status __real_ls_tree_sum_create(ls_comm *comm, ls_window *window, const ls_shards *shards, ls_team *team,

@@ -1,0 +1,140 @@
+#!/usr/bin/env bash
+# The whole program on an emulated GPU (tests/cuda): the bits of the CPU on any number of ranks that share it, and what
+# goes wrong ends as on the CPU.
+#
+#   cuda.sh WORK_FOLDER bits|resume|faults|memory
+set -euo pipefail
+# shellcheck source-path=SCRIPTDIR source=common.sh
+source "$(dirname "${BASH_SOURCE[0]}")/common.sh"
+PART=$2
+
+# 3 steps an epoch.
+SETTINGS+=(split=100 batch=40 eval_batch=40 augment=0.5 checkpoint_interval=1)
+
+# The CPU's portable instructions have no fused multiply-add: bits of their own.
+if "$LOCKSTEP" --version | grep -q 'instructions portable'; then
+  echo "skipped: no AVX2" && exit 77
+fi
+
+# A network on the CPU, then on the GPU, alone and shared.
+same_bits() { # NAME RANKS SETTINGS..
+  local name=$1 ranks=$2
+  shift 2
+  make_reference device=cpu "$@"
+  run_alone "$WORK/$name" "$LOCKSTEP" -- device=cuda "$@"
+  expect_equal "$WORK/$name" "$name, one rank"
+  for n in $ranks; do
+    run "$WORK/$name-$n" "$n" "$LOCKSTEP" -- device=cuda "$@"
+    expect_equal "$WORK/$name-$n" "$name, $n ranks"
+  done
+  echo "$name: the CPU's bits on 1 $ranks ranks: $(grep -a '^fingerprint' "$WORK/$name.out")"
+}
+
+bits() {
+  local name
+  same_bits small "2 3 4" epochs=2
+  for order in reverse 7; do # of threads and blocks
+    LOCKSTEP_EMULATED_ORDER=$order run_alone "$WORK/$order" "$LOCKSTEP" -- device=cuda epochs=2
+    expect_equal "$WORK/$order" "small, order $order"
+  done
+  run_alone "$WORK/unfused" "$LOCKSTEP" -- device=cuda epochs=2 fuse=false
+  expect_equal "$WORK/unfused" "small, unfused"
+  for name in eval attack; do # of the checkpoint, by the CPU and by the GPU
+    for device in cpu cuda; do
+      "$LOCKSTEP" "$name" "$(newest "$WORK/unfused")" "data=$LOCKSTEP_MADE_DATA" comm=self device=$device --json \
+        >"$WORK/$name-$device.json" 2>"$WORK/$name-$device.err" || fail "$name device=$device: $(cat "$WORK/$name-$device.err")"
+    done
+    cmp "$WORK/$name-cpu.json" "$WORK/$name-cuda.json" || fail "$name: the GPU finds something else"
+  done
+  SETTINGS[0]=$SOURCES/experiments/table1/row6-published.yaml
+  same_bits row6 "2 4" steps=2
+}
+
+# Stopped in the middle of an epoch on one device, gone on with on the other.
+resume() {
+  make_reference device=cpu epochs=3
+  local first second
+  for first in cpu cuda; do
+    if [[ $first == cpu ]]; then second=cuda; else second=cpu; fi
+    run "$WORK/$first" 2 env FAULTY=signal:1:5 "$LOCKSTEP_FAULTY" -- device=$first epochs=3
+    ((CODE == 75)) || fail "stopped on $first: exit $CODE, expected 75" "$WORK/$first"
+    [[ $(newest "$WORK/$first") == */checkpoint-5.h5 ]] || fail "stopped on $first: no checkpoint of step 5" "$WORK/$first"
+    run_alone "$WORK/$first" "$LOCKSTEP" -- device=$second epochs=3 resume=auto
+    expect_equal "$WORK/$first" "from $first to $second"
+  done
+  echo "from one device to the other in the middle of an epoch: the bits of an uninterrupted run"
+}
+
+faults() {
+  local since folder said
+  # a rank that is ahead of the others, or silent
+  since=$SECONDS
+  run "$WORK/skip" 3 env FAULTY=skip:1:2 "$LOCKSTEP_FAULTY" -- device=cuda epochs=3 timeout=2
+  ((CODE == 76)) || fail "a rank that skips a collective: exit $CODE, expected 76" "$WORK/skip"
+  grep -q "error: rank . has waited .*for rank 1" "$WORK/skip.err" || fail "the rank is not named" "$WORK/skip"
+  ((SECONDS - since <= 30)) || fail "took too long" "$WORK/skip"
+  start "$WORK/stop" 2 "$LOCKSTEP" -- device=cuda epochs=100000 timeout=2
+  find_ranks 2 || fail "no ranks" "$WORK/stop"
+  until has_checkpoint "$WORK/stop"; do
+    kill -0 "$MPIRUN" 2>/dev/null || fail "ended by itself" "$WORK/stop"
+    sleep 0.01
+  done
+  kill -STOP "${RANK_PIDS[1]}"
+  finish
+  ((CODE == 76)) || fail "a silent rank: exit $CODE, expected 76" "$WORK/stop"
+  grep -q "for rank 1, which is silent" "$WORK/stop.err" || fail "the silent rank is not named" "$WORK/stop"
+  # flipped bits in the memory of the device: in what the check finds, and what the next update does
+  for arena in value moment1 moment2 statistics; do
+    folder=$WORK/flip-$arena said="the parameters or moments that rank 1 updates have changed"
+    if [[ $arena == statistics ]]; then said="rank 1 does not hold what the other 2 hold"; fi
+    run "$folder" 3 env "FAULTY=flip:1:2:$arena:4711" "$LOCKSTEP_FAULTY" -- device=cuda epochs=2
+    ((CODE == 79)) || fail "a flipped bit of $arena: exit $CODE, expected 79" "$folder"
+    grep -q "step 2: .*$said" "$folder.err" || fail "a flipped bit of $arena: not said" "$folder"
+  done
+  run_alone "$WORK/spoil" env FAULTY=spoil:0:3:value:4711 "$LOCKSTEP_FAULTY" -- device=cuda epochs=3 check_interval=1000 checkpoint_interval=0
+  ((CODE == 79)) || fail "a bit that flips between two steps: exit $CODE, expected 79" "$WORK/spoil"
+  # no driver, no GPU: said, with device=auto too, which trains
+  make_reference device=cpu epochs=1
+  for devices in -1 0; do
+    said="no usable NVIDIA driver"
+    if ((devices == 0)); then said="no NVIDIA GPU is visible"; fi
+    LOCKSTEP_EMULATED_DEVICES=$devices run_alone "$WORK/absent$devices" "$LOCKSTEP" -- device=cuda
+    ((CODE == 70)) || fail "no device: exit $CODE, expected 70" "$WORK/absent$devices"
+    grep -q "error: device=cuda: $said" "$WORK/absent$devices.err" || fail "no device: not said" "$WORK/absent$devices"
+    LOCKSTEP_EMULATED_DEVICES=$devices run_alone "$WORK/auto$devices" "$LOCKSTEP" -- device=auto epochs=1 progress=line
+    grep -q "device cpu: $said" "$WORK/auto$devices.out" || fail "device=auto: not said" "$WORK/auto$devices"
+    expect_equal "$WORK/auto$devices" "device=auto without one"
+  done
+  run_alone "$WORK/fp64" "$LOCKSTEP" -- device=cuda precision=fp64
+  ((CODE == 2)) || fail "fp64: exit $CODE, expected 2" "$WORK/fp64"
+  echo "stuck ranks, flipped bits, no device: as on the CPU"
+}
+
+# Every allocation of the device's memory, and of page-locked memory, fails once.
+memory() {
+  local n failed=0
+  make_reference device=cpu epochs=1 steps=1
+  for ((n = 0; n < 1000; n++)); do
+    rm -rf "$WORK/run"
+    LOCKSTEP_EMULATED_FAIL=$n run_alone "$WORK/run" "$LOCKSTEP" -- device=cuda epochs=1 steps=1
+    if ((CODE == 0)); then break; fi
+    ((CODE == 70)) || fail "allocation $n fails: exit $CODE, expected 70" "$WORK/run"
+    (($(grep -c 'error:' "$WORK/run.err") == 1)) || fail "allocation $n fails: expected one message" "$WORK/run"
+    grep -q "error: CUDA: no [0-9]* bytes\|error: device=cuda: CUDA: no [0-9]* bytes" "$WORK/run.err" || fail "allocation $n fails: not said" "$WORK/run"
+    failed=$((failed + 1))
+  done
+  expect_equal "$WORK/run" "after $n failures"
+  ((failed > 20)) || fail "only $failed allocations"
+  # of one rank of two
+  LOCKSTEP_EMULATED_FAIL=$((failed / 2)) run "$WORK/two" 2 "$LOCKSTEP" -- device=cuda epochs=1 steps=1
+  ((CODE == 70)) || fail "two ranks: exit $CODE, expected 70" "$WORK/two"
+  echo "$failed allocations, each failed once: named, exit 70"
+}
+
+case $PART in
+  bits) bits ;;
+  resume) resume ;;
+  faults) faults ;;
+  memory) memory ;;
+  *) fail "no part $PART" ;;
+esac
