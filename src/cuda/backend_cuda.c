@@ -52,7 +52,8 @@ ls_status ls_backend_cuda_create(struct ls_device *device, ls_precision precisio
         return status;
     }
     *b = (cuda_backend){.backend = {.name = "cuda",
-                                    .instruction_set = set,
+                                    /* AMX's tiles have bits of their own, which these kernels do not have */
+                                    .instruction_set = set < LS_AVX512_BF16 ? set : LS_AVX512_BF16,
                                     .precision = precision,
                                     .dtype = ls_precision_dtype(precision),
                                     .device = device,
