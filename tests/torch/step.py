@@ -25,7 +25,8 @@ from network import Network
 torch.set_num_threads(1)
 
 # What the project promises (issue 4), relative to the largest element of a tensor, for logits of the batch.
-TOLERANCE = {"fp64": 1e-10, "fp32": 1e-5}
+# F(4x4, 3x3) has twice the rounding error of direct sums in y (conv2d.h); by direct sums the promise stays as it is.
+TOLERANCE = {"fp64": 1e-10, "fp32": 1e-5, "fp32 by F(4x4)": 2e-5}
 STEPS_OF_AN_EPOCH = 3  # of batches of 24, 24 and 8 samples
 OPTIMIZERS = {
     "sgd": ["optimizer=sgd", "lr=0.05", "weight_decay=0.01", "decay_power=0"],
@@ -261,15 +262,19 @@ def check_step(config, step, group, worst):
 
 
 def check_case(dump_step, config, path, steps, overrides, precision):
+    """Whether all is well, and whether 3x3 convolutions may be computed by F(4x4, 3x3)."""
     command = [dump_step, config, path, str(steps), *overrides, f"precision={precision}"]
     subprocess.run(command, check=True)
-    worst = Worst(TOLERANCE[precision])
+    with h5py.File(path) as file:
+        tiles = precision == "fp32" and "convolution: f4x4" in file["config/yaml"][()].decode()
+    label = "fp32 by F(4x4)" if tiles else precision
+    worst = Worst(TOLERANCE[label])
     with h5py.File(path) as file:
         resolved = yaml.safe_load(file["config/yaml"][()].decode())
         for step in range(1, steps + 1):
             check_step(resolved, step, file[f"step{step}"], worst)
     os.remove(path)
-    print(f"  {precision}  " + "  ".join(f"{kind} {error:.1e}" for kind, error in worst.errors.items()),
+    print(f"  {label}  " + "  ".join(f"{kind} {error:.1e}" for kind, error in worst.errors.items()),
           f"({worst.kinks} relu inputs at 0)" if worst.kinks else "")
     for (kind, name), (count, largest) in sorted(worst.ill.items()):
         print(f"        {kind} of {name}: {count} elements over all steps are moved by up to {largest:.1e} by the difference of "
@@ -278,7 +283,7 @@ def check_case(dump_step, config, path, steps, overrides, precision):
         print(f"        {allowed}")
     for failure in worst.failures:
         print(f"FAILED: {failure}")
-    return not worst.failures
+    return not worst.failures, tiles
 
 
 def latest(words):
@@ -308,7 +313,12 @@ def main():
             print(os.path.relpath(config, source), *variant, name)
             for precision in ("fp64", "fp32") if name in ("sgd", "adam") else ("fp64",):
                 path = os.path.join(work, "steps.h5")
-                good &= check_case(dump_step, config, path, 4, latest(common + variant + settings), precision)
+                overrides = latest(common + variant + settings)
+                passed, tiles = check_case(dump_step, config, path, 4, overrides, precision)
+                if tiles and name == "sgd":
+                    direct = latest(overrides + ["defaults.conv2d.convolution=direct"])
+                    passed &= check_case(dump_step, config, path, 4, direct, precision)[0]
+                good &= passed
                 sys.stdout.flush()
     sys.exit(0 if good else 1)
 

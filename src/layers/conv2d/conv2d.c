@@ -33,7 +33,6 @@ const ls_conv2d_kernels *ls_conv2d_kernels_for(const ls_backend *backend, const 
 /* The shapes alone: what scratch_bytes and parts need, before anything has an address. */
 static ls_conv2d_args geometry(const ls_op *op) {
     const conv2d_state *state = op->state;
-    const bool bf16 = ls_graph_backend(op->graph)->precision == LS_PRECISION_BF16;
     const int64_t *x = op->in[0]->shape, *w = op->in[1]->shape, *y = op->out->shape;
     return (ls_conv2d_args){.height = x[0],
                             .width = x[1],
@@ -45,7 +44,7 @@ static ls_conv2d_args geometry(const ls_op *op) {
                             .kernel_w = w[3],
                             .stride = state->stride,
                             .pad = state->pad,
-                            .winograd = bf16 && state->winograd == 2 ? 0 : state->winograd};
+                            .winograd = state->winograd};
 }
 
 static const ls_conv2d_kernels *kernels_for(const ls_op *op) {
@@ -183,14 +182,14 @@ ls_tensor *ls_conv2d_by(ls_graph *graph, ls_tensor *x, ls_tensor *weight, ls_ten
 
 ls_tensor *ls_conv2d(ls_graph *graph, ls_tensor *x, ls_tensor *weight, ls_tensor *bias, int64_t stride,
                      int64_t pad) {
-    return ls_conv2d_by(graph, x, weight, bias, stride, pad, 2);
+    return ls_conv2d_by(graph, x, weight, bias, stride, pad, 4);
 }
 
 /* --- the layer
  * ---------------------------------------------------------------------------------------------------- */
 
 /* In the order of the key's choices. */
-typedef enum conv2d_choice { BY_F2X2, BY_F4X4, DIRECTLY } conv2d_choice;
+typedef enum conv2d_choice { BY_F4X4, BY_F2X2, DIRECTLY } conv2d_choice;
 
 typedef struct ls_conv2d_settings {
     int64_t channels, kernel, stride, pad;
@@ -208,8 +207,8 @@ static const ls_key keys[] = {
     LS_LAYER_KEY(ls_conv2d_settings, BOOL, bias, "true", 0, 0, NULL, "add a bias"),
     LS_LAYER_KEY(ls_conv2d_settings, CHOICE, init, "kaiming", 0, 0, LS_INITIALISATION_CHOICES,
                  "initial weights"),
-    LS_LAYER_KEY(ls_conv2d_settings, CHOICE, convolution, "f2x2", 0, 0, "f2x2|f4x4|direct",
-                 "3x3 with stride 1: Winograd's F(2x2), F(4x4) where it has fewer products, or direct sums"),
+    LS_LAYER_KEY(ls_conv2d_settings, CHOICE, convolution, "f4x4", 0, 0, "f4x4|f2x2|direct",
+                 "3x3 with stride 1: Winograd's F(4x4) where it has fewer products, F(2x2), or direct sums"),
     LS_LAYER_NAME_KEY(ls_conv2d_settings),
 };
 
@@ -244,7 +243,7 @@ static ls_status initialise(const ls_layer *layer, ls_parameters *parameters, ui
 }
 
 static ls_tensor *apply(const ls_layer *layer, ls_graph *graph, ls_tensor *x) {
-    static const int tiles[] = {[BY_F2X2] = 2, [BY_F4X4] = 4, [DIRECTLY] = 0};
+    static const int tiles[] = {[BY_F4X4] = 4, [BY_F2X2] = 2, [DIRECTLY] = 0};
     const ls_conv2d_settings *settings = layer->settings;
     ls_tensor *weight = ls_graph_parameter(graph, layer->parameter[0]);
     ls_tensor *bias = settings->bias ? ls_graph_parameter(graph, layer->parameter[1]) : NULL;

@@ -15,14 +15,13 @@
  *     dw, db : of an image over i, j in increasing order, from 0; over the images of a shard in their order,
  *              from 0; over shards by the tree. db is so in Winograd's algorithm and AMX too.
  *
- * Winograd's algorithm computes 3x3 with stride 1, 16 inputs and outputs or more, but not in fp64, by
- * F(t x t, 3x3): with the setting `convolution` at `f2x2` t = 2, in fp32 alone; at `f4x4` t = 4 or 2 by
- * shape alone (winograd_tile() of conv2d_layout.h), in fp32 and, but for AMX's tiles, in bf16; at `direct`
- * never. Shapes for which that has more products are direct. The order is as fixed, and as independent of
- * tiers, ranks, threads and calls. Tiles are t x t pixels of y, or of dx', from (0, 0) on, zeros behind the
- * last; what results lie behind the image is dropped. A transform is one of lines, applied twice. Every
- * operation rounds by itself, but those written k a + b, with k a power of two, whose product is exact: they
- * may be fused or not.
+ * Winograd's algorithm computes 3x3 with stride 1, 16 inputs and outputs or more, but not in fp64 and not by
+ * AMX's tiles, by F(t x t, 3x3): with the setting `convolution` at `f4x4` t = 4 or 2 by shape alone
+ * (winograd_tile() of conv2d_layout.h); at `f2x2` t = 2; at `direct` never. Shapes for which that has more
+ * products are direct. The order is as fixed, and as independent of tiers, ranks, threads and calls. Tiles are
+ * t x t pixels of y, or of dx', from (0, 0) on, zeros behind the last; what results lie behind the image is
+ * dropped. A transform is one of lines, applied twice. Every operation rounds by itself, but those written
+ * k a + b, with k a power of two, whose product is exact: they may be fused or not.
  *     pixels   : t + 2 of a line, d; down the columns of a tile, then across. t = 2:
  *                d0 - d2, d1 + d2, d2 - d1, d3 - d1. t = 4: with c = d4 - d2 and e = d3 - d1,
  *                4 (d0 - d2) + c, (-4 d2 + d4) + (-4 d1 + d3), (-4 d2 + d4) - (-4 d1 + d3), 2 e + c, -2 e + c,
