@@ -194,7 +194,9 @@ static ls_status check_mark(const ls_checkpoint *checkpoint, const ls_trainer *t
                        " batches an epoch",
                        ls_checkpoint_path(checkpoint), mark->step, mark->batch_in_epoch, mark->epoch,
                        batches);
-    if (mark->instruction_set != t->backend->instruction_set)
+    /* Portable C, AVX2 and AVX-512 have the same bits; the tiers of bf16 above them have not quite. */
+    if (mark->instruction_set != t->backend->instruction_set &&
+        (mark->instruction_set > LS_AVX512 || t->backend->instruction_set > LS_AVX512))
         ls_log(
             LS_LOG_WARNING,
             "%s was made with %s instructions, the run goes on with %s: the bits will not be those of a run "
