@@ -39,7 +39,8 @@ install(FILES ${PROJECT_BINARY_DIR}/lockstepConfig.cmake ${PROJECT_BINARY_DIR}/l
         DESTINATION ${package_folder})
 
 # lockstep.pc. It finds its prefix by where it lies, so that an install can be moved and --prefix means something. MPI
-# and HDF5 are named by their files, since they have no names that all systems share.
+# and HDF5 are named by their files, since they have no names that all systems share, and so is CUDA's runtime. All are in Libs,
+# not in Libs.private: the library is static, so that whoever links it needs them.
 file(RELATIVE_PATH LOCKSTEP_PC_PREFIX /${CMAKE_INSTALL_LIBDIR}/pkgconfig /)
 string(REGEX REPLACE "/$" "" LOCKSTEP_PC_PREFIX "${LOCKSTEP_PC_PREFIX}")
 list(JOIN LOCKSTEP_EXACT_LINK_OPTIONS " " LOCKSTEP_PC_OPTIONS)
@@ -47,6 +48,9 @@ set(LOCKSTEP_PC_LIBRARIES ${HDF5_C_LIBRARIES} ${MPI_C_LIBRARIES})
 list(FILTER LOCKSTEP_PC_LIBRARIES EXCLUDE REGEX "^(debug|optimized|general)$")
 list(REMOVE_DUPLICATES LOCKSTEP_PC_LIBRARIES)
 list(TRANSFORM LOCKSTEP_PC_LIBRARIES REPLACE "^([A-Za-z_0-9.+-]+)$" "-l\\1")
+if(LOCKSTEP_CUDA_FOUND)
+  list(APPEND LOCKSTEP_PC_LIBRARIES ${CUDA_cudart_static_LIBRARY} -ldl -lrt)
+endif()
 list(JOIN LOCKSTEP_PC_LIBRARIES " " LOCKSTEP_PC_LIBRARIES)
 configure_file(${PROJECT_SOURCE_DIR}/cmake/lockstep.pc.in ${PROJECT_BINARY_DIR}/lockstep.pc @ONLY)
 install(FILES ${PROJECT_BINARY_DIR}/lockstep.pc DESTINATION ${CMAKE_INSTALL_LIBDIR}/pkgconfig)
