@@ -53,7 +53,7 @@ typedef struct ls_device_facts {
 /* The GPU of that number modulo how many this process sees, so that ranks of a node share them out.
  * LS_INTERNAL: no driver, or one too old, no GPU, or it cannot be used; the message says what to do. */
 ls_status ls_device_create(int number, struct ls_device **device) LS_CUDA_IF_THERE;
-void ls_device_destroy(struct ls_device **device);
+void ls_device_destroy(struct ls_device **device) LS_CUDA_IF_THERE;
 const ls_device_facts *ls_device_facts_of(const struct ls_device *device) LS_CUDA_IF_THERE;
 
 /* Memory, zeroed, aligned to 256 bytes. LS_INTERNAL: out of memory, with how much there is. */

@@ -4,7 +4,9 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "cuda/backend_cuda.h"
 #include "io/json.h"
+#include "train/device.h"
 #include "train/memory.h"
 #include "train/preview.h"
 
@@ -139,29 +141,72 @@ static double mib(size_t bytes) {
     return (double)bytes / (1 << 20);
 }
 
-static ls_status report_memory(const ls_config *config, int ranks, const writer *to) {
+static void write_memory(int ranks, const ls_memory *m, bool on_device, ls_json *json) {
+    ls_json_begin(json, NULL, '{');
+    ls_json_count(json, "ranks", (uint64_t)ranks);
+    ls_json_count(json, "state", m->state);
+    ls_json_count(json, "gradients", m->gradients);
+    ls_json_count(json, "training", m->training);
+    ls_json_count(json, "evaluation", m->evaluating);
+    if (on_device) ls_json_count(json, "images", m->images);
+    ls_json_count(json, "sum", ls_memory_sum(m));
+    ls_json_end(json, '}');
+}
+
+static ls_status report_memory(const ls_config *config, int ranks, bool on_device, const writer *to) {
     ls_memory m;
-    LS_TRY(ls_memory_estimate(config, ranks, &m));
-    if (!to->json) {
-        fprintf(to->out, "%6d %12.1f %12.1f %12.1f %12.1f %12.1f\n", ranks, mib(m.state), mib(m.gradients),
-                mib(m.training), mib(m.evaluating), mib(ls_memory_sum(&m)));
+    LS_TRY(ls_memory_estimate(config, on_device, ranks, &m));
+    if (to->json) {
+        write_memory(ranks, &m, on_device, to->json);
         return LS_OK;
     }
-    ls_json_begin(to->json, NULL, '{');
-    ls_json_count(to->json, "ranks", (uint64_t)ranks);
-    ls_json_count(to->json, "state", m.state);
-    ls_json_count(to->json, "gradients", m.gradients);
-    ls_json_count(to->json, "training", m.training);
-    ls_json_count(to->json, "evaluation", m.evaluating);
-    ls_json_count(to->json, "sum", ls_memory_sum(&m));
-    ls_json_end(to->json, '}');
+    fprintf(to->out, "%6d %12.1f %12.1f %12.1f %12.1f", ranks, mib(m.state), mib(m.gradients),
+            mib(m.training), mib(m.evaluating));
+    if (on_device) fprintf(to->out, " %12.1f", mib(m.images));
+    fprintf(to->out, " %12.1f\n", mib(ls_memory_sum(&m)));
     return LS_OK;
 }
 
+static void introduce_memory(bool on_device, const writer *to) {
+    static const char columns[] = "%6s %12s %12s %12s %12s";
+    if (to->json) {
+        ls_json_text(to->json, "memory_on", on_device ? "cuda" : "cpu");
+        ls_json_begin(to->json, "memory", '[');
+        return;
+    }
+    fputs(
+        on_device
+            ? "MiB on the GPU for rank 0 of so many:\n"
+            : "MiB on rank 0 of so many; ranks of one node share the state and gradients of dense layers:\n",
+        to->out);
+    fprintf(to->out, columns, "ranks", "state", "gradients", "training", "evaluation");
+    if (on_device) fprintf(to->out, " %12s", "images");
+    fprintf(to->out, " %12s\n", "sum");
+}
+
 /* On 1, 2, 4, .. ranks. */
-static ls_status report_memories(const ls_config *config, int64_t shards, const writer *to) {
-    for (int ranks = 1; ranks <= shards && ranks <= 16; ranks *= 2) LS_TRY(report_memory(config, ranks, to));
+static ls_status report_memories(const ls_config *config, int64_t shards, bool on_device, const writer *to) {
+    introduce_memory(on_device, to);
+    for (int ranks = 1; ranks <= shards && ranks <= 16; ranks *= 2)
+        LS_TRY(report_memory(config, ranks, on_device, to));
+    if (to->json) ls_json_end(to->json, ']');
     return LS_OK;
+}
+
+/* The GPU that device=cuda would take, or why there is none, which is no failure here. */
+static void report_device(const writer *to) {
+    ls_device_facts f;
+    const bool found = ls_device_look(&f) == LS_OK;
+    if (to->json) {
+        ls_json_text(to->json, "device", found ? f.name : NULL);
+        if (found) ls_json_count(to->json, "device_memory", f.memory);
+        if (found) ls_json_count(to->json, "device_free", f.free);
+    } else if (found) {
+        fprintf(to->out, "\n%s, %s: %.0f of %.0f MiB are free\n", f.name, f.bus, mib(f.free), mib(f.memory));
+    } else {
+        fprintf(to->out, "\nno device was found: %s%s\n", ls_error_message(),
+                ls_backend_cuda_exists() ? "" : "; the table is that of device=cpu");
+    }
 }
 
 /* --- all ------------------------------------------------------------------------------------------- */
@@ -191,10 +236,6 @@ static void print_network(const char *path, const ls_preview *p, const writer *t
     fprintf(to->out, "a training step of %" PRId64 " samples: %.3g GFLOP\n", p->options.batch,
             1e-9 * (double)p->options.batch * (double)(sum.forward + sum.backward));
     fprintf(to->out, "the training images on every rank: %.1f MiB\n\n", mib(image_bytes(p)));
-    fprintf(to->out,
-            "MiB on rank 0 of so many; ranks of one node share the state and gradients of dense layers:\n"
-            "%6s %12s %12s %12s %12s %12s\n",
-            "ranks", "state", "gradients", "training", "evaluation", "sum");
 }
 
 static void write_network(const char *path, const ls_preview *p, const writer *to) {
@@ -220,15 +261,13 @@ static ls_status report(const char *path, const ls_config *config, const writer 
     ls_preview p;
     LS_TRY(ls_preview_create(config, true, &p));
     const int64_t shards = p.options.shards;
+    const bool wants_device = p.options.device == LS_DEVICE_CUDA;
     if (to->json) ls_json_begin(to->json, NULL, '{');
     (to->json ? write_network : print_network)(path, &p, to);
     ls_preview_destroy(&p);
-    if (to->json) ls_json_begin(to->json, "memory", '[');
-    LS_TRY(report_memories(config, shards, to));
-    if (to->json) {
-        ls_json_end(to->json, ']');
-        ls_json_end(to->json, '}');
-    }
+    LS_TRY(report_memories(config, shards, wants_device && ls_backend_cuda_exists(), to));
+    if (wants_device) report_device(to);
+    if (to->json) ls_json_end(to->json, '}');
     return LS_OK;
 }
 

@@ -4,12 +4,16 @@
 
 #include "cuda/backend_cuda.h"
 
+static ls_status check_program(void) {
+    if (ls_backend_cuda_exists()) return LS_OK;
+    return ls_fail(LS_USAGE, "this program was built without CUDA (LOCKSTEP_CUDA, see CONTRIBUTING.md)");
+}
+
 /* This rank's GPU, if it can be had. */
 static ls_status open_device(const ls_comm *comm, ls_precision precision, ls_instruction_set set,
                              const ls_backend **backend) {
     struct ls_device *device;
-    if (!ls_backend_cuda_exists())
-        return ls_fail(LS_USAGE, "this program was built without CUDA (LOCKSTEP_CUDA, see CONTRIBUTING.md)");
+    LS_TRY(check_program());
     if (precision == LS_PRECISION_FP64)
         return ls_fail(LS_USAGE, "precision fp64 is computed on the processor alone");
     LS_TRY(ls_device_create(comm->node_rank, &device));
@@ -48,4 +52,13 @@ ls_status ls_device_choose(ls_comm *comm, ls_device_kind wanted, ls_precision pr
 
 void ls_device_give_back(const ls_backend **backend) {
     if (*backend) ls_backend_cuda_destroy(backend);
+}
+
+ls_status ls_device_look(ls_device_facts *facts) {
+    struct ls_device *device;
+    LS_TRY(check_program());
+    LS_TRY(ls_device_create(0, &device));
+    *facts = *ls_device_facts_of(device);
+    ls_device_destroy(&device);
+    return LS_OK;
 }

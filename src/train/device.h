@@ -3,6 +3,7 @@
 #define LOCKSTEP_TRAIN_DEVICE_H
 
 #include "core/backend.h"
+#include "cuda/device.h"
 #include "dist/comm.h"
 #include "train/options.h"
 
@@ -14,5 +15,8 @@ ls_status ls_device_choose(ls_comm *comm, ls_device_kind wanted, ls_precision pr
                            ls_instruction_set set, char *why, size_t size, const ls_backend **backend);
 /* After everything that lies on it; safe twice. Local. */
 void ls_device_give_back(const ls_backend **backend);
+
+/* What there is of the first GPU; nothing is left on it. LS_INTERNAL or LS_USAGE: none, with the reason. Local. */
+ls_status ls_device_look(ls_device_facts *facts);
 
 #endif

@@ -66,8 +66,8 @@ static ls_status create_backend(ls_trainer *t) {
     const ls_precision precision = (ls_precision)t->options.precision;
     LS_TRY(agree_on_instructions(t->comm, precision, &set));
     LS_TRY(ls_backend_find_for(precision, set, &t->backend));
-    LS_TRY(ls_device_choose(t->comm, (ls_device_kind)t->options.device, precision, t->backend->instruction_set,
-                            t->why_device, sizeof t->why_device, &t->gpu));
+    LS_TRY(ls_device_choose(t->comm, (ls_device_kind)t->options.device, precision,
+                            t->backend->instruction_set, t->why_device, sizeof t->why_device, &t->gpu));
     if (!t->gpu) return LS_OK;
     t->backend = t->gpu;
     t->lane.device = t->gpu->device;
@@ -175,6 +175,7 @@ ls_status ls_trainer_create_on(ls_comm *comm, ls_config *config, ls_data *data, 
     if (status == LS_OK && !data) status = ls_memory_check(comm, config);
     if (status == LS_OK && !data) status = load_data(t);
     if (status == LS_OK) status = create_backend(t);
+    if (status == LS_OK && t->gpu && !data) status = ls_memory_check_device(comm, config, t->gpu);
     if (status == LS_OK) status = ls_comm_agree(comm, create_network(t));
     if (status == LS_OK) status = create_gradient(t);
     if (status == LS_OK) status = ls_comm_agree(comm, create_rest(t));

@@ -2,7 +2,7 @@
 # The whole program on an emulated GPU (tests/cuda): the bits of the CPU on any number of ranks that share it, and what
 # goes wrong ends as on the CPU.
 #
-#   cuda.sh WORK_FOLDER bits|resume|faults|memory
+#   cuda.sh WORK_FOLDER bits|resume|faults|room|memory
 set -euo pipefail
 # shellcheck source-path=SCRIPTDIR source=common.sh
 source "$(dirname "${BASH_SOURCE[0]}")/common.sh"
@@ -110,6 +110,36 @@ faults() {
   echo "stuck ranks, flipped bits, no device: as on the CPU"
 }
 
+# What does not fit on the device is refused, with the number that inspect prints and what is free; what fits runs.
+room() {
+  local needed ranks said
+  local huge=("network=[flatten, {dense: {units: 6000}}, {dense: {units: 10}}]" batch=20000)
+  latest_words "${SETTINGS[@]}" "${huge[@]}" device=cuda
+  said=$(LOCKSTEP_EMULATED_MEMORY=200 "$LOCKSTEP" inspect "${WORDS[@]}")
+  grep -q '^emulated GPU, 0000:00:00.0: 200 of 200 MiB are free$' <<<"$said" || fail "inspect does not say what is free: $said"
+  for ranks in 1 2; do
+    needed=$(awk -v ranks=$ranks '/^ *ranks /{table = 1} table && $1 == ranks {printf "%.0f", ranks * $7}' <<<"$said")
+    LOCKSTEP_EMULATED_MEMORY=200 run "$WORK/room$ranks" $ranks "$LOCKSTEP" -- device=cuda "${huge[@]}"
+    ((CODE == 70)) || fail "too large, $ranks ranks: exit $CODE, expected 70" "$WORK/room$ranks"
+    (($(grep -c 'error:' "$WORK/room$ranks.err") == 1)) || fail "too large, $ranks ranks: expected one message" "$WORK/room$ranks"
+    grep -qE "error: the network needs [0-9]+ MiB on emulated GPU, 0000:00:00.0 \($ranks rank.*has 200 MiB free: .*memory=ignore" \
+      "$WORK/room$ranks.err" || fail "too large, $ranks ranks: not said" "$WORK/room$ranks"
+    grep -qE "needs ($((needed - 1))|$needed|$((needed + 1))) MiB" "$WORK/room$ranks.err" || fail "inspect says $needed MiB" "$WORK/room$ranks"
+  done
+  LOCKSTEP_EMULATED_MEMORY=200 run_alone "$WORK/ignore" "$LOCKSTEP" -- device=cuda "${huge[@]}" memory=ignore
+  ((CODE == 70)) || fail "memory=ignore: exit $CODE, expected 70" "$WORK/ignore"
+  grep -q "error: CUDA: no [0-9]* bytes for" "$WORK/ignore.err" || fail "memory=ignore: not tried" "$WORK/ignore"
+  said=$(LOCKSTEP_EMULATED_DEVICES=0 "$LOCKSTEP" inspect "${WORDS[@]}")
+  grep -q "^no device was found: no NVIDIA GPU is visible" <<<"$said" || fail "inspect without a device: $said"
+  [[ $(awk '/^ *ranks /{table = 1} table && $1 == 2 {printf "%.0f", 2 * $7}' <<<"$said") == "$needed" ]] ||
+    fail "inspect without a device: other numbers: $said"
+  # the count is what a run allocates: one with that much and a little more, which cudaMalloc rounds to, trains
+  needed=$("$LOCKSTEP" inspect "${SETTINGS[@]}" device=cuda | awk '/^ *ranks /{table = 1} table && $1 == 1 {printf "%d", $7 + 1}')
+  LOCKSTEP_EMULATED_MEMORY=$((needed + 1)) run_alone "$WORK/fits" "$LOCKSTEP" -- device=cuda epochs=1 steps=1
+  ((CODE == 0)) || fail "what fits, by $needed MiB, does not train: exit $CODE" "$WORK/fits"
+  echo "what a device has no room for: refused, with both numbers; $needed MiB are enough for what is said to need them"
+}
+
 # Every allocation of the device's memory, and of page-locked memory, fails once.
 memory() {
   local n failed=0
@@ -135,6 +165,7 @@ case $PART in
   bits) bits ;;
   resume) resume ;;
   faults) faults ;;
+  room) room ;;
   memory) memory ;;
   *) fail "no part $PART" ;;
 esac
