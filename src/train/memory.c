@@ -54,7 +54,7 @@ static void release(const ls_backend *backend, void *memory) {
 
 /* --- the estimate ---------------------------------------------------------------------------------- */
 
-/* A GPU that need not be there: its kernels are chosen, and asked for the sizes of what they use, but not run. */
+/* A GPU that need not be there: its kernels are asked for the sizes of what they use, but not run. */
 static struct ls_device *no_device(void) {
     static max_align_t place;
     return (struct ls_device *)&place;

@@ -8,7 +8,8 @@
  * after some threads have returned, a mask without its own lane, lanes of a mask in different operations. Environment:
  * LOCKSTEP_EMULATED_ORDER, LOCKSTEP_EMULATED_FAIL (emulated.h), LOCKSTEP_EMULATED_DEVICES (how many; 0: no GPU, -1: no
  * driver; default 1), LOCKSTEP_EMULATED_MEMORY (MiB, default 4096), LOCKSTEP_EMULATED_KERNELS (file to which the
- * names of launched kernels are added at the end). */
+ * names of launched kernels are added at the end), LOCKSTEP_EMULATED_LAUNCHES (file to which it is added how often each
+ * was launched). */
 #include <cerrno>
 #include <climits>
 #include <cstdio>
@@ -343,23 +344,33 @@ bool prepare_stacks() {
 
 struct name {
     name *next;
+    uint64_t launches;
     char text[256];
 } * names;
 
 void write_names() {
-    const char *path = std::getenv("LOCKSTEP_EMULATED_KERNELS");
-    std::FILE *file = path ? std::fopen(path, "a") : nullptr;
+    const char *path = std::getenv("LOCKSTEP_EMULATED_KERNELS"),
+               *counts_path = std::getenv("LOCKSTEP_EMULATED_LAUNCHES");
+    std::FILE *file = path ? std::fopen(path, "a") : nullptr,
+              *counts = counts_path ? std::fopen(counts_path, "a") : nullptr;
     for (name *n = names; file && n; n = n->next) std::fprintf(file, "%s\n", n->text);
+    for (name *n = names; counts && n; n = n->next)
+        std::fprintf(counts, "%llu %s\n", (unsigned long long)n->launches, n->text);
     if (file) std::fclose(file);
+    if (counts) std::fclose(counts);
 }
 
 void note_name(const char *kernel) {
     for (name *n = names; n; n = n->next)
-        if (std::strcmp(n->text, kernel) == 0) return;
+        if (std::strcmp(n->text, kernel) == 0) {
+            n->launches++;
+            return;
+        }
     name *n = (name *)std::calloc(1, sizeof *n);
     if (!n) return;
     if (!names) std::atexit(write_names);
     std::snprintf(n->text, sizeof n->text, "%s", kernel);
+    n->launches = 1;
     n->next = names;
     names = n;
 }
