@@ -5,7 +5,8 @@
  * fibers: a stack each, from a pool; one that ends without a barrier leaves its stack to the next.
  *
  * Reported with the kernel's name, and the end of the program: a barrier that part of the block does not reach, one
- * after some threads have returned, a mask without its own lane, lanes of a mask in different operations. Environment:
+ * after some threads have returned, a mask without its own lane, lanes of a mask in different operations, a float4 or the
+ * like at an address that is no multiple of its size. Environment:
  * LOCKSTEP_EMULATED_ORDER, LOCKSTEP_EMULATED_FAIL (emulated.h), LOCKSTEP_EMULATED_DEVICES (how many; 0: no GPU, -1: no
  * driver; default 1), LOCKSTEP_EMULATED_MEMORY (MiB, default 4096), LOCKSTEP_EMULATED_KERNELS (file to which the
  * names of launched kernels are added at the end), LOCKSTEP_EMULATED_LAUNCHES (file to which it is added how often each
@@ -599,6 +600,14 @@ UNWATCHED void *ls_emulated_shared(const void *key, size_t size) {
     e.shared_used += (size + 127) / 128 * 128;
     std::memset(e.shared + offset, 0xff, size);
     return e.shared + offset;
+}
+
+UNWATCHED void ls_emulated_misaligned(uintptr_t address, int size) {
+    char what[128];
+    std::snprintf(what, sizeof what, "%d bytes at once at address %#llx, which is no multiple of that", size,
+                  (unsigned long long)address);
+    fault(what);
+    to_main();
 }
 
 void *ls_emulated_dynamic(void) {

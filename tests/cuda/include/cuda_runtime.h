@@ -47,27 +47,45 @@ struct dim3 {
     unsigned x, y, z;
     constexpr dim3(unsigned a = 1, unsigned b = 1, unsigned c = 1) : x(a), y(b), z(c) {}
 };
-struct int2 {
-    int x, y;
+
+/* What a GPU reads and writes at once, by copies of the whole: at an address that is a multiple of its size. */
+extern "C" void ls_emulated_misaligned(uintptr_t address, int size);
+namespace ls_emulated {
+template <int SIZE> struct whole {
+    whole() = default;
+    whole(const whole &from) { check(&from); }
+    whole &operator=(const whole &from) {
+        check(&from);
+        check(this);
+        return *this;
+    }
+    static void check(const void *at) {
+        uintptr_t address = (uintptr_t)at;
+        __asm__("" : "+r"(address)); /* compilers take for granted what is asked here */
+        if (address % SIZE) ls_emulated_misaligned(address, SIZE);
+    }
 };
-struct alignas(16) int4 {
-    int x, y, z, w;
-};
-struct uint2 {
-    unsigned x, y;
-};
-struct alignas(16) uint4 {
-    unsigned x, y, z, w;
-};
-struct alignas(8) float2 {
-    float x, y;
-};
-struct alignas(16) float4 {
-    float x, y, z, w;
-};
-struct alignas(16) double2 {
-    double x, y;
-};
+} // namespace ls_emulated
+#define LS_TWO(type, scalar)                                                                                 \
+    struct alignas(2 * sizeof(scalar)) type : ls_emulated::whole<2 * sizeof(scalar)> {                       \
+        scalar x, y;                                                                                         \
+        type() = default;                                                                                    \
+        type(scalar a, scalar b) : x(a), y(b) {}                                                             \
+    }
+#define LS_FOUR(type, scalar)                                                                                \
+    struct alignas(4 * sizeof(scalar)) type : ls_emulated::whole<4 * sizeof(scalar)> {                       \
+        scalar x, y, z, w;                                                                                   \
+        type() = default;                                                                                    \
+        type(scalar a, scalar b, scalar c, scalar d) : x(a), y(b), z(c), w(d) {}                             \
+    }
+LS_TWO(int2, int);
+LS_FOUR(int4, int);
+LS_TWO(uint2, unsigned);
+LS_FOUR(uint4, unsigned);
+LS_TWO(float2, float);
+LS_FOUR(float4, float);
+LS_TWO(double2, double);
+
 static inline float2 make_float2(float x, float y) {
     return {x, y};
 }
