@@ -1,14 +1,15 @@
 #include <string.h>
 
+#include "core/finite.h"
 #include "core/real.h"
 #include "core/vector.h"
 
 #ifdef LS_F64
 typedef uint64_t real_bits;
-#define EXPONENT UINT64_C(0x7ff0000000000000)
+#define ALL_FINITE ls_all_finite_f64
 #else
 typedef uint32_t real_bits;
-#define EXPONENT 0x7f800000u
+#define ALL_FINITE ls_all_finite_f32
 #endif
 
 static inline real_bits bits_of(const real *x) {
@@ -59,13 +60,9 @@ static void copy(size_t bytes, const void *from, void *to, const ls_lane *lane) 
     if (bytes > 0) memcpy(to, from, bytes);
 }
 
-/* A number is not finite when its exponent is all ones; on integers, so that the loop vectorises. */
 static bool finite(int64_t count, const void *x, const ls_lane *lane) {
-    const real *numbers = x;
-    real_bits bad = 0;
     (void)lane;
-    for (int64_t i = 0; i < count; i++) bad |= (bits_of(numbers + i) & EXPONENT) + (EXPONENT & -EXPONENT);
-    return !(bad >> (8 * sizeof bad - 1));
+    return ALL_FINITE(x, count);
 }
 
 static uint64_t bits(int64_t count, const void *x, uint64_t first, const ls_lane *lane) {
