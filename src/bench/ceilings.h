@@ -14,7 +14,8 @@
 typedef double (*ls_register_loop)(int64_t rounds);
 
 /* The loop of the highest tier that this processor has of those up to avx512, whatever the kernels use, and
- * that tier; in the portable one a product and a sum are two instructions. Local. */
+ * that tier; in the portable one the multiply-adds are those of core/fused.h, in fp64 a product and a sum.
+ * Local. */
 ls_register_loop ls_fma_loop(ls_dtype dtype, ls_instruction_set *set);
 /* The same on pairs of bf16, and on AMX tiles of them; NULL: this machine has none (core/instruction_set.h).
  * Local. */

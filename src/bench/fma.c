@@ -1,6 +1,7 @@
 /* Multiply-adds that depend on nothing but their own accumulator, without memory. Two units with a latency of
  * four need eight accumulators; there are twelve. */
 #include "bench/ceilings.h"
+#include "core/fused.h"
 
 enum { ACCUMULATORS = 12 };
 
@@ -18,7 +19,6 @@ static _Thread_local volatile double sink;
             s0 = FMA(f, g, s0), s1 = FMA(f, g, s1), s2 = FMA(f, g, s2), s3 = FMA(f, g, s3);                  \
             s4 = FMA(f, g, s4), s5 = FMA(f, g, s5), s6 = FMA(f, g, s6), s7 = FMA(f, g, s7);                  \
             s8 = FMA(f, g, s8), s9 = FMA(f, g, s9), s10 = FMA(f, g, s10), s11 = FMA(f, g, s11);              \
-            KEEP(f);                                                                                         \
         }                                                                                                    \
         s0 = ADD(ADD(ADD(s0, s1), ADD(s2, s3)), ADD(ADD(s4, s5), ADD(s6, s7)));                              \
         s0 = ADD(s0, ADD(ADD(s8, s9), ADD(s10, s11)));                                                       \
@@ -28,12 +28,11 @@ static _Thread_local volatile double sink;
         return 2.0 * ACCUMULATORS * (double)(sizeof(vector) / sizeof(scalar)) * (double)rounds;              \
     }
 
-/* --- portable: a product and a sum, on vectors of 16 bytes ----------------------------------------- */
+/* --- portable: as its kernels multiply and add, on vectors of 16 bytes --------------------------------- */
 
-typedef float vector_f32 __attribute__((vector_size(16)));
-typedef double vector_f64 __attribute__((vector_size(16)));
+typedef double two_doubles __attribute__((vector_size(16)));
 
-/* As if f were changed: the product must not be computed once for all rounds. */
+/* As if f were changed: the product must not be computed once for all accumulators and rounds. */
 #if defined(__x86_64__)
 #define KEEP(f) __asm__ volatile("" : "+x"(f))
 #elif defined(__aarch64__)
@@ -41,23 +40,31 @@ typedef double vector_f64 __attribute__((vector_size(16)));
 #else
 #define KEEP(f) __asm__ volatile("" : "+m"(f))
 #endif
-#define SET_F32(x)            ((vector_f32){(float)(x), (float)(x), (float)(x), (float)(x)})
-#define SET_F64(x)            ((vector_f64){(double)(x), (double)(x)})
-#define MULTIPLY_ADD(f, g, s) ((f) * (g) + (s))
-#define SUM(a, b)             ((a) + (b))
 
-MULTIPLY_ADD_LOOP(portable_f32, , vector_f32, float, SET_F32, MULTIPLY_ADD, SUM)
-MULTIPLY_ADD_LOOP(portable_f64, , vector_f64, double, SET_F64, MULTIPLY_ADD, SUM)
-#undef KEEP
+static inline ls_four multiply_add_f32(ls_four f, ls_four g, ls_four s) {
+    KEEP(f);
+    return ls_multiply_add4(f, g, s);
+}
+
+static inline two_doubles multiply_add_f64(two_doubles f, two_doubles g, two_doubles s) {
+    KEEP(f);
+    return f * g + s;
+}
+
+#define SET_F32(x) ((ls_four){(float)(x), (float)(x), (float)(x), (float)(x)})
+#define SET_F64(x) ((two_doubles){(double)(x), (double)(x)})
+#define SUM(a, b)  ((a) + (b))
+
+MULTIPLY_ADD_LOOP(portable_f32, , ls_four, float, SET_F32, multiply_add_f32, SUM)
+MULTIPLY_ADD_LOOP(portable_f64, , two_doubles, double, SET_F64, multiply_add_f64, SUM)
 
 /* --- x86 ------------------------------------------------------------------------------------------- */
 
 #if defined(__x86_64__)
 #include <immintrin.h>
 
-#define KEEP(f) /* the instruction cannot be taken apart */
-#define AVX512  __attribute__((target("avx512f")))
-#define AVX2    __attribute__((target("avx2,fma")))
+#define AVX512 __attribute__((target("avx512f")))
+#define AVX2   __attribute__((target("avx2,fma")))
 
 MULTIPLY_ADD_LOOP(avx512_f32, AVX512, __m512, float, _mm512_set1_ps, _mm512_fmadd_ps, _mm512_add_ps)
 MULTIPLY_ADD_LOOP(avx512_f64, AVX512, __m512d, double, _mm512_set1_pd, _mm512_fmadd_pd, _mm512_add_pd)
