@@ -213,6 +213,20 @@ static ls_status check_complete(const ls_plan *plan) {
     return LS_OK;
 }
 
+/* What is folded into a load is not there for who does not load it. */
+static ls_status check_folds(const ls_graph *graph) {
+    for (int i = 0; i < graph->op_count; i++) {
+        const ls_op_class *class = graph->ops[i]->class;
+        if ((class->folds || class->loads_join) && !class->loads_prologue)
+            return ls_fail(
+                LS_INTERNAL,
+                "operation %d (%s): its class declares folds or loads_join without loads_prologue; "
+                "declare that too and read in[0] through ls_op_prologue(), or declare neither",
+                i, class->name);
+    }
+    return LS_OK;
+}
+
 ls_status ls_plan_create(ls_graph *graph, bool fuse, int threads, ls_plan **out) {
     ls_plan *plan;
     ls_status status;
@@ -221,6 +235,7 @@ ls_status ls_plan_create(ls_graph *graph, bool fuse, int threads, ls_plan **out)
     LS_TRY(graph->status);
     if (graph->mode != LS_RECORD)
         return ls_fail(LS_USAGE, "a plan of an eager graph; expected a recorded one");
+    LS_TRY(check_folds(graph));
     LS_TRY(ls_calloc(&plan, 1, sizeof *plan, "a plan"));
     plan->graph = graph;
     plan->threads = threads;

@@ -178,6 +178,32 @@ static void test_declared_alone_are_folded(void **state) {
     }
 }
 
+/* A class that folds into a load that it does not have is refused, by name. */
+static void test_folds_without_load(void **state) {
+    const network_case network = {.name = "relu, dense",
+                                  .height = 3,
+                                  .width = 2,
+                                  .classes = 4,
+                                  .layers = "[relu, {dense: {units: 4}}]"};
+    ls_op_class class;
+    replica r;
+    (void)state;
+    replica_create(&r, &network, cpu_backend(LS_FP32), SHARDS, 0, 1, BATCH);
+    replica_reset(&r);
+    assert_int_equal(replica_record(&r, LS_TRAINING), LS_OK);
+    for (int i = 0; i < ls_graph_op_count(r.graph); i++) {
+        ls_op *op = ls_graph_op(r.graph, i);
+        if (!op->class->folds) continue;
+        class = *op->class;
+        class.loads_prologue = false;
+        op->class = &class;
+    }
+    assert_int_equal(ls_plan_create(r.graph, true, 1, &r.plan), LS_INTERNAL);
+    assert_non_null(strstr(ls_error_message(), "(dense): its class declares folds"));
+    assert_null(r.plan);
+    replica_destroy(&r);
+}
+
 /* --- values ---------------------------------------------------------------------------------------------- */
 
 /* The activation brought along has the right gradient, by differences. */
@@ -209,6 +235,7 @@ int main(void) {
         cmocka_unit_test(test_ways),
         cmocka_unit_test(test_all_are_here),
         cmocka_unit_test(test_declared_alone_are_folded),
+        cmocka_unit_test(test_folds_without_load),
         cmocka_unit_test(test_own_gradient),
     };
     if (ls_layer_register(&softplus_layer) != LS_OK) return 1;

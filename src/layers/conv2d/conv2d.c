@@ -101,7 +101,8 @@ static size_t scratch_bytes(const ls_op *op, int64_t rows_per_shard) {
 }
 
 static bool folds(const ls_op *op, const ls_activation *act) {
-    return kernels_for(op)->folds(act);
+    const ls_conv2d_kernels *kernels = kernels_for(op);
+    return kernels->folds && kernels->folds(act);
 }
 
 static const void *any_kernels(const ls_op *op) {
@@ -146,7 +147,8 @@ static void *allocate_workspace(ls_graph *graph, const ls_conv2d_args *args) {
     const ls_conv2d_kernels *kernels = ls_conv2d_kernels_for(ls_graph_backend(graph), args);
     if (!kernels->workspace_bytes) return NULL;
     return ls_graph_allocate(graph,
-                             kernels->workspace_bytes(args, ls_graph_shards(graph)->count, ls_graph_rows(graph),
+                             kernels->workspace_bytes(args, ls_graph_shards(graph)->count,
+                                                      ls_graph_rows(graph),
                                                       ls_graph_purpose(graph) == LS_TRAINING),
                              "workspace of a convolution");
 }

@@ -84,7 +84,7 @@ typedef struct ls_conv2d_args {
     int64_t node_stride;
     void *shard_gradients; /* [local shards][shard_gradient_elements()], or NULL: no weight gradient is wanted
                             */
-    void *workspace; /* of kernels with workspace_bytes() */
+    void *workspace;       /* of kernels with workspace_bytes() */
     bool downward; /* work on the last shard first: what the op before has left in the caches. The bits are
                       the same */
 } ls_conv2d_args;
@@ -95,7 +95,7 @@ typedef struct ls_conv2d_args {
  * they do not look at shard_gradients. Sums of a gradient epilogue may be taken from what it has stored: those
  * of dz where there is dz, those of the residual where that has a place, or dz holds the same. */
 typedef struct ls_conv2d_kernels {
-    /* Which activations do prologue and gradient epilogue fold? The others never come here. */
+    /* Which activations do prologue and gradient epilogue fold? The others never come here. NULL: none. */
     bool (*folds)(const ls_activation *act);
     size_t (*scratch_bytes)(const ls_conv2d_args *args, int64_t rows_per_shard);
     void (*forward)(const ls_conv2d_args *args, const ls_shards *shards, int first, int last,

@@ -103,7 +103,8 @@ static size_t scratch_bytes(const ls_op *op, int64_t rows_per_shard) {
 }
 
 static bool folds(const ls_op *op, const ls_activation *act) {
-    return kernels_for(op)->folds(act);
+    const ls_dense_kernels *kernels = kernels_for(op);
+    return kernels->folds && kernels->folds(act);
 }
 
 static const void *any_kernels(const ls_op *op) {

@@ -45,7 +45,7 @@ typedef struct ls_dense_args {
  * own, of scratch_bytes() for batches of up to so many local rows. Shards are local: [first, last) of
  * shards->count. */
 typedef struct ls_dense_kernels {
-    /* Which activations do prologue and gradient epilogue fold? The others never come here. */
+    /* Which activations do prologue and gradient epilogue fold? The others never come here. NULL: none. */
     bool (*folds)(const ls_activation *act);
     size_t (*scratch_bytes)(const ls_dense_args *args, int64_t rows);
     /* y = epilogue(x' w), for the rows of these shards; zeroes and fills their sums */
