@@ -374,6 +374,7 @@ static void options(void **state) {
     } run[] = {{"data", LS_KEY_RUN},
                {"threads", LS_KEY_RUN},
                {"timeout", LS_KEY_RUN},
+               {"device", LS_KEY_RUN},
                {"comm", LS_KEY_RUN},
                {"window", LS_KEY_RUN},
                {"fuse", LS_KEY_RUN},
