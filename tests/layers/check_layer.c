@@ -2,6 +2,7 @@
 #include <math.h>
 #include <setjmp.h>
 #include <stdarg.h>
+#include <stdint.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -37,10 +38,14 @@ static int64_t y_size(const fixture *f) {
 
 /* What stands for x in a product. */
 static real factor(real x) {
-#ifdef LS_BF16 /* to 8 bits; rint takes ties to even */
-    int exponent;
-    const double mantissa = frexp((double)x, &exponent);
-    return (real)ldexp(rint(ldexp(mantissa, 8)), exponent - 8);
+#ifdef LS_BF16 /* to 8 bits: an addition in double of what has its last bit there; ties to even */
+    uint64_t bits;
+    double power = x; /* of 2, that of x */
+    memcpy(&bits, &power, sizeof bits);
+    bits &= 0x7ff0000000000000;
+    memcpy(&power, &bits, sizeof power);
+    const double large = power * 0x1.8p45;
+    return isfinite(x) ? (real)((double)x + large - large) : x;
 #else
     return x;
 #endif
