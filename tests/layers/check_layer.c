@@ -40,7 +40,7 @@ static int64_t y_size(const fixture *f) {
 static real factor(real x) {
 #ifdef LS_BF16 /* to 8 bits: an addition in double of what has its last bit there; ties to even */
     uint64_t bits;
-    double power = x; /* of 2, that of x */
+    double power = (double)x; /* of 2, that of x */
     memcpy(&bits, &power, sizeof bits);
     bits &= 0x7ff0000000000000;
     memcpy(&power, &bits, sizeof power);
