@@ -46,7 +46,7 @@ cd "$TOP" || exit 2
 WORK=$(mktemp -d) || exit 2
 trap 'rm -rf -- "$WORK"' EXIT
 : >"$OUT" || exit 2
-FAILED=0 RAN=0
+FAILED=0 RAN=0 ALL=600
 
 say() { printf '%s\n' "$@" | tee -a "$OUT"; }
 part() { # TITLE
@@ -60,9 +60,26 @@ skip() {
   say "SKIPPED: $1"
 }
 
+# Sets LIMIT to what a part may still take: of its own seconds, and of the ten minutes of all.
+allow() { # SECONDS
+  LIMIT=$((ALL - SECONDS < $1 ? ALL - SECONDS : $1))
+  if ((LIMIT <= 0)); then
+    skip "the rest: the $ALL s are over"
+    finish
+  fi
+}
+
+finish() {
+  say "" "$RAN checks ran to their end, $SECONDS s. Written to $OUT."
+  if ((FAILED)); then say "SOMETHING IS WRONG (see above)"; fi
+  exit "$FAILED"
+}
+
 # Runs a command with a limit; its last lines go into the file.
 limited() { # SECONDS LINES COMMAND...
-  local limit=$1 lines=$2 status=0
+  local limit lines=$2 status=0
+  allow "$1"
+  limit=$LIMIT
   shift 2
   timeout --kill-after=5 "$limit" "$@" >"$WORK/output" 2>&1 </dev/null || status=$?
   tail -n "$lines" "$WORK/output" | tee -a "$OUT"
@@ -104,12 +121,12 @@ kernels() {
   [[ $found == yes ]] || skip "$BUILD/tests/cuda holds no tests for GPUs: build with LOCKSTEP_CUDA=on"
 }
 
-# The fingerprint of a few steps. 0 ranks: without mpirun.
+# The fingerprint of a few steps, within what allow() has left. 0 ranks: without mpirun.
 fingerprint() { # RANKS CONFIG KEY=VALUE...
   local ranks=$1 run=()
   shift
   if ((ranks > 0)); then run=(mpirun -n "$ranks"); fi
-  timeout --kill-after=5 60 "${run[@]}" "$PROGRAM" train "$@" output="$WORK/run" overwrite=true progress=none \
+  timeout --kill-after=5 "$LIMIT" "${run[@]}" "$PROGRAM" train "$@" output="$WORK/run" overwrite=true progress=none \
     >"$WORK/output" 2>&1 </dev/null || { tail -n 3 "$WORK/output" >&2 && return 1; }
   sed -n 's/^fingerprint //p' "$WORK/output"
 }
@@ -119,12 +136,14 @@ bits() {
   local config cpu gpu ranks
   for config in experiments/table1/row6-published.yaml experiments/cnn/network1-inferred.yaml \
     experiments/table2/row1-stated.yaml; do
+    allow 60
     cpu=$(fingerprint 0 "$config" steps=5 device=cpu) || { bad "$config on the CPU" && continue; }
     for ranks in 0 2; do
       if ((ranks > 0)) && ! command -v mpirun >/dev/null; then
         skip "no mpirun"
         continue
       fi
+      allow 60
       gpu=$(fingerprint "$ranks" "$config" steps=5 device=cuda) || { bad "$config on the GPU, $ranks ranks" && continue; }
       RAN=$((RAN + 1))
       say "$config, $((ranks > 0 ? ranks : 1)) ranks: CPU $cpu, GPU $gpu"
@@ -181,6 +200,4 @@ else
   skip "no data in $LOCKSTEP_DATA: LOCKSTEP_DATA=FOLDER names MNIST"
 fi
 memory_errors
-say "" "$RAN checks ran to their end, $SECONDS s. Written to $OUT."
-if ((FAILED)); then say "SOMETHING IS WRONG (see above)"; fi
-exit "$FAILED"
+finish

@@ -264,18 +264,9 @@ static void multiply(struct ls_device *device, const ls_conv2d_cuda_product &p, 
 
 void ls_conv2d_cuda_direct(struct ls_device *device, const ls_conv2d_cuda_product *p,
                            const ls_conv2d_cuda_forward *forward, const ls_conv2d_cuda_backward *backward) {
-    const int from = p->from_height * p->from_width * p->terms;
-    const int to = p->to_height * p->to_width * p->columns;
-    if (backward) {
-        multiply(device, *p, plain_load{backward->dy, from, p->rounded},
-                 gradient_store{backward->in, backward->out});
-        return;
-    }
-    const output_store store = {forward->y, forward->bias, to};
-    if (forward->plain)
-        multiply(device, *p, plain_load{forward->plain, from, p->rounded}, store);
-    else
-        multiply(device, *p, fused_load{forward->in, p->rounded}, store);
+    with_load_and_store(p, forward, backward, [=](const auto &load, const auto &store) {
+        multiply(device, *p, load, store);
+    });
 }
 
 void ls_conv2d_cuda_direct_weights(struct ls_device *device, const ls_conv2d_cuda_product *p,

@@ -55,4 +55,21 @@ struct gradient_store {
     }
 };
 
+/* Calls multiply(load, store) with what this product loads from and stores to: dx' where `backward` is set. */
+template <class Multiply>
+static void with_load_and_store(const ls_conv2d_cuda_product *p, const ls_conv2d_cuda_forward *forward,
+                                const ls_conv2d_cuda_backward *backward, const Multiply &multiply) {
+    const int from = p->from_height * p->from_width * p->terms;
+    const int to = p->to_height * p->to_width * p->columns;
+    if (backward) {
+        multiply(plain_load{backward->dy, from, p->rounded}, gradient_store{backward->in, backward->out});
+        return;
+    }
+    const output_store store = {forward->y, forward->bias, to};
+    if (forward->plain)
+        multiply(plain_load{forward->plain, from, p->rounded}, store);
+    else
+        multiply(fused_load{forward->in, p->rounded}, store);
+}
+
 #endif

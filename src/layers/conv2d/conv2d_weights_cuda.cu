@@ -73,7 +73,7 @@ __global__ void __launch_bounds__(MOST_TAPS *SIDE, 1)
                 const float *b = dy + i * pixels * SIDE + k;
                 for (int j = 0; j < pixels; j++, a += g.stride * INPUTS, b += SIDE) {
                     const float4 by = *(const float4 *)b;
-                    float from[MINE];
+                    alignas(16) float from[MINE];
                     if constexpr (MINE == 4)
                         *(float4 *)from = *(const float4 *)a;
                     else
