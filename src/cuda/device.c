@@ -11,7 +11,8 @@ struct ls_device {
     cudaStream_t stream;
     uint64_t *words; /* in its memory */
     uint64_t *read;  /* page-locked, of the host */
-    bool failed;     /* the first failure, as a status and a message */
+    unsigned *counters;
+    bool failed; /* the first failure, as a status and a message */
     char message[512];
 };
 
@@ -75,6 +76,8 @@ static ls_status create_parts(struct ls_device *device) {
         return report(device);
     LS_TRY(ls_device_allocate(device, &device->words, LS_DEVICE_WORDS * sizeof *device->words,
                               "words for the host"));
+    LS_TRY(ls_device_allocate(device, &device->counters, LS_DEVICE_COUNTERS * sizeof *device->counters,
+                              "counters of blocks"));
     return ls_device_allocate_host(device, &device->read, LS_DEVICE_WORDS * sizeof *device->read,
                                    "words for the host");
 }
@@ -96,6 +99,7 @@ void ls_device_destroy(struct ls_device **out) {
     struct ls_device *device = *out;
     if (!device) return;
     ls_device_release(device, device->words);
+    ls_device_release(device, device->counters);
     ls_device_release_host(device, device->read);
     if (device->stream) (void)note(device, "cudaStreamDestroy", cudaStreamDestroy(device->stream));
     free(device);
@@ -196,6 +200,10 @@ const uint64_t *ls_device_read(struct ls_device *device) {
     const size_t size = LS_DEVICE_WORDS * sizeof *device->words;
     if (ls_device_download(device, device->read, device->words, size) != LS_OK) memset(device->read, 0, size);
     return device->read;
+}
+
+unsigned *ls_device_counters(const struct ls_device *device) {
+    return device->counters;
 }
 
 ls_status ls_device_finish(struct ls_device *device) {

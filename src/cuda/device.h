@@ -30,6 +30,10 @@ enum { LS_DEVICE_WORDS = 8 };
 uint64_t *ls_device_words(struct ls_device *device);
 const uint64_t *ls_device_read(struct ls_device *device);
 
+/* LS_DEVICE_COUNTERS counters in device memory, all 0 between launches (cuda/last_block.h). */
+enum { LS_DEVICE_COUNTERS = 4096 };
+unsigned *ls_device_counters(const struct ls_device *device);
+
 #ifdef __cplusplus
 }
 #else
