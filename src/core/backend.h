@@ -69,18 +69,25 @@ void ls_backend_remove(const ls_backend *backend, const void *host, const void *
 ls_status ls_backend_open(const ls_backend *backend, const void *memory, size_t size, void *host);
 ls_status ls_backend_close(const ls_backend *backend, void *memory, size_t size, void *host, bool changed);
 
-/* A table of kernels exists once for each tier (core/real.h), and for GPUs (NAME_cuda) where the program holds
- * them: LS_KERNELS declares all, LS_KERNELS_OF picks the one for a back end. That of a GPU is NULL where there
- * are no such kernels, which ls_graph_add() finds. */
-#ifdef LS_STRONG_TABLES /* cuda/tables.c, whose names bring the tables out of the library */
-#define LS_KERNELS_CUDA(type, name) extern const type name##_cuda
+/* Of a name that a program without CUDA does not have: its address is then NULL. */
+#ifdef LS_CUDA /* the library has it, and linkers are to take it from there */
+#define LS_CUDA_IF_THERE
 #else
-#define LS_KERNELS_CUDA(type, name) extern const type name##_cuda __attribute__((weak))
+#define LS_CUDA_IF_THERE __attribute__((weak))
 #endif
-#ifdef __x86_64__
+
+/* A table of kernels exists once for each tier (core/real.h), and for GPUs (NAME_cuda) in a program with CUDA.
+ * LS_KERNELS declares all of them, LS_KERNELS_CPU those of an op that may have none for GPUs; LS_KERNELS_OF picks
+ * the one for a back end: NULL where there is none, which ls_graph_add() finds. */
+#define LS_KERNELS_CUDA(type, name) extern const type name##_cuda LS_CUDA_IF_THERE
 #define LS_KERNELS(type, name)                                                                               \
-    extern const type name##_f32, name##_f64, name##_avx2, name##_avx512;                                    \
+    LS_KERNELS_TIERS(type, name);                                                                            \
     LS_KERNELS_CUDA(type, name)
+#define LS_KERNELS_CPU(type, name)                                                                           \
+    LS_KERNELS_TIERS(type, name);                                                                            \
+    extern const type name##_cuda __attribute__((weak))
+#ifdef __x86_64__
+#define LS_KERNELS_TIERS(type, name) extern const type name##_f32, name##_f64, name##_avx2, name##_avx512
 #define LS_KERNELS_OF(backend, name)                                                                         \
     ((backend)->device                         ? &name##_cuda                                                \
      : (backend)->dtype == LS_FP64             ? &name##_f64                                                 \
@@ -88,9 +95,7 @@ ls_status ls_backend_close(const ls_backend *backend, void *memory, size_t size,
      : (backend)->instruction_set == LS_AVX2   ? &name##_avx2                                                \
                                                : &name##_f32)
 #else
-#define LS_KERNELS(type, name)                                                                               \
-    extern const type name##_f32, name##_f64;                                                                \
-    LS_KERNELS_CUDA(type, name)
+#define LS_KERNELS_TIERS(type, name) extern const type name##_f32, name##_f64
 #define LS_KERNELS_OF(backend, name)                                                                         \
     ((backend)->device ? &name##_cuda : (backend)->dtype == LS_FP64 ? &name##_f64 : &name##_f32)
 #endif

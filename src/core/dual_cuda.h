@@ -4,6 +4,6 @@
 
 #define LS_FOR_CUDA
 #include "core/dual.h"
-#include "cuda/kernel.h"
+#include "core/kernel_cuda.h"
 
 #endif

@@ -2,7 +2,7 @@
 #ifndef LOCKSTEP_CORE_RNG_CUDA_H
 #define LOCKSTEP_CORE_RNG_CUDA_H
 
-#include "cuda/kernel.h"
+#include "core/kernel_cuda.h"
 
 struct ls_words {
     uint32_t v[4];

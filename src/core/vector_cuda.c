@@ -1,7 +1,7 @@
 /* The table of core/vector.h for GPUs. */
 #include "core/vector.h"
 #include "core/vector_cuda.h"
-#include "cuda/device.h"
+#include "core/device_cuda.h"
 
 static void tree(const ls_shards *shards, int64_t length, double *sums, double *nodes, int64_t stride,
                  const ls_lane *lane) {

@@ -1,5 +1,5 @@
 /* What is done with numbers as they lie. */
-#include "cuda/kernel.h"
+#include "core/kernel_cuda.h"
 
 #include "core/vector_cuda.h"
 

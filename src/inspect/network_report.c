@@ -4,7 +4,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "cuda/backend_cuda.h"
+#include "core/backend_cuda.h"
 #include "io/json.h"
 #include "train/device.h"
 #include "train/memory.h"

@@ -1,6 +1,6 @@
 /* Element by element: what is not folded into the loads and stores of a product. A block row takes a row, a
  * thread N of its elements. */
-#include "cuda/kernel.h"
+#include "core/kernel_cuda.h"
 
 #include "layers/elementwise_cuda.h"
 #include "layers/fusion_cuda.h"

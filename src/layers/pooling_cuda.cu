@@ -1,6 +1,6 @@
 /* Pooling. Forward, a thread has an element of y; backward one of dx, which asks the windows over it in
  * row-major order what they have for it, so that nothing is added by two threads. */
-#include "cuda/kernel.h"
+#include "core/kernel_cuda.h"
 
 #include "layers/pooling_cuda.h"
 

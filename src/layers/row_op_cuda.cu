@@ -1,5 +1,5 @@
 /* Flatten, global average pooling and the sum of residual blocks: a thread an element of what is written. */
-#include "cuda/kernel.h"
+#include "core/kernel_cuda.h"
 
 #include "layers/row_op_cuda.h"
 

@@ -3,7 +3,7 @@
 #ifndef LOCKSTEP_LAYERS_TREE_CUDA_H
 #define LOCKSTEP_LAYERS_TREE_CUDA_H
 
-#include "cuda/kernel.h"
+#include "core/kernel_cuda.h"
 
 /* Merges the N sums of leaf i with the pending ones of their tree, of at most 2^LEVELS leaves. After the last
  * leaf of a node they are the node's. Each level is written out, or the pending sums would lie in memory. */

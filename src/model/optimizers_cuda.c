@@ -1,7 +1,7 @@
 /* The tables of the update for GPUs. */
 #include "model/optimizers_cuda.h"
 
-#include "cuda/device.h"
+#include "core/device_cuda.h"
 #include "model/optimizer.h"
 
 _Static_assert((int)LS_CUDA_UPDATE_SCALARS == (int)LS_UPDATE_SCALARS, "an update's scalars");

@@ -2,7 +2,7 @@
 
 #include <stdio.h>
 
-#include "cuda/backend_cuda.h"
+#include "core/backend_cuda.h"
 
 static ls_status check_program(void) {
     if (ls_backend_cuda_exists()) return LS_OK;

@@ -3,7 +3,7 @@
 #define LOCKSTEP_TRAIN_DEVICE_H
 
 #include "core/backend.h"
-#include "cuda/device.h"
+#include "core/device_cuda.h"
 #include "dist/comm.h"
 #include "train/options.h"
 

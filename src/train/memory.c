@@ -7,7 +7,7 @@
 #include <sys/mman.h>
 
 #include "core/memory_limit.h"
-#include "cuda/device.h"
+#include "core/device_cuda.h"
 #include "graph/plan.h"
 #include "layers/batchnorm/statistics.h"
 #include "layers/input/input.h"

@@ -1,5 +1,5 @@
 #include "blocks_cuda.h"
-#include "cuda/last_block.h"
+#include "core/last_block_cuda.h"
 
 namespace {
 

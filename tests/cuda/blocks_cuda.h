@@ -1,4 +1,4 @@
-/* Kernels that try what blocks share (cuda/last_block.h). */
+/* Kernels that try what blocks share (core/last_block_cuda.h). */
 #ifndef LOCKSTEP_TESTS_BLOCKS_CUDA_H
 #define LOCKSTEP_TESTS_BLOCKS_CUDA_H
 

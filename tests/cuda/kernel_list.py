@@ -1,4 +1,4 @@
-"""Do the tests launch every kernel, in every way that a launcher does? Do the files keep to cuda/kernel.h, and is every
+"""Do the tests launch every kernel, in every way that a launcher does? Do the files keep to core/kernel_cuda.h, and is every
 activation among those of GPUs?
 
 kernel_list.py SOURCE_FOLDER FILE: the names that the emulated GPU has left there (LOCKSTEP_EMULATED_KERNELS)."""

@@ -7,7 +7,8 @@
 
 #include <cmocka.h>
 
-#include "cuda/backend_cuda.h"
+#include "core/backend_cuda.h"
+#include "core/device_cuda.h"
 #include "emulated.h"
 
 /* With LS_CUDA the test runs on a GPU, which has an order of its own. */

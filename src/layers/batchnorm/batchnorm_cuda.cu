@@ -1,6 +1,6 @@
 /* Batch normalisation: sums over the pixels of a line, the lines of an image and the images of a shard, each in
  * increasing order from 0, in double; and the two cuts, a thread a channel. */
-#include "cuda/kernel.h"
+#include "core/kernel_cuda.h"
 
 #include "core/dual_cuda.h"
 #include "layers/batchnorm/batchnorm_cuda.h"

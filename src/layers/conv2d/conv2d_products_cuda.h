@@ -3,7 +3,7 @@
 #ifndef LOCKSTEP_LAYERS_CONV2D_PRODUCTS_CUDA_H
 #define LOCKSTEP_LAYERS_CONV2D_PRODUCTS_CUDA_H
 
-#include "cuda/kernel.h"
+#include "core/kernel_cuda.h"
 #include "layers/conv2d/conv2d_cuda.h"
 #include "layers/fusion_cuda.h"
 

@@ -3,7 +3,7 @@
 #ifndef LOCKSTEP_LAYERS_CONV2D_WINOGRAD_CUDA_H
 #define LOCKSTEP_LAYERS_CONV2D_WINOGRAD_CUDA_H
 
-#include "cuda/kernel.h"
+#include "core/kernel_cuda.h"
 
 /* T + 2 pixels of a line. */
 template <int T> __device__ __forceinline__ void winograd_pixels(const float *d, float *to) {

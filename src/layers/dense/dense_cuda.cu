@@ -1,6 +1,6 @@
 /* The dense layer. An element of y and of dx' is one chain of fused multiply-adds over its terms in increasing
  * order; one of dw is a chain over the rows of each shard, and the tree over the shards. */
-#include "cuda/kernel.h"
+#include "core/kernel_cuda.h"
 
 #include "layers/dense/dense_cuda.h"
 #include "layers/fusion_cuda.h"

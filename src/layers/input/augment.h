@@ -30,6 +30,6 @@ typedef struct ls_augment_kernels {
     void (*contrast)(uint8_t *image, size_t count, double factor);
 } ls_augment_kernels;
 
-LS_KERNELS(ls_augment_kernels, ls_augment);
+LS_KERNELS_CPU(ls_augment_kernels, ls_augment);
 
 #endif

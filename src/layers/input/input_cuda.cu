@@ -1,6 +1,6 @@
 /* Images: gathered, augmented, turned into numbers and perturbed, a block an image. Augmentation is that of
  * layers/input/augment.c, to the byte, without what makes it fast there. */
-#include "cuda/kernel.h"
+#include "core/kernel_cuda.h"
 
 #include "core/elementary_cuda.h"
 #include "core/rng_cuda.h"

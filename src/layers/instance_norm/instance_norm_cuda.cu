@@ -1,5 +1,5 @@
 /* Instance normalisation: a thread has a channel of a row and goes over its pixels in order, in double. */
-#include "cuda/kernel.h"
+#include "core/kernel_cuda.h"
 
 #include "layers/instance_norm/instance_norm_cuda.h"
 #include "layers/tree_cuda.h"

@@ -1,6 +1,6 @@
 /* Softmax and cross entropy. Forward, a block has a shard and each warp of it a row at a time: what depends on
  * an order, the largest element and the sum, is the first lane's. */
-#include "cuda/kernel.h"
+#include "core/kernel_cuda.h"
 
 #include "core/elementary_cuda.h"
 #include "layers/softmax_cross_entropy/softmax_cross_entropy_cuda.h"

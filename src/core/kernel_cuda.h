@@ -12,15 +12,15 @@
  * multiply-add is written fmaf() or fma(). What else a kernel keeps to, so that it runs emulated and its bits do
  * not depend on the grid: every thread of a block comes to every barrier; shuffles and votes name their mask,
  * whose lanes all come; loops stride over the grid; no atomics but of integers; no inline PTX. */
-#ifndef LOCKSTEP_CUDA_KERNEL_H
-#define LOCKSTEP_CUDA_KERNEL_H
+#ifndef LOCKSTEP_CORE_KERNEL_CUDA_H
+#define LOCKSTEP_CORE_KERNEL_CUDA_H
 
 #include <cuda_runtime.h>
 #include <math.h>
 #include <stddef.h>
 #include <stdint.h>
 
-#include "cuda/device.h"
+#include "core/device_cuda.h"
 
 enum { LS_WARP = 32 };
 

@@ -1,4 +1,4 @@
-#include "cuda/device.h"
+#include "core/device_cuda.h"
 
 #include <cuda_runtime_api.h>
 #include <stdbool.h>

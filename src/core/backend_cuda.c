@@ -1,8 +1,8 @@
-#include "cuda/backend_cuda.h"
+#include "core/backend_cuda.h"
+
+#include "core/device_cuda.h"
 
 #include <stdlib.h>
-
-#include "cuda/tables.h"
 
 static ls_status allocate(const ls_backend *backend, void *out, size_t size, const char *what) {
     return ls_device_allocate(backend->device, out, size, what);
@@ -32,16 +32,9 @@ static ls_status finish(const ls_backend *backend) {
     return ls_device_finish(backend->device);
 }
 
-/* The instance, and what keeps the tables in the program: a table that only a weak reference names would stay
- * in a library of objects. */
-typedef struct cuda_backend {
-    ls_backend backend;
-    const void *const *tables;
-} cuda_backend;
-
 ls_status ls_backend_cuda_create(struct ls_device *device, ls_precision precision, ls_instruction_set set,
                                  const ls_backend **out) {
-    cuda_backend *b = NULL;
+    ls_backend *b = NULL;
     *out = NULL;
     ls_status status = LS_OK;
     if (precision == LS_PRECISION_FP64)
@@ -51,28 +44,27 @@ ls_status ls_backend_cuda_create(struct ls_device *device, ls_precision precisio
         ls_device_destroy(&device);
         return status;
     }
-    *b = (cuda_backend){.backend = {.name = "cuda",
-                                    /* AMX's tiles have bits of their own, which these kernels do not have */
-                                    .instruction_set = set < LS_AVX512_BF16 ? set : LS_AVX512_BF16,
-                                    .precision = precision,
-                                    .dtype = ls_precision_dtype(precision),
-                                    .device = device,
-                                    .allocate = allocate,
-                                    .release = release,
-                                    .allocate_host = allocate_host,
-                                    .release_host = release_host,
-                                    .upload = upload,
-                                    .download = download,
-                                    .finish = finish},
-                        .tables = ls_cuda_tables};
-    *out = &b->backend;
+    *b = (ls_backend){.name = "cuda",
+                      /* AMX's tiles have bits of their own, which these kernels do not have */
+                      .instruction_set = set < LS_AVX512_BF16 ? set : LS_AVX512_BF16,
+                      .precision = precision,
+                      .dtype = ls_precision_dtype(precision),
+                      .device = device,
+                      .allocate = allocate,
+                      .release = release,
+                      .allocate_host = allocate_host,
+                      .release_host = release_host,
+                      .upload = upload,
+                      .download = download,
+                      .finish = finish};
+    *out = b;
     return LS_OK;
 }
 
 void ls_backend_cuda_destroy(const ls_backend **backend) {
-    cuda_backend *b = (cuda_backend *)(uintptr_t)*backend; /* its first member */
+    ls_backend *b = (ls_backend *)(uintptr_t)*backend; /* made here, so not constant */
     if (!b) return;
-    ls_device_destroy(&b->backend.device);
+    ls_device_destroy(&b->device);
     free(b);
     *backend = NULL;
 }

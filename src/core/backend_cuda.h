@@ -1,10 +1,9 @@
 /* The back end of a GPU. A program that holds none (LOCKSTEP_CUDA=off) has no such functions: their addresses
  * are then NULL, which train/device.c asks. */
-#ifndef LOCKSTEP_CUDA_BACKEND_CUDA_H
-#define LOCKSTEP_CUDA_BACKEND_CUDA_H
+#ifndef LOCKSTEP_CORE_BACKEND_CUDA_H
+#define LOCKSTEP_CORE_BACKEND_CUDA_H
 
 #include "core/backend.h"
-#include "cuda/device.h"
 
 /* Takes the device over, also on failure; set: the processor's kernels that add over ranks. LS_USAGE: no kernels
  * of that precision. ls_backend_cuda_destroy() after everything else that lies on it. Local. */

@@ -4,10 +4,10 @@
  * block that comes last, and there alone, the results of all are to be seen. Who is last cannot be seen in the bits
  * as long as what it does is in an order of its own. `counter` is one of ls_device_counters(), which is 0 again
  * afterwards: launches that follow one another in the stream may take the same. */
-#ifndef LOCKSTEP_CUDA_LAST_BLOCK_H
-#define LOCKSTEP_CUDA_LAST_BLOCK_H
+#ifndef LOCKSTEP_CORE_LAST_BLOCK_CUDA_H
+#define LOCKSTEP_CORE_LAST_BLOCK_CUDA_H
 
-#include "cuda/kernel.h"
+#include "core/kernel_cuda.h"
 
 /* Of `blocks` blocks that call with this counter, is this the last? The same answer for all threads of a block. */
 __device__ __forceinline__ bool ls_last_block(unsigned *counter, unsigned blocks) {

@@ -1,10 +1,10 @@
 /* One GPU, as one rank uses it: a stream on which everything runs in the order of the calls, memory, copies,
- * and the first failure. Kernels are launched by LS_LAUNCH (cuda/kernel.h), which cannot fail at the place of
+ * and the first failure. Kernels are launched by LS_LAUNCH (core/kernel_cuda.h), which cannot fail at the place of
  * the call: it notes the failure here, and whoever waits or copies next returns it.
  *
  * All of this is local. Functions for C and for .cu files. */
-#ifndef LOCKSTEP_CUDA_DEVICE_H
-#define LOCKSTEP_CUDA_DEVICE_H
+#ifndef LOCKSTEP_CORE_DEVICE_CUDA_H
+#define LOCKSTEP_CORE_DEVICE_CUDA_H
 
 #include <stddef.h>
 #include <stdint.h>
@@ -30,21 +30,14 @@ enum { LS_DEVICE_WORDS = 8 };
 uint64_t *ls_device_words(struct ls_device *device);
 const uint64_t *ls_device_read(struct ls_device *device);
 
-/* LS_DEVICE_COUNTERS counters in device memory, all 0 between launches (cuda/last_block.h). */
+/* LS_DEVICE_COUNTERS counters in device memory, all 0 between launches (core/last_block_cuda.h). */
 enum { LS_DEVICE_COUNTERS = 4096 };
 unsigned *ls_device_counters(const struct ls_device *device);
 
 #ifdef __cplusplus
 }
 #else
-#include "core/status.h"
-
-/* A program that holds no CUDA has none of the functions that follow: their addresses are then NULL. */
-#ifdef LS_CUDA /* the library holds them, and linkers are to take them from there */
-#define LS_CUDA_IF_THERE
-#else
-#define LS_CUDA_IF_THERE __attribute__((weak))
-#endif
+#include "core/backend.h"
 
 /* What a program says of a GPU. */
 typedef struct ls_device_facts {
