@@ -7,7 +7,7 @@ BUILD_PACKAGES=(gcc libc6-dev cmake ninja-build pkg-config libopenmpi-dev openmp
 # The distribution's Python, not whatever python3 comes first in PATH: only that one has these two packages.
 PYTHON=/usr/bin/python3
 PLOT_PACKAGES=(python3 python3-h5py python3-matplotlib)
-TEST_PACKAGES=(clang curl hdf5-tools python3-torch)
+TEST_PACKAGES=(clang curl hdf5-tools iproute2 python3-torch)
 
 stop() { # EXIT_CODE LINE...
   local code=$1
@@ -42,6 +42,7 @@ has_package() {
     openmpi-bin) command -v mpirun >/dev/null ;;
     libopenmpi-dev) command -v mpicc >/dev/null ;;
     hdf5-tools) command -v h5diff >/dev/null ;;
+    iproute2) command -v ip >/dev/null ;;
     cmake | clang | pkg-config | curl) command -v "$1" >/dev/null ;;
     python3) [[ -x $PYTHON ]] ;;
     *) [[ $(dpkg-query -W -f '${Status}' "$1" 2>/dev/null) == *"install ok installed"* ]] ;;

@@ -5,7 +5,8 @@
 #   ranks.sh [--expect-difference] [--reference WORD] BINARY WORK_FOLDER RANKS THREADS TRAIN_ARGUMENTS..
 #
 # The first run has WORD, such as device=cpu, behind the arguments of all others.
-# RANKS and THREADS are lists such as "2 3 5 8". With --expect-difference (for a binary that is wrong on purpose) the
+# RANKS and THREADS are lists such as "2 3 5 8"; ranks may be those of hosts, as a:2,b:1 (tests/hosts/hosts.sh), where a
+# "+node" behind them has mpirun place them in turn. With --expect-difference (for a binary that is wrong on purpose) the
 # test passes when every run ends well and some trail differs. Exits with 77 where mpirun or h5dump is missing.
 set -euo pipefail
 
@@ -30,10 +31,12 @@ done
 
 # Runs and puts the trail as text into WORK/NAME.trail.
 run() { # NAME RANKS THREADS TRAIN_ARGUMENTS..
-  local name=$1 ranks=$2 threads=$3
+  local name=$1 ranks=$2 threads=$3 launcher=(-n "$2")
   shift 3
+  if [[ $ranks == *:* ]]; then launcher=(-H "${ranks%+node}"); fi
+  if [[ $ranks == *+node ]]; then launcher+=(--map-by node); fi
   latest_words "$@"
-  mpirun -n "$ranks" "$BINARY" train "${WORDS[@]}" threads="$threads" output="$WORK/$name" overwrite=true trail_interval=1 \
+  mpirun "${launcher[@]}" "$BINARY" train "${WORDS[@]}" threads="$threads" output="$WORK/$name" overwrite=true trail_interval=1 \
     progress=none >"$WORK/$name.out" 2>"$WORK/$name.err" || {
     echo "$name failed with exit code $?:"
     cat "$WORK/$name.out" "$WORK/$name.err"
