@@ -170,7 +170,7 @@ static ls_status report_memory(const ls_config *config, int ranks, bool on_devic
 static void introduce_memory(bool on_device, const writer *to) {
     static const char columns[] = "%6s %12s %12s %12s %12s";
     if (to->json) {
-        ls_json_text(to->json, "memory_on", on_device ? "cuda" : "cpu");
+        ls_json_bool(to->json, "memory_of_gpu", on_device);
         ls_json_begin(to->json, "memory", '[');
         return;
     }
