@@ -38,6 +38,9 @@ static const struct argp_option options[] = {
     {"reseal", LS_OPTION_RESEAL, NULL, 0,
      "check a file that another program has changed, and seal it again if all in it is sound", 0},
     {"force", LS_OPTION_FORCE, NULL, 0, "replace the file to write where one is there", 0},
+    {"segments", LS_OPTION_SEGMENTS, "N", 0,
+     "replay N segments between checkpoints, drawn at random; default: all", 0},
+    {"apart", LS_OPTION_APART, NULL, 0, "each rank replays segments of its own, by itself", 0},
     {"keys", LS_OPTION_KEYS, NULL, 0, "print every key of a configuration and of each layer", 0},
     {"verbose", 'v', NULL, 0, "say more on standard error", 0},
     {"version", 'V', NULL, 0, "print versions: git commit, MPI, HDF5, instruction set", 0},
@@ -54,6 +57,7 @@ static const char about[] =
     "  lockstep attack runs/try/checkpoint-392.h5 epsilon=0,0.1,0.2 --output runs/try/attack.h5\n"
     "  lockstep inspect runs/try\n"
     "  lockstep diff runs/try runs/again\n"
+    "  lockstep audit runs/try --segments 2\n"
     "  lockstep export runs/try/checkpoint-392.h5 model.safetensors\n"
     "  lockstep import experiments/table1/row6-published.yaml state_dict.h5 runs/start.h5\n"
     "  mpirun -n 2 lockstep bench step experiments/table2/row1-stated.yaml threads=1 bench_steps=20\n"
@@ -63,7 +67,8 @@ static const char about[] =
     "inspect CONFIG and import take the same words as train. "
     "inspect and diff take run folders, metrics.h5 files and checkpoints, inspect also what eval and attack "
     "wrote. diff exits "
-    "with 0 if all numbers are equal, with 1 if not. export writes the model for PyTorch; import makes a "
+    "with 0 if all numbers are equal, with 1 if not, and so does audit, which trains segments of a run once "
+    "more. export writes the model for PyTorch; import makes a "
     "checkpoint of step 0 of a PyTorch state_dict that "
     "was saved as HDF5, a dataset a tensor.";
 
@@ -155,6 +160,8 @@ static error_t parse_option(int key, char *argument, struct argp_state *state) {
     case LS_OPTION_FORMAT: line->format = argument; return 0;
     case LS_OPTION_FORCE: line->force = true; return 0;
     case LS_OPTION_TRACE: line->trace = argument; return 0;
+    case LS_OPTION_SEGMENTS: line->segments = argument; return 0;
+    case LS_OPTION_APART: line->apart = true; return 0;
     case LS_OPTION_RESEAL: line->reseal = true; return 0;
     case LS_OPTION_KEYS: exit_after_output(print_keys()); return 0;
     case 'v': line->verbose = true; return 0;

@@ -1,6 +1,7 @@
 /* What each verb does with the rest of the command line, and the table of all. */
 #include "cli/verbs.h"
 
+#include <limits.h>
 #include <signal.h>
 #include <stdarg.h>
 #include <stdio.h>
@@ -16,6 +17,7 @@
 #include "io/output.h"
 #include "layers/layer.h"
 #include "model/network.h"
+#include "train/audit.h"
 #include "train/eval.h"
 #include "train/options.h"
 #include "train/preview.h"
@@ -135,6 +137,41 @@ static int attack(const ls_command_line *line) {
     return look_at(line, ls_attack);
 }
 
+/* LS_USAGE: no number above 0. */
+static ls_status read_segments(const char *text, int64_t *segments) {
+    char *end;
+    *segments = 0;
+    if (!text) return LS_OK;
+    long long value = strtoll(text, &end, 10);
+    if (end == text || *end || value < 1 || value > INT_MAX)
+        return ls_fail(LS_USAGE, "audit: --segments: found '%s', expected a number above 0", text);
+    *segments = value;
+    return LS_OK;
+}
+
+static int audit(const ls_command_line *line) {
+    ls_comm *comm = NULL;
+    ls_options o = {0};
+    ls_audit_request request = {.path = line->word[1],
+                                .overrides = line->word + 2,
+                                .override_count = line->count - 2,
+                                .apart = line->apart};
+    ls_status status = read_segments(line->segments, &request.segments);
+    if (status == LS_OK) status = take_comm_keys(request.overrides, request.override_count, &o);
+    if (status != LS_OK) {
+        char why[1024];
+        snprintf(why, sizeof why, "%s", ls_error_message());
+        return ls_refuse("%s", why);
+    }
+    status = ls_create_comm(&o, &comm);
+    if (status == LS_OK) status = ls_audit(comm, &request);
+    if (status != LS_OK && status != LS_DIFFERENT) return ls_end(&comm, status);
+    ls_status flushed = ls_comm_agree(comm, ls_flush_output());
+    if (flushed != LS_OK) return ls_end(&comm, flushed);
+    ls_comm_destroy(&comm);
+    return (int)status; /* a difference is no failure: what it is stands on standard output */
+}
+
 static bool is_bench_kind(const char *word) {
     for (int i = 0; ls_bench_kinds[i]; i++)
         if (strcmp(ls_bench_kinds[i], word) == 0) return true;
@@ -232,6 +269,8 @@ const ls_verb ls_verbs[] = {
     {"inspect", "FILE|FOLDER\ninspect --reseal FILE\ninspect CONFIG [KEY=VALUE ...]", 1, MANY, inspect,
      LS_TAKES(LS_OPTION_JSON) | LS_TAKES(LS_OPTION_RESEAL)},
     {"diff", "A B", 2, 2, diff, 0},
+    {"audit", "RUN|RESULT.json [KEY=VALUE ...]", 1, MANY, audit,
+     LS_TAKES(LS_OPTION_SEGMENTS) | LS_TAKES(LS_OPTION_APART)},
     {"export", "CHECKPOINT FILE", 2, 2, export_model, LS_TAKES(LS_OPTION_FORMAT) | LS_TAKES(LS_OPTION_FORCE)},
     {"import", "CONFIG STATE.h5 FOLDER|FILE [KEY=VALUE ...]", 3, MANY, import_state,
      LS_TAKES(LS_OPTION_FORCE)},

@@ -20,6 +20,8 @@ enum {
     LS_OPTION_TRACE,
     LS_OPTION_RESEAL,
     LS_OPTION_FORCE,
+    LS_OPTION_SEGMENTS,
+    LS_OPTION_APART,
     LS_OPTION_KEYS
 };
 #define LS_TAKES(option) (1u << ((option)-LS_OPTION_DRY_RUN))
@@ -28,12 +30,13 @@ typedef struct ls_command_line {
     const struct ls_verb *verb;
     const char *word[LS_MOST_WORDS]; /* the verb and its arguments */
     int count;
-    bool dry_run, json, verbose, reseal, force;
-    unsigned given;      /* LS_TAKES() of the options that only some verbs take */
-    const char *output;  /* file */
-    const char *format;  /* export: of the file */
-    const char *trace;   /* train, bench: file */
-    const char *unknown; /* an option that the parser does not know */
+    bool dry_run, json, verbose, reseal, force, apart;
+    unsigned given;       /* LS_TAKES() of the options that only some verbs take */
+    const char *output;   /* file */
+    const char *format;   /* export: of the file */
+    const char *trace;    /* train, bench: file */
+    const char *segments; /* audit: how many */
+    const char *unknown;  /* an option that the parser does not know */
 } ls_command_line;
 
 typedef struct ls_verb {

@@ -20,6 +20,7 @@ const char *const ls_fact_names[LS_FACTS] = {
     [LS_FACT_GIT] = "git",
     [LS_FACT_MPI] = "mpi",
     [LS_FACT_HDF5] = "hdf5",
+    [LS_FACT_BITS] = "bits",
 };
 
 const ls_metrics_column ls_step_columns[LS_STEP_COLUMNS] = {

@@ -39,6 +39,7 @@ typedef enum ls_fact_name {
     LS_FACT_GIT,
     LS_FACT_MPI,
     LS_FACT_HDF5,
+    LS_FACT_BITS,
     LS_FACTS
 } ls_fact_name;
 extern const char *const ls_fact_names[LS_FACTS];

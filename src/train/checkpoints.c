@@ -57,11 +57,19 @@ static ls_status list_steps(const char *folder, step_list *list) {
     return status;
 }
 
-static ls_status path_of(const char *folder, uint64_t step, char **path) {
+ls_status ls_checkpoints_path(const char *folder, uint64_t step, char **path) {
     size_t size = strlen(folder) + 48;
     LS_TRY(ls_calloc(path, size, 1, "a path"));
     snprintf(*path, size, "%s/checkpoint-%" PRIu64 ".h5", folder, step);
     return LS_OK;
+}
+
+ls_status ls_checkpoints_list(const char *folder, uint64_t **steps, int *count) {
+    step_list list;
+    ls_status status = list_steps(folder, &list);
+    *steps = list.steps;
+    *count = list.count;
+    return status;
 }
 
 /* --- saving ---------------------------------------------------------------------------------------- */
@@ -78,7 +86,7 @@ static ls_status prune(const char *folder, int64_t keep, uint64_t best, uint64_t
             kept++;
             continue;
         }
-        status = path_of(folder, list.steps[i], &path);
+        status = ls_checkpoints_path(folder, list.steps[i], &path);
         if (status != LS_OK) break;
         if (unlink(path) != 0 && errno != ENOENT)
             status = ls_fail(LS_OUTPUT, "%s: cannot be removed: %s", path, strerror(errno));
@@ -131,7 +139,7 @@ static ls_status find_newest(const char *folder, ls_checkpoint **checkpoint) {
     ls_status status = list_steps(folder, &list);
     for (int i = 0; i < list.count && status == LS_OK && !*checkpoint; i++) {
         char *path;
-        status = path_of(folder, list.steps[i], &path);
+        status = ls_checkpoints_path(folder, list.steps[i], &path);
         if (status != LS_OK) break;
         ls_status opened = ls_checkpoint_open(path, checkpoint);
         if (opened == LS_OK) opened = ls_checkpoint_check(*checkpoint);
@@ -156,27 +164,10 @@ ls_status ls_checkpoints_find(const char *folder, const char *resume, ls_checkpo
     return find_newest(folder, checkpoint);
 }
 
-/* Both texts are canonical, a key a line; the first line that differs names the key and both values. */
-static ls_status compare_lines(const ls_checkpoint *checkpoint, const char *theirs, const char *own) {
-    while (*own && *theirs) {
-        size_t a = strcspn(own, "\n"), b = strcspn(theirs, "\n");
-        if (a != b || strncmp(own, theirs, a) != 0)
-            return ls_fail(LS_USAGE,
-                           "%s was trained with another configuration: there \"%.*s\", here \"%.*s\"",
-                           ls_checkpoint_path(checkpoint), (int)b, theirs, (int)a, own);
-        own += a + (own[a] == '\n');
-        theirs += b + (theirs[b] == '\n');
-    }
-    if (*own || *theirs)
-        return ls_fail(LS_USAGE, "%s was trained with another number of layers",
-                       ls_checkpoint_path(checkpoint));
-    return LS_OK;
-}
-
 static ls_status compare_config(const ls_checkpoint *checkpoint, const char *own) {
     char *theirs;
     LS_TRY(ls_recorded_config(ls_checkpoint_config(checkpoint), &theirs));
-    ls_status status = compare_lines(checkpoint, theirs, own);
+    ls_status status = ls_recorded_config_compare(ls_checkpoint_path(checkpoint), theirs, own);
     free(theirs);
     return status;
 }

@@ -14,6 +14,12 @@ typedef struct ls_best {
     double loss;
 } ls_best;
 
+/* The steps of the checkpoints in a folder, newest first; freed with free(), after a failure too. Not one is
+ * opened. */
+ls_status ls_checkpoints_list(const char *folder, uint64_t **steps, int *count);
+/* FOLDER/checkpoint-<step>.h5; owned by the caller. */
+ls_status ls_checkpoints_path(const char *folder, uint64_t step, char **path);
+
 /* Writes the checkpoint of the trainer's state, with the metrics so far, into FOLDER; then removes all but
  * the newest `keep` and the best. LS_OUTPUT with path: then the older ones are as they were. */
 ls_status ls_checkpoints_save(const char *folder, ls_trainer *trainer, const char *config_yaml,

@@ -60,6 +60,16 @@ ls_status ls_evaluate(ls_trainer *t, const ls_dataset *set, const uint32_t *samp
     return ls_evaluate_each(t, set, samples, count, score, NULL);
 }
 
+ls_status ls_evaluate_test(ls_trainer *t, ls_score *score) {
+    uint32_t *all;
+    int64_t count = t->data.test.count;
+    LS_TRY(ls_comm_agree(t->comm, ls_calloc(&all, (size_t)count, sizeof *all, "the test samples")));
+    for (int64_t i = 0; i < count; i++) all[i] = (uint32_t)i;
+    ls_status status = ls_evaluate(t, &t->data.test, all, count, score);
+    free(all);
+    return status;
+}
+
 /* Keeps all statistics in `former`, and begins those of the whole set anew. */
 static ls_status begin_statistics(const ls_parameters *p, const ls_arenas *host, void *former) {
     memcpy(former, host->statistics, ls_parameters_statistics(p) * sizeof(double));

@@ -13,8 +13,8 @@ void ls_version_print(FILE *out) {
     const ls_backend *fp32;
     ls_instruction_set set;
     const char *why;
-    fprintf(out, "lockstep %s (git %s)\n%s\n%s\ncompiler %s\n", LOCKSTEP_VERSION, LOCKSTEP_GIT,
-            ls_mpi_version().text, ls_hdf5_version().text, LS_COMPILER);
+    fprintf(out, "lockstep %s (git %s)\nbits %d\n%s\n%s\ncompiler %s\n", LOCKSTEP_VERSION, LOCKSTEP_GIT,
+            LS_BITS, ls_mpi_version().text, ls_hdf5_version().text, LS_COMPILER);
     if (ls_backend_find(LS_FP32, &fp32) == LS_OK)
         fprintf(out, "instructions %s (cpu)\n", ls_instruction_set_name(fp32->instruction_set));
     if (ls_instruction_set_choose_bf16(&set, &why) == LS_OK)
@@ -54,6 +54,7 @@ ls_status ls_facts_collect(const ls_trainer *t, const char *config_path, ls_fact
     add(facts, LS_FACT_GIT, "%s", LOCKSTEP_GIT);
     add(facts, LS_FACT_MPI, "%s", ls_mpi_version().text);
     add(facts, LS_FACT_HDF5, "%s", ls_hdf5_version().text + strlen("HDF5 "));
+    add(facts, LS_FACT_BITS, "%d", LS_BITS);
     add(facts, LS_FACT_COMPILER, "%s", LS_COMPILER);
     return LS_OK;
 }

@@ -17,7 +17,7 @@ typedef struct ls_facts {
 
 ls_status ls_facts_collect(const ls_trainer *trainer, const char *config_path, ls_facts *facts);
 
-/* "lockstep 0.1.0 (git 1234567)", and the versions of MPI, HDF5, compiler and the instruction set that
+/* "lockstep 0.1.0 (git 1234567)", and the versions of bits, MPI, HDF5, compiler and the instruction set that
  * kernels use here, a line each. */
 void ls_version_print(FILE *out);
 

@@ -17,3 +17,17 @@ ls_status ls_recorded_config(const char *recorded, char **today) {
     ls_config_destroy(&config);
     return status;
 }
+
+ls_status ls_recorded_config_compare(const char *whose, const char *theirs, const char *own) {
+    while (*own && *theirs) {
+        size_t a = strcspn(own, "\n"), b = strcspn(theirs, "\n");
+        if (a != b || strncmp(own, theirs, a) != 0)
+            return ls_fail(LS_USAGE,
+                           "%s was trained with another configuration: there \"%.*s\", here \"%.*s\"", whose,
+                           (int)b, theirs, (int)a, own);
+        own += a + (own[a] == '\n');
+        theirs += b + (theirs[b] == '\n');
+    }
+    if (*own || *theirs) return ls_fail(LS_USAGE, "%s was trained with another number of layers", whose);
+    return LS_OK;
+}

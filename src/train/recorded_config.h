@@ -9,4 +9,8 @@
  * comparison names the line. LS_INTERNAL: out of memory. Owned by the caller. Local. */
 ls_status ls_recorded_config(const char *recorded, char **today);
 
+/* Both texts are canonical, a key a line. LS_USAGE names the first line that differs: "WHOSE was trained with
+ * another configuration: there .., here ..". Local. */
+ls_status ls_recorded_config_compare(const char *whose, const char *theirs, const char *own);
+
 #endif

@@ -42,17 +42,6 @@ static bool finished(const ls_trainer *t) {
     return t->epoch >= t->options.epochs || (t->options.steps > 0 && t->step >= t->options.steps);
 }
 
-/* The test set as a whole. Collective. */
-static ls_status evaluate_test(ls_trainer *t, ls_score *score) {
-    uint32_t *all;
-    int64_t count = t->data.test.count;
-    LS_TRY(ls_comm_agree(t->comm, ls_calloc(&all, (size_t)count, sizeof *all, "the test samples")));
-    for (int64_t i = 0; i < count; i++) all[i] = (uint32_t)i;
-    ls_status status = ls_evaluate(t, &t->data.test, all, count, score);
-    free(all);
-    return status;
-}
-
 static ls_test_row test_row(const ls_trainer *t, const ls_score *score) {
     return (ls_test_row){(uint64_t)t->epoch, ls_mean(score->loss, score->count),
                          ls_mean(score->correct, score->count)};
@@ -79,7 +68,7 @@ static ls_status end_epoch(run *r) {
     row.validation_loss = ls_mean(validation.loss, validation.count);
     row.validation_accuracy = ls_mean(validation.correct, validation.count);
     if (testing) {
-        LS_TRY(evaluate_test(t, &tested));
+        LS_TRY(ls_evaluate_test(t, &tested));
         test = test_row(t, &tested);
         RECORD(r, ls_recorder_test(&r->recorder, &test));
     }
@@ -150,7 +139,7 @@ static ls_status train_loop(run *r) {
 static ls_status test(run *r) {
     ls_trainer *t = r->trainer;
     ls_score score;
-    LS_TRY(evaluate_test(t, &score));
+    LS_TRY(ls_evaluate_test(t, &score));
     ls_test_row row = test_row(t, &score);
     if (test_due(t)) RECORD(r, ls_recorder_test(&r->recorder, &row));
     if (!is_root(r)) return LS_OK;

@@ -144,6 +144,9 @@ void ls_trainer_order_epoch(ls_trainer *trainer);
 ls_status ls_evaluate(ls_trainer *trainer, const ls_dataset *set, const uint32_t *samples, int64_t count,
                       ls_score *score);
 
+/* The same of the whole test set. Collective. */
+ls_status ls_evaluate_test(ls_trainer *trainer, ls_score *score);
+
 /* Before evaluations: collects the statistics of BatchNorms with `statistics: dataset` in a pass over the
  * training samples; otherwise nothing. LS_STOPPED as above; they are then what they were. Collective. */
 ls_status ls_collect_statistics(ls_trainer *trainer);
