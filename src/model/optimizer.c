@@ -7,7 +7,9 @@
 #define OPTIMIZERS(X)                                                                                        \
     X(sgd)                                                                                                   \
     X(momentum)                                                                                              \
-    X(adam)
+    X(adam)                                                                                                  \
+    X(adamw)                                                                                                 \
+    X(rmsprop)
 
 #define X(name) extern const ls_optimizer_class ls_##name##_optimizer;
 OPTIMIZERS(X)
@@ -58,10 +60,13 @@ void ls_optimizer_destroy(ls_optimizer *optimizer) {
 }
 
 ls_update ls_optimizer_step(const ls_optimizer *optimizer, double rate, uint64_t step, int64_t parameters) {
-    ls_update update = {.class = optimizer->class,
-                        .rate = rate,
-                        .decay = 2 * optimizer->l2_mean / (double)parameters + optimizer->weight_decay};
+    ls_update update = {
+        .class = optimizer->class, .rate = rate, .decay = 2 * optimizer->l2_mean / (double)parameters};
     if (optimizer->class->scalars) optimizer->class->scalars(optimizer->settings, step, update.scalars);
+    if (optimizer->class->decay_apart)
+        update.scalars[LS_UPDATE_DECAY] = optimizer->weight_decay;
+    else
+        update.decay += optimizer->weight_decay;
     return update;
 }
 

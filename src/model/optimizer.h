@@ -4,7 +4,8 @@
  *
  *     decay = 2 l2_mean / N + weight_decay
  *
- * stands for the mean-square L2 term over all N parameters and for PyTorch's weight decay, every optimizer does
+ * stands for the mean-square L2 term over all N parameters and for PyTorch's weight decay (of which a class may
+ * take care itself: decay_apart), every optimizer does
  *
  *     w -= rate d(g, w, m, v)
  *
@@ -21,13 +22,14 @@
 
 struct ls_optimizer_class;
 
-enum { LS_UPDATE_SCALARS = 8 };
+enum { LS_UPDATE_SCALARS = 8, LS_UPDATE_DECAY = LS_UPDATE_SCALARS - 1 };
 
 /* The numbers of one update, computed in double. */
 typedef struct ls_update {
     const struct ls_optimizer_class *class;
     double rate, decay;
-    double scalars[LS_UPDATE_SCALARS]; /* the class's own */
+    double
+        scalars[LS_UPDATE_SCALARS]; /* the class's own; with decay_apart [LS_UPDATE_DECAY] is weight_decay */
 } ls_update;
 
 /* Sums of the bits of parameters and moments, as integers of an element's size, modulo 2^32 or 2^64: any one
@@ -46,6 +48,7 @@ typedef struct ls_update_kernels {
 typedef struct ls_optimizer_class {
     ls_key_class choice; /* name and keys; the first member, so that the list of choices leads here */
     int moments;         /* 0, 1 or 2 */
+    bool decay_apart;    /* weight_decay is not part of g, but d's */
     /* What the kernels need at step `step` (1, 2, ..); NULL: nothing. `scalars` comes zeroed. */
     void (*scalars)(const void *settings, uint64_t step, double scalars[LS_UPDATE_SCALARS]);
     const ls_update_kernels *(*kernels)(const ls_backend *backend);

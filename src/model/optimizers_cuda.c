@@ -5,6 +5,7 @@
 #include "model/optimizer.h"
 
 _Static_assert((int)LS_CUDA_UPDATE_SCALARS == (int)LS_UPDATE_SCALARS, "an update's scalars");
+_Static_assert((int)LS_CUDA_UPDATE_DECAY == (int)LS_UPDATE_DECAY, "the place of weight decay among them");
 
 static ls_bit_sums apply(void (*launch)(struct ls_device *device, const ls_cuda_update *u),
                          const ls_update *update, int64_t count, void *w, const void *g, void *m, void *v,

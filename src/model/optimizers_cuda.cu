@@ -7,6 +7,8 @@
 namespace {
 
 typedef float real;
+enum { LS_UPDATE_DECAY = LS_CUDA_UPDATE_DECAY };
+#include "model/optimizers/adam.h"
 namespace sgd {
 #include "model/optimizers/sgd.c"
 }
@@ -15,6 +17,12 @@ namespace momentum {
 }
 namespace adam {
 #include "model/optimizers/adam.c"
+}
+namespace adamw {
+#include "model/optimizers/adamw.c"
+}
+namespace rmsprop {
+#include "model/optimizers/rmsprop.c"
 }
 
 enum { THREADS = 256 };

@@ -7,14 +7,16 @@
 #define LS_CUDA_OPTIMIZERS(X)                                                                                \
     X(sgd)                                                                                                   \
     X(momentum)                                                                                              \
-    X(adam)
+    X(adam)                                                                                                  \
+    X(adamw)                                                                                                 \
+    X(rmsprop)
 
 #ifdef __cplusplus
 extern "C" {
 #endif
 struct ls_device;
 
-enum { LS_CUDA_UPDATE_SCALARS = 8 };
+enum { LS_CUDA_UPDATE_SCALARS = 8, LS_CUDA_UPDATE_DECAY = 7 };
 
 typedef struct ls_cuda_update {
     int64_t count; /* above 0 */

@@ -9,7 +9,10 @@
 #define SCHEDULES(X)                                                                                         \
     X(constant)                                                                                              \
     X(multistep)                                                                                             \
-    X(exponential)
+    X(exponential)                                                                                           \
+    X(cosine)                                                                                                \
+    X(linear)                                                                                                \
+    X(one_cycle)
 
 #define X(name) extern const ls_schedule_class ls_##name##_schedule;
 SCHEDULES(X)
@@ -54,5 +57,6 @@ void ls_schedule_destroy(ls_schedule *schedule) {
 
 double ls_schedule_rate(const ls_schedule *schedule, int64_t step, int64_t epoch) {
     double rate = schedule->lr * schedule->class->factor(schedule->settings, step, epoch);
+    if (step + 1 < schedule->warmup) rate *= (double)(step + 1) / (double)schedule->warmup;
     return schedule->decay_power > 0 ? rate / ls_pow((double)(step + 1), schedule->decay_power) : rate;
 }

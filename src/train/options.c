@@ -68,10 +68,11 @@ static const ls_key rows[] = {
     CLASS(RESULT, optimizer, "adam", ls_optimizers, "rule of the parameter updates")
     REAL(RESULT, lr, "0.001", 0, 1000, "learning rate")
     REAL(RESULT, decay_power, "0", 0, 10, "learning rate / t^p at step t; 0: no decay")
+    INT(RESULT, warmup, "0", 0, 4294967295.0, "steps in which the learning rate rises in equal parts to its schedule's; 0: none")
     REAL(RESULT, l2_mean, "0", 0, 1e6, "factor of the mean of squared parameters in the loss; recorded losses are without it")
     REAL(RESULT, weight_decay, "0", 0, 1e6, "factor of the parameter that is added to its gradient")
     CLASS(RESULT, schedule, "constant", ls_schedules,
-          "learning rate times gamma: never, at milestones, or every epoch")
+          "course of the learning rate, as a factor of lr")
 
     PATH(TRAIN, output, "", "run folder; empty: runs/NAME of the configuration")
     BOOL(TRAIN, overwrite, "false", "replace a run that the folder already holds")

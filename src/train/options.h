@@ -38,6 +38,7 @@ typedef struct ls_options {
     int optimizer;     /* place in ls_optimizers; its own keys: ls_optimizer_read() */
     double lr;
     double decay_power;  /* lr / t^p */
+    int64_t warmup;      /* steps in which the rate rises from lr / warmup */
     double l2_mean;      /* lambda x mean of the squares of all parameters, added to the loss */
     double weight_decay; /* as in PyTorch: added to the gradient */
     int schedule;        /* place in ls_schedules; its own keys: ls_schedule_read() */

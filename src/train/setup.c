@@ -127,6 +127,7 @@ static ls_status create_model(ls_trainer *t) {
     LS_TRY(ls_schedule_read(t->config, &t->schedule));
     t->schedule.lr = o->lr;
     t->schedule.decay_power = o->decay_power;
+    t->schedule.warmup = o->warmup;
     return LS_OK;
 }
 

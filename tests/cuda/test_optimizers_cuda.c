@@ -66,7 +66,8 @@ static void test_updates(void **state) {
         const char *name, *words[2];
         double l2_mean, weight_decay;
     } cases[] = {{"sgd", {NULL}, 0, 0},      {"sgd", {NULL}, 0, 0.1},
-                 {"momentum", {NULL}, 0, 0}, {"momentum", {"momentum=0.5"}, 0.01, 0},
+                 {"momentum", {NULL}, 0, 0}, {"momentum", {"momentum=0.5", "nesterov=true"}, 0.01, 0},
+                 {"adamw", {NULL}, 0, 0.1},  {"rmsprop", {"alpha=0.9"}, 0, 0.1},
                  {"adam", {NULL}, 0, 0},     {"adam", {"epsilon_inside=true", "beta1=0.8"}, 0.01, 0.001}};
     (void)state;
     for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {

@@ -26,12 +26,19 @@ static const struct {
     {"contrast_probability", "0.1", "contrast", "above", "augment: 0.5\n"},
     {"clip_gradient", "damped", "loss_clip", "above", ""},
     {"momentum", "0.5", "optimizer", "momentum", ""},
-    {"beta1", "0.5", "optimizer", "adam", ""},
-    {"beta2", "0.5", "optimizer", "adam", ""},
-    {"epsilon", "0.5", "optimizer", "adam", ""},
+    {"nesterov", "true", "optimizer", "momentum", ""},
+    {"beta1", "0.5", "optimizer", "adam adamw", ""},
+    {"beta2", "0.5", "optimizer", "adam adamw", ""},
+    {"alpha", "0.5", "optimizer", "rmsprop", ""},
+    {"epsilon", "0.5", "optimizer", "adam adamw rmsprop", ""},
     {"epsilon_inside", "true", "optimizer", "adam", ""},
     {"milestones", "[3]", "schedule", "multistep", ""},
     {"gamma", "0.5", "schedule", "multistep exponential", ""},
+    {"horizon", "7", "schedule", "cosine linear one_cycle", ""},
+    {"floor", "0.5", "schedule", "cosine linear", ""},
+    {"peak", "0.5", "schedule", "one_cycle", ""},
+    {"start_divisor", "5", "schedule", "one_cycle", ""},
+    {"end_divisor", "5", "schedule", "one_cycle", ""},
     {"timeout", "10", "comm", "auto mpi", ""},
     {"window", "false", "comm", "auto mpi", ""},
 };
@@ -105,22 +112,36 @@ static int values_of(const ls_key *key, char values[VALUES][32]) {
         return 2;
     }
     assert_int_equal(key->type, LS_KEY_CHOICE);
-    for (; key->classes && count < key->classes->count; count++)
+    for (; key->classes && count < key->classes->count; count++) {
+        assert_true(count < VALUES);
         snprintf(values[count], 32, "%s", key->classes->list[count]->name);
+    }
     for (const char *at = key->choices; at; at = strchr(at, '|') ? strchr(at, '|') + 1 : NULL)
         snprintf(values[count++], 32, "%.*s", (int)strcspn(at, "|"), at);
     return count;
 }
 
+/* Is the word among those of the list, which blanks part? */
+static bool is_among(const char *list, const char *word) {
+    for (const char *at = list; *at; at += strcspn(at, " "), at += strspn(at, " "))
+        if (strcspn(at, " ") == strlen(word) && strncmp(at, word, strlen(word)) == 0) return true;
+    return false;
+}
+
+/* What a schedule has to be given, but for this key. */
+static const char *required(const char *key, const char *schedule) {
+    if (strcmp(schedule, "multistep") == 0 && strcmp(key, "milestones") != 0) return "milestones: [3]\n";
+    const bool ends = is_among("cosine linear one_cycle", schedule);
+    return ends && strcmp(key, "horizon") != 0 ? "horizon: 9\n" : "";
+}
+
 static void try_pair(int d, const char *other_value) {
     const char *key = dependent[d].key, *value = dependent[d].value, *other = dependent[d].other;
     const bool above = strcmp(dependent[d].reads, "above") == 0;
-    const bool read = above ? strcmp(other_value, "0") != 0 : strstr(dependent[d].reads, other_value) != NULL;
+    const bool read = above ? strcmp(other_value, "0") != 0 : is_among(dependent[d].reads, other_value);
     char text[TEXT], override[80], position[160], rest[160];
-    /* multistep wants milestones */
     snprintf(rest, sizeof rest, "%s: %s\n%s%s", other, other_value, dependent[d].with,
-             strcmp(other_value, "multistep") == 0 && strcmp(key, "milestones") != 0 ? "milestones: [3]\n"
-                                                                                     : "");
+             required(key, other_value));
     snprintf(text, sizeof text, "%s: %s\n%s", key, value, rest);
     snprintf(position, sizeof position, "%s:1:%zu: %s: ", file_path, strlen(key) + 3, key);
     expect(read, text, NULL, position);

@@ -5,7 +5,7 @@
 #include "model/optimizer.h"
 #include "model/schedule.h"
 
-extern const ls_optimizer_class ls_nesterov_optimizer;
-extern const ls_schedule_class ls_cosine_schedule;
+extern const ls_optimizer_class ls_signum_optimizer;
+extern const ls_schedule_class ls_triangle_schedule;
 
 #endif

@@ -18,7 +18,7 @@ static const double lr = 0.02;
 
 typedef struct one_settings {
     double momentum, beta1, beta2, epsilon;
-    bool inside;
+    bool inside, nesterov;
 } one_settings;
 
 static const struct {
@@ -30,6 +30,11 @@ static const struct {
     {"sgd", {NULL}, 0.5, 0.01, {.momentum = 0}},
     {"momentum", {NULL}, 0, 0, {.momentum = 0.9}},
     {"momentum", {"momentum=0.5"}, 0, 0.1, {.momentum = 0.5}},
+    {"momentum", {"nesterov=true"}, 0, 0.1, {.momentum = 0.9, .nesterov = true}},
+    {"rmsprop", {NULL}, 0, 0.01, {.beta2 = 0.99, .epsilon = 1e-8}},
+    {"rmsprop", {"alpha=0.5", "epsilon=1e-3"}, 0, 0, {.beta2 = 0.5, .epsilon = 1e-3}},
+    {"adamw", {NULL}, 0, 0, {.beta1 = 0.9, .beta2 = 0.999, .epsilon = 1e-8}},
+    {"adamw", {"beta1=0.5", "epsilon=1e-3"}, 0.5, 0.1, {.beta1 = 0.5, .beta2 = 0.999, .epsilon = 1e-3}},
     {"adam", {NULL}, 0, 0, {.beta1 = 0.9, .beta2 = 0.999, .epsilon = 1e-8}},
     {"adam",
      {"epsilon_inside=true"},
@@ -126,16 +131,23 @@ typedef struct one {
 
 static void formula(int i, uint32_t t, double parameters, double g, one *x) {
     const one_settings *o = &cases[i].is;
-    g += 2 * cases[i].l2_mean / parameters * x->w + cases[i].weight_decay * x->w;
+    const bool apart = strcmp(cases[i].name, "adamw") == 0;
+    g += 2 * cases[i].l2_mean / parameters * x->w + (apart ? 0 : cases[i].weight_decay * x->w);
     if (strcmp(cases[i].name, "sgd") == 0) {
         x->w = x->w - lr * g;
         return;
     }
     if (strcmp(cases[i].name, "momentum") == 0) {
         x->m = o->momentum * x->m + g;
-        x->w = x->w - lr * x->m;
+        x->w = x->w - lr * (o->nesterov ? g + o->momentum * x->m : x->m);
         return;
     }
+    if (strcmp(cases[i].name, "rmsprop") == 0) {
+        x->v = o->beta2 * x->v + (1 - o->beta2) * g * g;
+        x->w -= lr * g / (sqrt(x->v) + o->epsilon);
+        return;
+    }
+    if (apart) x->w *= 1 - lr * cases[i].weight_decay;
     x->m = o->beta1 * x->m + (1 - o->beta1) * g;
     x->v = o->beta2 * x->v + (1 - o->beta2) * g * g;
     double m = x->m / (1 - pow(o->beta1, t)), v = x->v / (1 - pow(o->beta2, t));

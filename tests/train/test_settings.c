@@ -19,15 +19,26 @@ enum { WEIGHTS = CLASSES * PIXELS, PARAMETERS = WEIGHTS + CLASSES };
 
 static const uint8_t first_milestone = 2, second_milestone = 4;
 #define MILESTONES "[2, 4]"
+static const double horizon = 5;
+#define HORIZON "5"
 
 /* --- the same, by hand ------------------------------------------------------------------------------- */
 
 /* The numbers that a configuration sets, and their documented defaults. */
 typedef struct numbers {
-    double lr, decay_power, l2_mean, weight_decay, momentum, beta1, beta2, epsilon, epsilon_inside, gamma;
+    double lr, decay_power, warmup, l2_mean, weight_decay, momentum, nesterov, beta1, beta2, alpha, epsilon,
+        epsilon_inside, gamma, floor, peak, start_divisor, end_divisor;
 } numbers;
-static const numbers defaults = {
-    .lr = 0.5, .momentum = 0.9, .beta1 = 0.9, .beta2 = 0.999, .epsilon = 1e-8, .gamma = 0.1};
+static const numbers defaults = {.lr = 0.5,
+                                 .momentum = 0.9,
+                                 .beta1 = 0.9,
+                                 .beta2 = 0.999,
+                                 .alpha = 0.99,
+                                 .epsilon = 1e-8,
+                                 .gamma = 0.1,
+                                 .peak = 0.3,
+                                 .start_divisor = 25,
+                                 .end_divisor = 1e4};
 
 #define AT(name, value)                                                                                      \
     { #name, value, offsetof(numbers, name) }
@@ -38,7 +49,9 @@ static const struct {
     AT(lr, "0.125"),          AT(decay_power, "0.5"), AT(l2_mean, "3"),
     AT(weight_decay, "0.25"), AT(momentum, "0.5"),    AT(beta1, "0.5"),
     AT(beta2, "0.75"),        AT(epsilon, "0.125"),   AT(epsilon_inside, "true"),
-    AT(gamma, "0.5"),
+    AT(gamma, "0.5"),         AT(warmup, "3"),        AT(nesterov, "true"),
+    AT(alpha, "0.5"),         AT(floor, "0.25"),      AT(peak, "0.75"),
+    AT(start_divisor, "4"),   AT(end_divisor, "2"),
 };
 enum { KEYS = sizeof keys / sizeof *keys };
 
@@ -83,6 +96,15 @@ static double schedule_factor(const char *schedule, const numbers *s, int step) 
     if (strcmp(schedule, "exponential") == 0) return pow(s->gamma, step); /* an epoch is a step here */
     if (strcmp(schedule, "multistep") == 0)
         return pow(s->gamma, (step >= first_milestone) + (step >= second_milestone));
+    const double way = fmin(step, horizon) / horizon;
+    if (strcmp(schedule, "cosine") == 0) return s->floor + (1 - s->floor) * (1 + cos(acos(-1) * way)) / 2;
+    if (strcmp(schedule, "linear") == 0) return 1 - (1 - s->floor) * way;
+    if (strcmp(schedule, "one_cycle") == 0) {
+        const double first = 1 / s->start_divisor, last = first / s->end_divisor, top = s->peak * horizon - 1;
+        const double up = step / top, down = fmin((step - top) / (horizon - 1 - top), 1);
+        return step <= top ? 1 + (first - 1) / 2 * (1 + cos(acos(-1) * up))
+                           : last + (1 - last) / 2 * (1 + cos(acos(-1) * down));
+    }
     fail_msg("schedule %s: its formula is missing in this test", schedule);
     return 0;
 }
@@ -92,11 +114,15 @@ static void update(model *x, const char *optimizer, const numbers *s, int t, int
         x->w[i] -= x->rate * g;
     } else if (strcmp(optimizer, "momentum") == 0) {
         x->m[i] = s->momentum * x->m[i] + g;
-        x->w[i] -= x->rate * x->m[i];
-    } else if (strcmp(optimizer, "adam") == 0) {
+        x->w[i] -= x->rate * (s->nesterov > 0 ? g + s->momentum * x->m[i] : x->m[i]);
+    } else if (strcmp(optimizer, "rmsprop") == 0) {
+        x->v[i] = s->alpha * x->v[i] + (1 - s->alpha) * g * g;
+        x->w[i] -= x->rate * g / (sqrt(x->v[i]) + s->epsilon);
+    } else if (strcmp(optimizer, "adam") == 0 || strcmp(optimizer, "adamw") == 0) {
         x->m[i] = s->beta1 * x->m[i] + (1 - s->beta1) * g;
         x->v[i] = s->beta2 * x->v[i] + (1 - s->beta2) * g * g;
         const double m = x->m[i] / (1 - pow(s->beta1, t)), v = x->v[i] / (1 - pow(s->beta2, t));
+        if (strcmp(optimizer, "adamw") == 0) x->w[i] *= 1 - x->rate * s->weight_decay;
         x->w[i] -= x->rate * m / (s->epsilon_inside > 0 ? sqrt(v + s->epsilon) : sqrt(v) + s->epsilon);
     } else {
         fail_msg("optimizer %s: its formula is missing in this test", optimizer);
@@ -106,10 +132,11 @@ static void update(model *x, const char *optimizer, const numbers *s, int t, int
 static void step_by_hand(model *x, const char *optimizer, const char *schedule, const numbers *s, int step) {
     double g[PARAMETERS];
     differentiate(x, g);
+    const double in_gradient = strcmp(optimizer, "adamw") == 0 ? 0 : s->weight_decay;
     x->rate = s->lr * schedule_factor(schedule, s, step) / pow(step + 1, s->decay_power);
+    if (s->warmup > 0) x->rate *= fmin(1, (step + 1) / s->warmup);
     for (int i = 0; i < PARAMETERS; i++)
-        update(x, optimizer, s, step + 1, i,
-               g[i] + (2 * s->l2_mean / PARAMETERS + s->weight_decay) * x->w[i]);
+        update(x, optimizer, s, step + 1, i, g[i] + (2 * s->l2_mean / PARAMETERS + in_gradient) * x->w[i]);
 }
 
 /* --- the trainer ------------------------------------------------------------------------------------- */
@@ -160,6 +187,10 @@ static void assert_near(const char *what, const char *const *words, int count, i
     fail_msg("%s after step %d: %.17g, expected %.17g, with%s", what, step + 1, found, expected, all);
 }
 
+static bool takes(const char *schedule, const char *key) {
+    return ls_key_find(&ls_key_class_find(&ls_schedules, schedule)->keys, key) != NULL;
+}
+
 /* Trains by these words and by hand; the parameters by hand go to `last`. */
 static void compare(const char *optimizer, const char *schedule, const char *key, const char *value,
                     double last[PARAMETERS]) {
@@ -175,6 +206,7 @@ static void compare(const char *optimizer, const char *schedule, const char *key
     snprintf(own[0], sizeof own[0], "optimizer=%s", optimizer);
     snprintf(own[1], sizeof own[1], "schedule=%s", schedule);
     if (strcmp(schedule, "multistep") == 0) words[count++] = "milestones=" MILESTONES;
+    if (takes(schedule, "horizon")) words[count++] = "horizon=" HORIZON;
     if (!key || strcmp(key, "lr") != 0) words[count++] = "lr=0.5";
     for (int i = 0; i < KEYS && key; i++) {
         if (strcmp(keys[i].key, key) != 0) continue;
@@ -215,21 +247,21 @@ static const char *other_value(const char *key) {
 static void compare_with(const char *optimizer, const char *schedule, const char *key,
                          const double usual[PARAMETERS]) {
     double last[PARAMETERS], difference = 0;
-    if (strcmp(key, "milestones") == 0) return; /* always given */
+    if (strcmp(key, "milestones") == 0 || strcmp(key, "horizon") == 0) return; /* always given */
     compare(optimizer, schedule, key, other_value(key), last);
     for (int i = 0; i < PARAMETERS; i++) difference = fmax(difference, fabs(last[i] - usual[i]));
     if (!(difference > 1e-6)) fail_msg("%s does not matter for %s, %s", key, optimizer, schedule);
 }
 
 static void every_key(void **state) {
-    static const char *const common[] = {"lr", "decay_power", "l2_mean", "weight_decay"};
+    static const char *const common[] = {"lr", "decay_power", "warmup", "l2_mean", "weight_decay"};
     (void)state;
     for (int o = 0; o < ls_optimizers.count; o++)
         for (int s = 0; s < ls_schedules.count; s++) {
             const ls_key_class *optimizer = ls_optimizers.list[o], *schedule = ls_schedules.list[s];
             double usual[PARAMETERS];
             compare(optimizer->name, schedule->name, NULL, NULL, usual);
-            for (int i = 0; i < 4; i++) compare_with(optimizer->name, schedule->name, common[i], usual);
+            for (int i = 0; i < 5; i++) compare_with(optimizer->name, schedule->name, common[i], usual);
             for (int i = 0; i < optimizer->keys.count; i++)
                 compare_with(optimizer->name, schedule->name, optimizer->keys.keys[i].name, usual);
             for (int i = 0; i < schedule->keys.count; i++)
@@ -239,18 +271,28 @@ static void every_key(void **state) {
 
 /* Steps and epochs are not the same: what PyTorch's MultiStepLR and ExponentialLR say of 3 steps an epoch. */
 static void rates(void **state) {
-    static const char *const falls[] = {"milestones=[2, 4]", "gamma=0.5"}, *const epochs[] = {"gamma=0.25"};
-    static const struct {
+    static const char *const falls[] = {"milestones=[2, 4]", "gamma=0.5"}, *const epochs[] = {"gamma=0.25"},
+                             *const four[] = {"horizon=4"}, *const floor[] = {"horizon=4", "floor=0.5"},
+                             *const cycle[] = {"horizon=5", "peak=0.6", "start_divisor=4", "end_divisor=2"};
+    const struct {
         const char *name;
         const char *const *words;
         int count;
         double decay_power, expected[6];
+        int64_t warmup;
     } cases[] = {
-        {"constant", NULL, 0, 0, {8, 8, 8, 8, 8, 8}},
-        {"constant", NULL, 0, 1, {8, 4, 8.0 / 3, 2, 8.0 / 5, 8.0 / 6}},
-        {"multistep", falls, 2, 0, {8, 8, 4, 4, 2, 2}},
-        {"exponential", epochs, 1, 0, {8, 8, 8, 2, 2, 2}},
-        {"exponential", epochs, 1, 2, {8, 2, 8.0 / 9, 2.0 / 16, 2.0 / 25, 2.0 / 36}},
+        {"constant", NULL, 0, 0, {8, 8, 8, 8, 8, 8}, 0},
+        {"constant", NULL, 0, 1, {8, 4, 8.0 / 3, 2, 8.0 / 5, 8.0 / 6}, 0},
+        {"multistep", falls, 2, 0, {8, 8, 4, 4, 2, 2}, 0},
+        {"exponential", epochs, 1, 0, {8, 8, 8, 2, 2, 2}, 0},
+        {"exponential", epochs, 1, 2, {8, 2, 8.0 / 9, 2.0 / 16, 2.0 / 25, 2.0 / 36}, 0},
+        {"constant", NULL, 0, 0, {2, 4, 6, 8, 8, 8}, 4},
+        {"multistep", falls, 2, 0, {2, 4, 3, 4, 2, 2}, 4},
+        {"cosine", four, 1, 0, {8, 4 + 2 * sqrt(2), 4, 4 - 2 * sqrt(2), 0, 0}, 0},
+        {"cosine", floor, 2, 0, {8, 6 + sqrt(2), 6, 6 - sqrt(2), 4, 4}, 0},
+        {"linear", four, 1, 0, {8, 6, 4, 2, 0, 0}, 0},
+        {"linear", floor, 2, 0, {8, 7, 6, 5, 4, 4}, 0},
+        {"one_cycle", cycle, 4, 0, {2, 5, 8, 4.5, 1, 1}, 0},
     };
     (void)state;
     for (size_t c = 0; c < sizeof cases / sizeof *cases; c++) {
@@ -258,6 +300,7 @@ static void rates(void **state) {
         assert_int_equal(ls_schedule_create(cases[c].name, cases[c].words, cases[c].count, &schedule), LS_OK);
         schedule.lr = 8;
         schedule.decay_power = cases[c].decay_power;
+        schedule.warmup = cases[c].warmup;
         for (int step = 0; step < 6; step++)
             assert_true(fabs(ls_schedule_rate(&schedule, step, step / 3) - cases[c].expected[step]) < 1e-14);
         ls_schedule_destroy(&schedule);

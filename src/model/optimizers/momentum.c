@@ -1,13 +1,14 @@
 /* Gradient descent with momentum (Polyak, 1964; PyTorch's SGD with momentum):
  *
  *     m = momentum m + g,  d = m
- */
+ *
+ * or, with nesterov (Sutskever and others, 2013; PyTorch's nesterov=True),  d = g + momentum m. */
 #include "model/optimizer_rule.h"
 
 LS_DUAL_INLINE real direction(const real *scalars, real w, real g, real *m, real *v) {
     (void)w, (void)v;
     *m = scalars[0] * *m + g;
-    return *m;
+    return scalars[1] != 0 ? g + scalars[0] * *m : *m;
 }
 
 LS_OPTIMIZER_KERNELS(momentum, 1, direction);
@@ -15,6 +16,7 @@ LS_OPTIMIZER_KERNELS(momentum, 1, direction);
 #if LS_DEFINES_CLASS
 typedef struct settings {
     double momentum;
+    bool nesterov;
 } settings;
 
 static const ls_key keys[] = {
@@ -25,12 +27,19 @@ static const ls_key keys[] = {
      .initial = "0.9",
      .max = LS_KEY_BELOW_ONE,
      .help = "share of the last update that is kept"},
+    {.name = "nesterov",
+     .type = LS_KEY_BOOL,
+     .effect = LS_KEY_RESULT,
+     .offset = offsetof(settings, nesterov),
+     .initial = "false",
+     .help = "the step looks one update ahead"},
 };
 
 static void scalars(const void *chosen, uint64_t step, double scalars[LS_UPDATE_SCALARS]) {
     const settings *s = chosen;
     (void)step;
     scalars[0] = s->momentum;
+    scalars[1] = s->nesterov;
 }
 
 LS_OPTIMIZER_PICK(momentum)

@@ -1,16 +1,16 @@
-/* An optimizer that only tests know. Nesterov's momentum (PyTorch's SGD with nesterov=True):
+/* An optimizer that only tests know. Signum (Bernstein and others, 2018), of the momentum that momentum.c has:
  *
- *     m = momentum m + g,  d = g + momentum m
+ *     m = momentum m + g,  d = -1, 0 or 1, the sign of m
  */
 #include "model/optimizer_rule.h"
 
 static inline real direction(const real *scalars, real w, real g, real *m, real *v) {
     (void)w, (void)v;
     *m = scalars[0] * *m + g;
-    return g + scalars[0] * *m;
+    return (real)(*m > 0) - (real)(*m < 0);
 }
 
-LS_OPTIMIZER_KERNELS(nesterov, 1, direction);
+LS_OPTIMIZER_KERNELS(signum, 1, direction);
 
 #if LS_DEFINES_CLASS
 #include "examples.h"
@@ -36,10 +36,10 @@ static void scalars(const void *chosen, uint64_t step, double scalars[LS_UPDATE_
     scalars[0] = s->momentum;
 }
 
-LS_OPTIMIZER_PICK(nesterov)
+LS_OPTIMIZER_PICK(signum)
 
-const ls_optimizer_class ls_nesterov_optimizer = {
-    .choice = {.name = "nesterov",
+const ls_optimizer_class ls_signum_optimizer = {
+    .choice = {.name = "signum",
                .keys = {keys, sizeof keys / sizeof *keys},
                .settings_size = sizeof(settings)},
     .moments = 1,

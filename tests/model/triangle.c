@@ -1,6 +1,7 @@
-/* A schedule that only tests know. Cosine annealing (Loshchilov and Hutter, 2017), to 0 at step `period`:
- * f = (1 + cos(pi step / period)) / 2, and 0 from there on. */
-#include "core/elementary.h"
+/* A schedule that only tests know. Triangles (Smith, 2017): f falls from 1 to 0 in half a `period` of steps and rises
+ * again in the other, f = |1 - 2 (step mod period) / period|. */
+#include <math.h>
+
 #include "examples.h"
 
 typedef struct settings {
@@ -14,18 +15,17 @@ static const ls_key keys[] = {
      .offset = offsetof(settings, period),
      .min = 1,
      .max = 4294967295.0,
-     .help = "steps until the learning rate is 0"},
+     .help = "steps from one height of the learning rate to the next"},
 };
 
 static double factor(const void *chosen, int64_t step, int64_t epoch) {
-    static const double pi = 3.14159265358979323846;
     const settings *s = chosen;
     (void)epoch;
-    return step < s->period ? (1 + ls_cos(pi * (double)step / (double)s->period)) / 2 : 0;
+    return fabs(1 - 2 * (double)(step % s->period) / (double)s->period);
 }
 
-const ls_schedule_class ls_cosine_schedule = {
-    .choice = {.name = "cosine",
+const ls_schedule_class ls_triangle_schedule = {
+    .choice = {.name = "triangle",
                .keys = {keys, sizeof keys / sizeof *keys},
                .settings_size = sizeof(settings)},
     .factor = factor,
