@@ -7,7 +7,9 @@ BUILD_PACKAGES=(gcc libc6-dev cmake ninja-build pkg-config libopenmpi-dev openmp
 # The distribution's Python, not whatever python3 comes first in PATH: only that one has these two packages.
 PYTHON=/usr/bin/python3
 PLOT_PACKAGES=(python3 python3-h5py python3-matplotlib)
-TEST_PACKAGES=(clang curl hdf5-tools iproute2 python3-torch)
+# What the report of launch/reproduce.sh is made with: templates, statistics, a bar of progress.
+REPORT_PACKAGES=(python3-jinja2 python3-scipy python3-tqdm)
+TEST_PACKAGES=(clang curl hdf5-tools iproute2 python3-torch "${REPORT_PACKAGES[@]}")
 
 stop() { # EXIT_CODE LINE...
   local code=$1
