@@ -6,12 +6,17 @@
 #include <stdlib.h>
 #include <string.h>
 
+struct ls_replay {
+    cudaGraphExec_t exec;
+};
+
 struct ls_device {
     ls_device_facts facts;
     cudaStream_t stream;
     uint64_t *words; /* in its memory */
     uint64_t *read;  /* page-locked, of the host */
     unsigned *counters;
+    cudaEvent_t marks[LS_DEVICE_MARKS];
     bool failed; /* the first failure, as a status and a message */
     char message[512];
 };
@@ -78,6 +83,10 @@ static ls_status create_parts(struct ls_device *device) {
                               "words for the host"));
     LS_TRY(ls_device_allocate(device, &device->counters, LS_DEVICE_COUNTERS * sizeof *device->counters,
                               "counters of blocks"));
+    for (int i = 0; i < LS_DEVICE_MARKS; i++)
+        if (!note(device, "cudaEventCreate",
+                  cudaEventCreateWithFlags(&device->marks[i], cudaEventDisableTiming)))
+            return report(device);
     return ls_device_allocate_host(device, &device->read, LS_DEVICE_WORDS * sizeof *device->read,
                                    "words for the host");
 }
@@ -101,6 +110,8 @@ void ls_device_destroy(struct ls_device **out) {
     ls_device_release(device, device->words);
     ls_device_release(device, device->counters);
     ls_device_release_host(device, device->read);
+    for (int i = 0; i < LS_DEVICE_MARKS; i++)
+        if (device->marks[i]) (void)note(device, "cudaEventDestroy", cudaEventDestroy(device->marks[i]));
     if (device->stream) (void)note(device, "cudaStreamDestroy", cudaStreamDestroy(device->stream));
     free(device);
     *out = NULL;
@@ -175,20 +186,28 @@ void ls_device_clear(struct ls_device *device, void *memory, size_t size) {
     (void)note(device, "cudaMemset", cudaMemsetAsync(memory, 0, size, device->stream));
 }
 
-ls_status ls_device_upload(struct ls_device *device, void *memory, const void *host, size_t size) {
-    if (size == 0 || device->failed) return report(device);
-    if (note(device, "a copy from the host",
-             cudaMemcpyAsync(memory, host, size, cudaMemcpyHostToDevice, device->stream)))
-        return ls_device_finish(device);
+ls_status ls_device_send(struct ls_device *device, void *memory, const void *host, size_t size) {
+    if (size > 0 && !device->failed)
+        (void)note(device, "a copy from the host",
+                   cudaMemcpyAsync(memory, host, size, cudaMemcpyHostToDevice, device->stream));
     return report(device);
 }
 
-ls_status ls_device_download(struct ls_device *device, void *host, const void *memory, size_t size) {
-    if (size == 0 || device->failed) return report(device);
-    if (note(device, "a copy to the host",
-             cudaMemcpyAsync(host, memory, size, cudaMemcpyDeviceToHost, device->stream)))
-        return ls_device_finish(device);
+ls_status ls_device_fetch(struct ls_device *device, void *host, const void *memory, size_t size) {
+    if (size > 0 && !device->failed)
+        (void)note(device, "a copy to the host",
+                   cudaMemcpyAsync(host, memory, size, cudaMemcpyDeviceToHost, device->stream));
     return report(device);
+}
+
+ls_status ls_device_upload(struct ls_device *device, void *memory, const void *host, size_t size) {
+    LS_TRY(ls_device_send(device, memory, host, size));
+    return size > 0 ? ls_device_finish(device) : LS_OK;
+}
+
+ls_status ls_device_download(struct ls_device *device, void *host, const void *memory, size_t size) {
+    LS_TRY(ls_device_fetch(device, host, memory, size));
+    return size > 0 ? ls_device_finish(device) : LS_OK;
 }
 
 uint64_t *ls_device_words(struct ls_device *device) {
@@ -214,4 +233,61 @@ ls_status ls_device_finish(struct ls_device *device) {
 ls_status ls_device_host(struct ls_device *device, ls_status (*f)(void *argument), void *argument) {
     LS_TRY(ls_device_finish(device));
     return f(argument);
+}
+
+/* --- marks and recordings --------------------------------------------------------------------------------- */
+
+ls_status ls_device_mark(struct ls_device *device, int i) {
+    if (!device->failed)
+        (void)note(device, "cudaEventRecord", cudaEventRecord(device->marks[i], device->stream));
+    return report(device);
+}
+
+ls_status ls_device_wait(struct ls_device *device, int i) {
+    if (!device->failed) (void)note(device, "the device", cudaEventSynchronize(device->marks[i]));
+    return report(device);
+}
+
+/* Ends the recording whatever `body` has come to, since the stream runs nothing before. */
+static ls_status capture(struct ls_device *device, ls_status (*body)(void *argument), void *argument,
+                         cudaGraph_t *graph) {
+    if (!note(device, "the begin of a recording",
+              cudaStreamBeginCapture(device->stream, cudaStreamCaptureModeThreadLocal)))
+        return report(device);
+    const ls_status status = body(argument);
+    const cudaError_t ended = cudaStreamEndCapture(device->stream, graph);
+    if (status != LS_OK) return status;
+    (void)note(device, "the end of a recording", ended);
+    return report(device);
+}
+
+ls_status ls_device_record(struct ls_device *device, ls_status (*body)(void *argument), void *argument,
+                           ls_replay **out) {
+    ls_replay *replay;
+    cudaGraph_t graph = NULL;
+    *out = NULL;
+    LS_TRY(report(device));
+    LS_TRY(ls_calloc(&replay, 1, sizeof *replay, "a recorded step"));
+    ls_status status = capture(device, body, argument, &graph);
+    if (status == LS_OK &&
+        !note(device, "a recording", cudaGraphInstantiateWithFlags(&replay->exec, graph, 0)))
+        status = report(device);
+    if (graph) (void)note(device, "cudaGraphDestroy", cudaGraphDestroy(graph));
+    if (status == LS_OK)
+        *out = replay;
+    else
+        free(replay);
+    return status;
+}
+
+ls_status ls_device_replay(struct ls_device *device, const ls_replay *replay) {
+    if (!device->failed) (void)note(device, "a recorded step", cudaGraphLaunch(replay->exec, device->stream));
+    return report(device);
+}
+
+void ls_device_forget(struct ls_device *device, ls_replay **replay) {
+    if (!*replay) return;
+    (void)note(device, "cudaGraphExecDestroy", cudaGraphExecDestroy((*replay)->exec));
+    free(*replay);
+    *replay = NULL;
 }

@@ -65,6 +65,26 @@ ls_status ls_device_download(struct ls_device *device, void *host, const void *m
 ls_status ls_device_allocate_host(struct ls_device *device, void *out, size_t size, const char *what);
 void ls_device_release_host(struct ls_device *device, void *memory);
 
+/* Copies that nobody waits for; `host` is such memory, and left alone until a mark behind them has been waited for. */
+ls_status ls_device_send(struct ls_device *device, void *memory, const void *host,
+                         size_t size) LS_CUDA_IF_THERE;
+ls_status ls_device_fetch(struct ls_device *device, void *host, const void *memory,
+                          size_t size) LS_CUDA_IF_THERE;
+
+/* Mark i of LS_DEVICE_MARKS is set behind all that was begun; waits until what lies before it is done. */
+enum { LS_DEVICE_MARKS = 8 };
+ls_status ls_device_mark(struct ls_device *device, int i) LS_CUDA_IF_THERE;
+ls_status ls_device_wait(struct ls_device *device, int i) LS_CUDA_IF_THERE;
+
+/* What `body` begins is recorded (a CUDA graph) instead of run, to be replayed with the same arguments, as often as one
+ * likes. In it nothing is allocated, waited for, or copied from or to the host: such a call fails, and the recording
+ * with it. A failure of `body` is passed on. */
+typedef struct ls_replay ls_replay;
+ls_status ls_device_record(struct ls_device *device, ls_status (*body)(void *argument), void *argument,
+                           ls_replay **replay) LS_CUDA_IF_THERE;
+ls_status ls_device_replay(struct ls_device *device, const ls_replay *replay) LS_CUDA_IF_THERE;
+void ls_device_forget(struct ls_device *device, ls_replay **replay) LS_CUDA_IF_THERE;
+
 /* Waits for all that was begun. The first failure since the device was created: it stays. */
 ls_status ls_device_finish(struct ls_device *device);
 /* In stream order: f(argument) on the calling thread, once all before is done. Its status, or a failure. */

@@ -3,12 +3,10 @@
 #define LOCKSTEP_CORE_LANE_H
 
 struct ls_device;
-struct ls_now;
 
 typedef struct ls_lane {
     void *scratch;            /* of this thread, or of this stream; backend memory */
     struct ls_device *device; /* NULL: the CPU, where a piece is done when it returns */
-    const struct ls_now *now; /* step and epoch in device memory; NULL on the CPU */
 } ls_lane;
 
 #endif

@@ -33,6 +33,7 @@ typedef struct ls_dropout_mask {
     bool active;
     uint64_t seed;
     uint32_t op, step;
+    const struct ls_now *now; /* core/now.h: the step is the one there; NULL: here */
     uint32_t threshold; /* keep * 2^32, rounded */
     double scale;
     const uint32_t *sample; /* [rows] index in the data set */

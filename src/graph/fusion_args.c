@@ -23,6 +23,7 @@ ls_prologue ls_op_prologue(const ls_op *op, const ls_run *run) {
         p.dropout = op->fusion.dropout->mask;
         p.dropout.seed = run->seed;
         p.dropout.step = run->step;
+        p.dropout.now = run->now;
         p.dropout.sample = run->sample;
     }
     return p;

@@ -29,6 +29,7 @@ typedef struct ls_run {
     const uint32_t *sample; /* [local rows] indices in it, and so are these */
     uint64_t seed;
     uint32_t epoch, step;
+    const struct ls_now *now; /* core/now.h, in backend memory: epoch and step are those there; NULL: here */
     const ls_shards
         *all; /* of a rank with all shards of the same batch; read only where ranks share memory */
 } ls_run;

@@ -13,6 +13,7 @@ static ls_prologue own_prologue(const ls_op *op, const ls_run *run) {
     p.dropout = op->mask;
     p.dropout.seed = run->seed;
     p.dropout.step = run->step;
+    p.dropout.now = run->now;
     p.dropout.sample = run->sample;
     return p;
 }

@@ -6,6 +6,7 @@
 #include <stdbool.h>
 #include <stdint.h>
 
+#include "core/now.h"
 #include "core/shards.h"
 
 /* Local shards first .. first + count - 1; the rows of shard first + i begin at start[i]. */
@@ -26,6 +27,7 @@ typedef struct ls_cuda_normalisation {
 typedef struct ls_cuda_dropout {
     bool active;
     uint32_t key[2], step, purpose_and_op, threshold;
+    const struct ls_now *now; /* the step is the one there; NULL: here */
     float scale;
     const uint32_t *sample;
 } ls_cuda_dropout;

@@ -31,10 +31,12 @@ static ls_cuda_activation activation_of(const ls_activation *act) {
 }
 
 static ls_cuda_dropout dropout_of(const ls_dropout_mask *mask) {
-    const ls_rng rng = ls_rng_stream(mask->seed, LS_RNG_DROPOUT, mask->op, mask->step, 0);
+    const uint32_t step = mask->now ? 0 : mask->step;
+    const ls_rng rng = ls_rng_stream(mask->seed, LS_RNG_DROPOUT, mask->op, step, 0);
     return (ls_cuda_dropout){.active = mask->active,
                              .key = {(uint32_t)rng.seed, (uint32_t)(rng.seed >> 32)},
                              .step = rng.time,
+                             .now = mask->now,
                              .purpose_and_op = rng.purpose_and_op,
                              .threshold = mask->threshold,
                              .scale = (float)mask->scale,

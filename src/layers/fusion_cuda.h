@@ -61,8 +61,9 @@ __device__ __forceinline__ void ls_normalise(const ls_cuda_normalisation &norm, 
 /* v = kept ? v * scale : 0 */
 template <int N>
 __device__ __forceinline__ void ls_drop(const ls_cuda_dropout &d, int row, int element, ls_values<N> &v) {
+    const uint32_t step = d.now ? d.now->in.step : d.step;
     const ls_words words =
-        ls_rng_words(d.key[0], d.key[1], d.step, d.sample[row], d.purpose_and_op, (uint32_t)element / 4);
+        ls_rng_words(d.key[0], d.key[1], step, d.sample[row], d.purpose_and_op, (uint32_t)element / 4);
     UNROLL
     for (int i = 0; i < N; i++) {
         const uint32_t word = N == 4             ? words.v[i]

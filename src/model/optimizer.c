@@ -79,6 +79,19 @@ ls_bit_sums ls_optimizer_apply(const ls_update *update, ls_parameters *p, int64_
                 p->moment2 ? ls_arena_at(p, p->moment2, first) : NULL, &lane);
 }
 
+void ls_optimizer_apply_now(const ls_optimizer *optimizer, ls_parameters *p, struct ls_now *now) {
+    const ls_lane lane = {.device = p->backend->device};
+    if (p->total > 0)
+        optimizer->class->kernels(p->backend)
+            ->apply_now(now, p->total, p->value, p->reduced, p->moment1, p->moment2, &lane);
+}
+
+void ls_update_inputs(const ls_update *update, ls_now_inputs *inputs) {
+    inputs->rate = (float)update->rate;
+    inputs->decay = (float)update->decay;
+    for (int i = 0; i < LS_UPDATE_SCALARS; i++) inputs->scalars[i] = (float)update->scalars[i];
+}
+
 uint64_t ls_optimizer_sum(const ls_parameters *p, int64_t first, int64_t last) {
     void *const arenas[] = {p->value, p->moment1, p->moment2};
     const ls_lane lane = {.device = p->backend->device};

@@ -17,12 +17,13 @@
 
 #include "core/keys.h"
 #include "core/lane.h"
+#include "core/now.h"
 #include "graph/parameters.h"
 #include "io/config.h"
 
 struct ls_optimizer_class;
 
-enum { LS_UPDATE_SCALARS = 8, LS_UPDATE_DECAY = LS_UPDATE_SCALARS - 1 };
+enum { LS_UPDATE_SCALARS = LS_NOW_SCALARS, LS_UPDATE_DECAY = LS_UPDATE_SCALARS - 1 };
 
 /* The numbers of one update, computed in double. */
 typedef struct ls_update {
@@ -38,11 +39,15 @@ typedef struct ls_bit_sums {
     uint64_t before, after; /* an update */
 } ls_bit_sums;
 
-/* Kernels over contiguous elements; m and v are NULL where the class has no such moments. On a device the sums are
- * waited for. */
+/* Kernels over contiguous elements; m and v are NULL where the class has no such moments. */
 typedef struct ls_update_kernels {
+    /* On a device the sums are waited for. */
     ls_bit_sums (*apply)(const ls_update *update, int64_t count, void *w, const void *g, void *m, void *v,
                          const ls_lane *lane);
+    /* On a device alone: the same with the numbers that are in `now`, in its memory, unless its verdict says no. The
+     * sums stay there, where they are compared with those of the update before. */
+    void (*apply_now)(struct ls_now *now, int64_t count, void *w, const void *g, void *m, void *v,
+                      const ls_lane *lane);
 } ls_update_kernels;
 
 typedef struct ls_optimizer_class {
@@ -80,6 +85,11 @@ ls_update ls_optimizer_step(const ls_optimizer *optimizer, double rate, uint64_t
 /* Updates arena elements [first, last); sums of theirs. Local; any split over threads gives the same bits. */
 ls_bit_sums ls_optimizer_apply(const ls_update *update, ls_parameters *parameters, int64_t first,
                                int64_t last);
+
+/* Updates all elements on a device, by and into `now`, in its memory; in stream order. Local. */
+void ls_optimizer_apply_now(const ls_optimizer *optimizer, ls_parameters *parameters, struct ls_now *now);
+/* The numbers of an update as a device reads them. */
+void ls_update_inputs(const ls_update *update, ls_now_inputs *inputs);
 
 /* The same sum of elements that are not updated. Local. */
 uint64_t ls_optimizer_sum(const ls_parameters *parameters, int64_t first, int64_t last);

@@ -84,7 +84,7 @@ ls_update_elements(ls_direction direction, int moments, const ls_update *u, int6
         return ls_update_elements(direction, moments, update, count, w, g, m, v);                            \
     }                                                                                                        \
     LS_KERNELS_CPU(ls_update_kernels, ls_##name##_update);                                                   \
-    const ls_update_kernels LS_NAME(ls_##name##_update) = {apply}
+    const ls_update_kernels LS_NAME(ls_##name##_update) = {.apply = apply}
 
 /* Within #if LS_DEFINES_CLASS: the class's `kernels`. */
 #define LS_OPTIMIZER_PICK(name)                                                                              \

@@ -4,6 +4,8 @@
 
 #include <stdint.h>
 
+#include "core/now.h"
+
 #define LS_CUDA_OPTIMIZERS(X)                                                                                \
     X(sgd)                                                                                                   \
     X(momentum)                                                                                              \
@@ -16,13 +18,14 @@ extern "C" {
 #endif
 struct ls_device;
 
-enum { LS_CUDA_UPDATE_SCALARS = 8, LS_CUDA_UPDATE_DECAY = 7 };
+enum { LS_CUDA_UPDATE_DECAY = 7 };
 
 typedef struct ls_cuda_update {
     int64_t count; /* above 0 */
     float *w, *m, *v;
     const float *g;
-    float rate, decay, scalars[LS_CUDA_UPDATE_SCALARS];
+    ls_now_inputs in;         /* what changes from step to step; read in `now` where that is not NULL */
+    ls_now *now;              /* and the update is not made where its verdict says no */
     uint64_t *before, *after; /* += sums of bits, modulo 2^32 */
 } ls_cuda_update;
 

@@ -87,6 +87,8 @@ static const ls_key rows[] = {
     ROW(REAL, RUN, timeout, "300", 0.1, 1e6, NULL, "seconds that a rank waits for the others",
         WHEN(comm, "auto|mpi", timeout))
     CHOICE(RUN, device, "auto", "auto|cpu|cuda", "what computes: a GPU each rank where there are (auto), the processor, or a GPU")
+    ROW(CHOICE, RUN, record, "auto", 0, 0, "auto|off", "on a GPU, record what a step begins and replay it (same bits), or begin it each time",
+        WHEN(device, "auto|cuda", record))
     CHOICE(RUN, comm, "auto", "auto|self|mpi", "communication between ranks")
     ROW(BOOL, RUN, window, "true", 0, 0, NULL, "ranks of one node share parameters, moments and the update (same bits), instead of sending messages",
         WHEN(comm, "auto|mpi", window))

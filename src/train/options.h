@@ -17,6 +17,7 @@ typedef enum ls_progress_kind {
 } ls_progress_kind;
 typedef enum ls_memory_kind { LS_MEMORY_CHECK, LS_MEMORY_IGNORE } ls_memory_kind;
 typedef enum ls_device_kind { LS_DEVICE_AUTO, LS_DEVICE_CPU, LS_DEVICE_CUDA } ls_device_kind;
+typedef enum ls_record_kind { LS_RECORD_AUTO, LS_RECORD_OFF } ls_record_kind;
 typedef enum ls_comm_kind { LS_COMM_AUTO, LS_COMM_SELF, LS_COMM_MPI } ls_comm_kind;
 
 typedef struct ls_options {
@@ -50,6 +51,7 @@ typedef struct ls_options {
     char *resume;   /* "none", "auto" or a file */
     double timeout; /* seconds a rank waits for the others */
     int device;     /* ls_device_kind */
+    int record;     /* ls_record_kind */
     int comm;       /* ls_comm_kind */
     bool window;
     bool fuse;

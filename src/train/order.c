@@ -11,6 +11,11 @@ int64_t ls_trainer_batches_per_epoch(const ls_trainer *t) {
     return (ls_trainer_epoch_samples(t) + t->options.batch - 1) / t->options.batch;
 }
 
+int64_t ls_trainer_batch_samples(const ls_trainer *t, int64_t number) {
+    const int64_t left = ls_trainer_epoch_samples(t) - number * t->options.batch;
+    return left < t->options.batch ? left : t->options.batch;
+}
+
 static void permute(ls_trainer *t, int64_t index) {
     memcpy(t->permutation, t->data.split, (size_t)t->data.training * sizeof *t->permutation);
     ls_shuffle((uint64_t)t->options.seed, LS_RNG_ORDER, (uint32_t)index, t->permutation, t->data.training);
@@ -26,4 +31,9 @@ void ls_trainer_order_epoch(ls_trainer *t) {
         if (at / t->data.training != t->permutation_index) permute(t, at / t->data.training);
         t->order[i] = t->permutation[at % t->data.training];
     }
+}
+
+void ls_trainer_begin_epoch(ls_trainer *t) {
+    ls_trainer_order_epoch(t);
+    t->epoch_score = (ls_score){0};
 }

@@ -37,9 +37,13 @@ ls_status ls_program_create(ls_trainer *t, ls_purpose purpose, int64_t batch,
     return ls_plan_create(program->graph, o->fuse, (int)o->threads, &program->plan);
 }
 
-ls_status ls_program_select(const ls_trainer *t, ls_program *p, const uint32_t *samples, int64_t count) {
+void ls_program_resize(ls_program *p, int64_t count) {
     ls_shards_set_batch(&p->shards, count);
     ls_shards_set_batch(&p->all, count);
+}
+
+ls_status ls_program_select(const ls_trainer *t, ls_program *p, const uint32_t *samples, int64_t count) {
+    ls_program_resize(p, count);
     return t->backend->upload(t->backend, p->sample, samples + p->shards.offset,
                               (size_t)ls_shards_rows(&p->shards) * sizeof *p->sample);
 }

@@ -12,6 +12,8 @@ ls_status ls_program_create(ls_trainer *trainer, ls_purpose purpose, int64_t bat
 /* Sets its batch to the first `count` of these samples of the whole batch's: every rank takes its own of them. */
 ls_status ls_program_select(const ls_trainer *trainer, ls_program *program, const uint32_t *samples,
                             int64_t count);
+/* Sets its batch to one of so many samples, which it is given otherwise. */
+void ls_program_resize(ls_program *program, int64_t count);
 /* Safe twice. */
 void ls_program_destroy(ls_program *program);
 

@@ -5,6 +5,7 @@
 
 #include "core/log.h"
 #include "train/device.h"
+#include "train/device_step.h"
 #include "train/memory.h"
 #include "train/program.h"
 
@@ -139,6 +140,7 @@ static ls_status create_rest(ls_trainer *t) {
     LS_TRY(create_programs(t));
     LS_TRY(ls_updater_create(t->comm->rank, &t->network->parameters, t->gradient, t->team,
                              t->options.check_interval > 0, &t->updater));
+    LS_TRY(ls_device_step_create(t, &t->device_step));
     LS_TRY(
         ls_calloc(&t->flags, (size_t)t->training.shards.node_count * 2, sizeof *t->flags, "the step's sum"));
     LS_TRY(ls_calloc(&t->losses, (size_t)t->training.shards.node_count * 2, sizeof *t->losses,
@@ -158,6 +160,12 @@ static ls_status load_data(ls_trainer *t) {
     if (status != LS_USAGE) return status;
     snprintf(why, sizeof why, "%s", ls_error_message());
     return ls_fail(status, "%s: %s", ls_config_key_position(t->config, "split"), why);
+}
+
+/* From now on the parameters are as they should be. Collective. */
+static ls_status watch(ls_trainer *t) {
+    ls_updater_watch(t->updater);
+    return ls_comm_agree(t->comm, t->device_step ? ls_device_step_begin(t->device_step) : LS_OK);
 }
 
 ls_status ls_trainer_create_on(ls_comm *comm, ls_config *config, ls_data *data, ls_trainer **out) {
@@ -180,7 +188,7 @@ ls_status ls_trainer_create_on(ls_comm *comm, ls_config *config, ls_data *data, 
     if (status == LS_OK) status = ls_comm_agree(comm, create_network(t));
     if (status == LS_OK) status = create_gradient(t);
     if (status == LS_OK) status = ls_comm_agree(comm, create_rest(t));
-    if (status == LS_OK) ls_updater_watch(t->updater);
+    if (status == LS_OK) status = watch(t);
     if (status == LS_OK) status = warn_about_cores(t);
     if (status != LS_OK)
         ls_trainer_destroy(&t);
@@ -201,7 +209,7 @@ ls_status ls_trainer_resume(ls_trainer *t, const ls_progress_mark *mark, const l
     }
     /* agreed, also since ranks may share parameters and moments, which one of them sets for all */
     LS_TRY(ls_comm_agree(t->comm, ls_state_import(&t->network->parameters, &t->state)));
-    ls_updater_watch(t->updater);
+    LS_TRY(watch(t));
     t->step = (int64_t)mark->step;
     t->comm->step = mark->step;
     t->epoch = (int64_t)mark->epoch;
@@ -220,6 +228,7 @@ void ls_trainer_destroy(ls_trainer **out) {
     free(t->permutation);
     free(t->flags);
     free(t->losses);
+    ls_device_step_destroy(&t->device_step);
     ls_updater_destroy(&t->updater);
     ls_program_destroy(&t->training);
     ls_program_destroy(&t->evaluating);

@@ -1,13 +1,14 @@
 /* One step, from top to bottom. */
 #include "dist/replica.h"
+#include "train/device_step.h"
 #include "train/program.h"
 
 /* The next batch: B global samples, of which this rank sees those of its shards. The last batch of an epoch
  * is smaller. */
 static ls_status select_batch(ls_trainer *t, ls_run *run) {
     ls_program *p = &t->training;
-    const int64_t begin = t->batch_in_epoch * t->options.batch, left = ls_trainer_epoch_samples(t) - begin;
-    LS_TRY(ls_program_select(t, p, t->order + begin, left < t->options.batch ? left : t->options.batch));
+    const int64_t number = t->batch_in_epoch, begin = number * t->options.batch;
+    LS_TRY(ls_program_select(t, p, t->order + begin, ls_trainer_batch_samples(t, number)));
     *run = (ls_run){.shards = &p->shards,
                     .all = &p->all,
                     .data = &t->train,
@@ -50,11 +51,9 @@ static ls_status sum_and_update(ls_trainer *t, const ls_run *run, ls_step_record
 ls_status ls_train_launch(ls_trainer *t) {
     ls_step_record *record = &t->record;
     ls_run run;
+    if (t->device_step) return ls_device_step_launch(t->device_step);
     ls_observe(t->observer, 0, LS_WORK_SELECT, NULL, true);
-    if (t->batch_in_epoch == 0) {
-        ls_trainer_order_epoch(t);
-        t->epoch_score = (ls_score){0};
-    }
+    if (t->batch_in_epoch == 0) ls_trainer_begin_epoch(t);
     t->comm->step = (uint64_t)t->step + 1;
     t->comm->phase = "forward and backward";
     *record = (ls_step_record){.rate = ls_schedule_rate(&t->schedule, t->step, t->epoch), .parameter = -1};
@@ -88,8 +87,11 @@ static ls_status refuse(ls_trainer *t, const ls_step_record *record) {
 
 ls_status ls_train_take(ls_trainer *t) {
     const ls_step_record *record = &t->record;
-    LS_TRY(t->backend->finish(t->backend));
-    ls_trainer_score(t, &t->training, record->sums, &t->batch_score);
+    if (t->device_step)
+        LS_TRY(ls_device_step_take(t->device_step, &t->record));
+    else
+        LS_TRY(t->backend->finish(t->backend));
+    ls_trainer_score(t, ls_trainer_batch_samples(t, t->batch_in_epoch), record->sums, &t->batch_score);
     t->batch_rate = record->rate;
     LS_TRY(refuse(t, record));
     if (t->trouble == LS_OK) /* all are told in the next step, or before anything is saved */
@@ -107,7 +109,10 @@ ls_status ls_train_take(ls_trainer *t) {
 }
 
 ls_status ls_train_step(ls_trainer *t) {
-    LS_TRY(ls_train_launch(t));
+    if (!t->device_step) LS_TRY(ls_train_launch(t));
+    /* what one rank alone knows needs no step to be told */
+    if (t->device_step && t->trouble != LS_OK) return ls_comm_agree(t->comm, t->trouble);
+    while (t->device_step && ls_device_step_may_launch(t->device_step)) LS_TRY(ls_train_launch(t));
     return ls_train_take(t);
 }
 

@@ -23,12 +23,12 @@ ls_status ls_trainer_totals(ls_trainer *t, const ls_program *p, double *sums, ls
     return LS_OK;
 }
 
-void ls_trainer_score(ls_trainer *t, const ls_program *p, const double *sums, ls_score *batch) {
-    *batch = (ls_score){sums[LS_TOTAL_LOSS], sums[LS_TOTAL_CORRECT], p->shards.batch};
+void ls_trainer_score(ls_trainer *t, int64_t samples, const double *sums, ls_score *batch) {
+    *batch = (ls_score){sums[LS_TOTAL_LOSS], sums[LS_TOTAL_CORRECT], samples};
     t->stop_agreed = sums[LS_TOTAL_STOP] > 0;
 }
 
 ls_status ls_trainer_take_totals(ls_trainer *t, const ls_program *p, const double *sums, ls_score *batch) {
-    ls_trainer_score(t, p, sums, batch);
+    ls_trainer_score(t, p->shards.batch, sums, batch);
     return sums[LS_TOTAL_TROUBLE] > 0 ? ls_comm_agree(t->comm, t->trouble) : LS_OK;
 }

@@ -45,13 +45,6 @@ static inline double ls_mean(double sum, int64_t count) {
 enum { LS_TOTAL_LOSS, LS_TOTAL_CORRECT, LS_TOTAL_STOP, LS_TOTAL_TROUBLE, LS_STEP_TOTALS };
 
 /* What a step leaves to be read, the same on every rank. */
-typedef enum ls_verdict {
-    LS_VERDICT_TAKEN,
-    LS_VERDICT_TROUBLE,  /* some rank had one before the step */
-    LS_VERDICT_LOSS,     /* is not finite; parameters and moments are as they were */
-    LS_VERDICT_GRADIENT, /* likewise, of `parameter` */
-} ls_verdict;
-
 typedef struct ls_step_record {
     double sums[LS_STEP_TOTALS];
     double rate; /* learning rate */
@@ -76,6 +69,7 @@ typedef struct ls_trainer {
     ls_program training, evaluating, collecting; /* collecting only with `statistics: dataset` */
     ls_gradient *gradient;
     ls_updater *updater;
+    struct ls_device_step *device_step; /* NULL: the host takes part in every step */
     ls_state state;            /* the state as records: fingerprints, checkpoints */
     uint32_t *order;           /* [ls_trainer_epoch_samples()] samples of the epoch at hand, in order */
     uint32_t *permutation;     /* [data.training] the one that these come from .. */
@@ -104,6 +98,8 @@ const ls_dataset *ls_trainer_placed(const ls_trainer *trainer, const ls_dataset 
 
 int64_t ls_trainer_epoch_samples(const ls_trainer *trainer);
 int64_t ls_trainer_batches_per_epoch(const ls_trainer *trainer);
+/* Of batch `number` (0, 1, ..) of an epoch; the last one may be smaller. */
+int64_t ls_trainer_batch_samples(const ls_trainer *trainer, int64_t number);
 
 /* What rides along with the sum of the batch that the program has run: its loss and correct answers, and what
  * this rank knows alone, a signal (signals.h) or a trouble: totals that are to be added, into sums
@@ -111,8 +107,8 @@ int64_t ls_trainer_batches_per_epoch(const ls_trainer *trainer);
  * Local. */
 ls_status ls_trainer_totals(ls_trainer *trainer, const ls_program *program, double *sums,
                             ls_partial totals[2]);
-/* What that sum says to all ranks: the batch's score, and whether to stop (stop_agreed). Local. */
-void ls_trainer_score(ls_trainer *trainer, const ls_program *program, const double *sums, ls_score *batch);
+/* What that sum says to all ranks: the score of the batch of so many samples, and whether to stop (stop_agreed). Local. */
+void ls_trainer_score(ls_trainer *trainer, int64_t samples, const double *sums, ls_score *batch);
 /* And a trouble, which is returned everywhere. Collective. */
 ls_status ls_trainer_take_totals(ls_trainer *trainer, const ls_program *program, const double *sums,
                                  ls_score *batch);
@@ -122,8 +118,9 @@ ls_status ls_trainer_take_totals(ls_trainer *trainer, const ls_program *program,
  * the same step everywhere, and a trouble is returned everywhere. LS_NOT_FINITE names step and tensor;
  * LS_REPLICAS_DIFFER the rank. Collective. */
 ls_status ls_train_step(ls_trainer *trainer);
-/* The same in two halves: begins the step, which the CPU runs to its end; then waits for its record and acts on
- * it. */
+/* The same in two halves: begins a step, which the CPU runs to its end; then waits for the record of the first that was
+ * begun and acts on it. On a GPU several may be begun before (train/device_step.h), as ls_train_step() does; then
+ * parameters are ahead of `step`, but not where anybody is to look at them. */
 ls_status ls_train_launch(ls_trainer *trainer);
 ls_status ls_train_take(ls_trainer *trainer);
 
@@ -138,6 +135,8 @@ ls_status ls_trainer_check_replicas(ls_trainer *trainer);
 
 /* Puts the epoch's samples in order: at its begin, and after a resume in its middle. */
 void ls_trainer_order_epoch(ls_trainer *trainer);
+/* That, and its score, of which there is none yet. */
+void ls_trainer_begin_epoch(ls_trainer *trainer);
 
 /* Loss and accuracy over the samples [count] (indices) of a set, each counted once, in evaluation mode.
  * LS_STOPPED, agreed: given up after a batch in which a signal came to some rank. Collective. */

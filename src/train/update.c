@@ -140,6 +140,17 @@ void ls_updater_watch(ls_updater *u) {
     if (u->left) ls_team_run(u->team, remember_part, u);
 }
 
+bool ls_updater_guard(const ls_updater *u, uint64_t *sum) {
+    *sum = u->left ? u->left[0] : 0;
+    return u->left != NULL;
+}
+
+void ls_updater_left(ls_updater *u, uint64_t sum, bool flipped) {
+    if (!u->left) return;
+    if (flipped) atomic_store(&u->flipped, true);
+    u->left[0] = sum;
+}
+
 static void look_part(void *argument, int member) {
     ls_updater *u = argument;
     const ls_slice s = share_of(u, member);

@@ -24,6 +24,11 @@ void ls_updater_destroy(ls_updater **updater);
  * Local. */
 void ls_updater_watch(ls_updater *updater);
 
+/* Where a device updates by itself (train/device_step.h), one rank alone: the sum of the bits that are guarded, false if
+ * none are; and what an update has found: others, or not, and the sum of those that it has left. */
+bool ls_updater_guard(const ls_updater *updater, uint64_t *sum);
+void ls_updater_left(ls_updater *updater, uint64_t sum, bool flipped);
+
 /* Is the gradient finite, over all ranks? *parameter is that of the lowest index that is not, on ranks that know,
  * or -1. `finite`: so are those that a plan computes over all shards, as far as this rank knows. Collective. */
 ls_status ls_updater_check(ls_updater *updater, bool finite, const ls_observer *observer, int *parameter);

@@ -375,6 +375,7 @@ static void options(void **state) {
                {"threads", LS_KEY_RUN},
                {"timeout", LS_KEY_RUN},
                {"device", LS_KEY_RUN},
+               {"record", LS_KEY_RUN},
                {"comm", LS_KEY_RUN},
                {"window", LS_KEY_RUN},
                {"fuse", LS_KEY_RUN},

@@ -27,6 +27,13 @@ uint64_t ls_emulated_allocations(void);
 int64_t ls_emulated_live(void);
 uint64_t ls_emulated_launches(void);
 
+/* Of the last recording that was ended (cudaStreamEndCapture): how much work it holds, and a number that is the same for
+ * recordings of the same kernels with the same arguments; 0 where the compiler cannot tell. */
+int64_t ls_emulated_recorded_work(void);
+uint64_t ls_emulated_recorded_hash(void);
+/* Replays so far. */
+uint64_t ls_emulated_replays(void);
+
 /* Called with what is wrong in a kernel, instead of ending the program. The kernel is then given up. NULL: ends. */
 void ls_emulated_on_fault(void (*f)(const char *what));
 

@@ -378,7 +378,7 @@ void note_name(const char *kernel) {
 
 /* --- streams ---------------------------------------------------------------------------------------------- */
 
-enum work_kind { LAUNCH, COPY, SET };
+enum work_kind { LAUNCH, COPY, SET, MARK, REPLAY };
 
 struct work {
     work *next;
@@ -390,16 +390,36 @@ struct work {
     void *body, *to;
     const void *from;
     int value;
+    size_t arguments, at; /* of a launch: bytes of its arguments, and where in the body */
+    ls_emulated_event *event;
+    ls_emulated_exec *exec;
 };
 
 } // namespace
 
+struct ls_emulated_event {
+    bool done;
+};
+
+/* What was recorded. */
+struct ls_emulated_graph {
+    work *first, **last;
+};
+struct ls_emulated_exec {
+    work *first;
+};
+
 struct ls_emulated_stream {
     work *first, **last;
     ls_emulated_stream *next;
+    ls_emulated_graph *recording; /* NULL: it runs what it is given */
+    bool spoilt;                  /* something came in between that no recording can hold */
 };
 
 namespace {
+
+uint64_t replays, recorded_hash;
+int64_t recorded_work;
 
 ls_emulated_stream *streams;
 cudaError_t last_error = cudaSuccess, sticky = cudaSuccess;
@@ -536,6 +556,20 @@ bool allocation_fails() {
     return fail_at >= 0 && fail_at-- == 0;
 }
 
+/* Page-locked memory of the host. */
+struct pinned {
+    pinned *next;
+    char *memory;
+    size_t size;
+} * pinned_;
+
+bool is_pinned(const void *memory, size_t size) {
+    const char *at = (const char *)memory;
+    for (const pinned *p = pinned_; p; p = p->next)
+        if (at >= p->memory && at + size <= p->memory + p->size) return true;
+    return false;
+}
+
 /* --- running ---------------------------------------------------------------------------------------------- */
 
 void run_work(const work *w) {
@@ -543,38 +577,90 @@ void run_work(const work *w) {
     case LAUNCH: run_launch(w); break;
     case COPY: std::memmove(w->to, w->from, w->size); break;
     case SET: std::memset(w->to, w->value, w->size); break;
+    case MARK: w->event->done = true; break;
+    case REPLAY:
+        for (const work *r = w->exec->first; r && sticky == cudaSuccess; r = r->next) run_work(r);
+        break;
     }
 }
 
-/* Everything that any stream holds. */
-void run_all() {
+void free_work(work *w) {
+    while (w) {
+        work *next = w->next;
+        std::free(w->body);
+        std::free(w);
+        w = next;
+    }
+}
+
+/* What a stream holds, up to an event. */
+void run_stream(ls_emulated_stream *s, const ls_emulated_event *until) {
+    while (s->first && !(until && until->done)) {
+        work *w = s->first;
+        s->first = w->next;
+        if (!s->first) s->last = &s->first;
+        if (sticky == cudaSuccess) run_work(w);
+        w->next = nullptr;
+        free_work(w);
+    }
+}
+
+/* Everything that any stream holds, up to an event (or NULL). */
+void run_all(const ls_emulated_event *until) {
     bool any = false;
     for (ls_emulated_stream *s = streams; s; s = s->next) any |= s->first != nullptr;
     if (!any) return;
     protect(PROT_READ | PROT_WRITE);
-    for (ls_emulated_stream *s = streams; s; s = s->next) {
-        work *w = s->first;
-        s->first = nullptr;
-        s->last = &s->first;
-        while (w) {
-            work *next = w->next;
-            if (sticky == cudaSuccess) run_work(w);
-            std::free(w->body);
-            std::free(w);
-            w = next;
+    for (ls_emulated_stream *s = streams; s; s = s->next) run_stream(s, until);
+    protect(PROT_NONE);
+}
+
+/* Is there a recording, which what is called now ends? It is lost. */
+bool breaks_recording() {
+    bool any = false;
+    for (ls_emulated_stream *s = streams; s; s = s->next)
+        if (s->recording) any = s->spoilt = true;
+    return any;
+}
+
+void mix(uint64_t &hash, const void *bytes, size_t size) {
+    for (size_t i = 0; i < size; i++) hash = (hash ^ ((const unsigned char *)bytes)[i]) * 0x100000001b3u;
+}
+
+uint64_t hash_of(const work *w) {
+    uint64_t hash = 0xcbf29ce484222325u;
+    for (; w; w = w->next) {
+        const uint64_t numbers[] = {
+            (uint64_t)w->kind, w->grid.x,  w->grid.y, w->grid.z,       w->block.x,
+            w->block.y,        w->block.z, w->size,   (uint64_t)w->to, w->body ? 0 : (uint64_t)w->from,
+            (uint64_t)w->value};
+        mix(hash, numbers, sizeof numbers);
+        if (w->kind == LAUNCH) {
+            mix(hash, w->kernel, std::strlen(w->kernel));
+            mix(hash, (const char *)w->body + w->at, w->arguments);
         }
     }
-    protect(PROT_NONE);
+    return hash;
 }
 
 cudaError_t append(ls_emulated_stream *stream, const work &like) {
     work *w = (work *)std::malloc(sizeof *w);
-    if (!stream) return std::free(w), std::free(like.body), fail(cudaErrorInvalidResourceHandle);
+    if (!stream) {
+        const bool broken = breaks_recording();
+        std::free(w);
+        std::free(like.body);
+        return fail(broken ? cudaErrorStreamCaptureImplicit : cudaErrorInvalidResourceHandle);
+    }
     if (!w) return std::free(like.body), fail(cudaErrorMemoryAllocation);
     *w = like;
     w->next = nullptr;
-    *stream->last = w;
-    stream->last = &w->next;
+    work ***last = stream->recording ? &stream->recording->last : &stream->last;
+    **last = w;
+    *last = &w->next;
+    if (stream->recording && (like.kind == MARK || like.kind == REPLAY || (like.kind == COPY && like.body))) {
+        stream->spoilt = true; /* no use of it: an event, a replay, memory of the host that may be gone */
+        return fail(cudaErrorStreamCaptureUnsupported);
+    }
     return sticky == cudaSuccess ? cudaSuccess : fail(sticky);
 }
 
@@ -661,16 +747,14 @@ UNWATCHED uint64_t ls_emulated_warp(int operation, unsigned mask, uint64_t value
 }
 
 cudaError_t ls_emulated_enqueue(const char *kernel, dim3 grid, dim3 block, size_t shared, cudaStream_t stream,
-                                void (*call)(void *), void *body, size_t size) {
+                                void (*call)(void *), void *body, size_t size, size_t at) {
     const uint64_t threads = (uint64_t)block.x * block.y * block.z;
-    (void)size;
     if (!grid.x || !grid.y || !grid.z || grid.x > INT_MAX || grid.y > 65535 || grid.z > 65535 ||
         threads == 0 || threads > MOST_THREADS || shared > SHARED || !prepare_stacks()) {
         std::free(body);
         return fail(cudaErrorInvalidConfiguration);
     }
-    launches++;
-    note_name(kernel);
+    if (!stream || !stream->recording) launches++, note_name(kernel);
     work w = {};
     w.kind = LAUNCH;
     w.kernel = kernel;
@@ -679,6 +763,8 @@ cudaError_t ls_emulated_enqueue(const char *kernel, dim3 grid, dim3 block, size_
     w.size = shared;
     w.call = call;
     w.body = body;
+    w.arguments = size;
+    w.at = at;
     return append(stream, w);
 }
 
@@ -732,7 +818,8 @@ cudaError_t cudaStreamCreateWithFlags(cudaStream_t *stream, unsigned flags) {
     return cudaSuccess;
 }
 cudaError_t cudaStreamDestroy(cudaStream_t stream) {
-    run_all();
+    if (breaks_recording()) return fail(cudaErrorStreamCaptureUnsupported);
+    run_all(nullptr);
     for (ls_emulated_stream **s = &streams; *s; s = &(*s)->next)
         if (*s == stream) {
             *s = stream->next;
@@ -743,7 +830,8 @@ cudaError_t cudaStreamDestroy(cudaStream_t stream) {
 }
 cudaError_t cudaStreamSynchronize(cudaStream_t stream) {
     (void)stream;
-    run_all();
+    if (breaks_recording()) return fail(cudaErrorStreamCaptureUnsupported);
+    run_all(nullptr);
     return sticky == cudaSuccess ? cudaSuccess : fail(sticky);
 }
 
@@ -751,6 +839,7 @@ cudaError_t cudaStreamSynchronize(cudaStream_t stream) {
 cudaError_t cudaMalloc(void **memory, size_t size) {
     const size_t rounded = (size + PIECE - 1) / PIECE * PIECE;
     *memory = nullptr;
+    if (breaks_recording()) return fail(cudaErrorStreamCaptureUnsupported);
     if (allocation_fails() || !create_arena()) return fail(cudaErrorMemoryAllocation);
     for (piece *p = arena_.pieces; p; p = p->next) {
         if (p->used || p->size < rounded || !split(p, rounded)) continue;
@@ -767,7 +856,8 @@ cudaError_t cudaMalloc(void **memory, size_t size) {
     return fail(cudaErrorMemoryAllocation);
 }
 cudaError_t cudaFree(void *memory) {
-    run_all();
+    if (breaks_recording()) return fail(cudaErrorStreamCaptureUnsupported);
+    run_all(nullptr);
     if (!memory) return cudaSuccess;
     for (piece *p = arena_.pieces; p; p = p->next)
         if (p->used && arena_.base + p->offset == memory) {
@@ -782,22 +872,36 @@ cudaError_t cudaFree(void *memory) {
 cudaError_t cudaHostAlloc(void **memory, size_t size, unsigned flags) {
     (void)flags;
     *memory = nullptr;
+    if (breaks_recording()) return fail(cudaErrorStreamCaptureUnsupported);
     if (allocation_fails()) return fail(cudaErrorMemoryAllocation);
+    pinned *p = (pinned *)std::calloc(1, sizeof *p);
     *memory = std::aligned_alloc(4096, (size + 4095) / 4096 * 4096);
-    if (!*memory) return fail(cudaErrorMemoryAllocation);
+    if (!*memory || !p)
+        return std::free(p), std::free(*memory), *memory = nullptr, fail(cudaErrorMemoryAllocation);
+    *p = {pinned_, (char *)*memory, size};
+    pinned_ = p;
     std::memset(*memory, 0xff, size);
     live_allocations++;
     return cudaSuccess;
 }
 cudaError_t cudaFreeHost(void *memory) {
-    run_all();
-    if (memory) live_allocations--;
-    std::free(memory);
-    return cudaSuccess;
+    if (breaks_recording()) return fail(cudaErrorStreamCaptureUnsupported);
+    run_all(nullptr);
+    if (!memory) return cudaSuccess;
+    for (pinned **at = &pinned_; *at; at = &(*at)->next)
+        if ((*at)->memory == memory) {
+            pinned *p = *at;
+            *at = p->next;
+            std::free(p);
+            std::free(memory);
+            live_allocations--;
+            return cudaSuccess;
+        }
+    return fail(cudaErrorInvalidValue);
 }
 
-/* Memory of the host is read at once, as it is of what is not page-locked: who changes it too early is not found. It
- * is written when the stream runs. */
+/* Page-locked memory is read when the stream runs, all other memory of the host at once. Either is written when the
+ * stream runs. */
 cudaError_t cudaMemcpyAsync(void *to, const void *from, size_t size, enum cudaMemcpyKind kind,
                             cudaStream_t stream) {
     const bool to_device = kind == cudaMemcpyHostToDevice || kind == cudaMemcpyDeviceToDevice,
@@ -811,7 +915,7 @@ cudaError_t cudaMemcpyAsync(void *to, const void *from, size_t size, enum cudaMe
     w.to = to;
     w.from = from;
     w.size = size;
-    if (!from_device) {
+    if (!from_device && !is_pinned(from, size)) {
         w.body = std::malloc(size > 0 ? size : 1);
         if (!w.body) return fail(cudaErrorMemoryAllocation);
         std::memcpy(w.body, from, size);
@@ -827,6 +931,85 @@ cudaError_t cudaMemsetAsync(void *memory, int value, size_t size, cudaStream_t s
     w.value = value;
     w.size = size;
     return append(stream, w);
+}
+
+/* --- events and recordings -------------------------------------------------------------------------------- */
+
+cudaError_t cudaEventCreateWithFlags(cudaEvent_t *event, unsigned flags) {
+    (void)flags;
+    *event = (ls_emulated_event *)std::calloc(1, sizeof **event);
+    return *event ? cudaSuccess : fail(cudaErrorMemoryAllocation);
+}
+cudaError_t cudaEventDestroy(cudaEvent_t event) {
+    run_all(nullptr);
+    std::free(event);
+    return cudaSuccess;
+}
+cudaError_t cudaEventRecord(cudaEvent_t event, cudaStream_t stream) {
+    work w = {};
+    w.kind = MARK;
+    w.event = event;
+    event->done = false;
+    return append(stream, w);
+}
+/* Runs what came before the event, and nothing behind it. */
+cudaError_t cudaEventSynchronize(cudaEvent_t event) {
+    if (breaks_recording()) return fail(cudaErrorStreamCaptureUnsupported);
+    run_all(event);
+    return sticky == cudaSuccess ? cudaSuccess : fail(sticky);
+}
+
+cudaError_t cudaStreamBeginCapture(cudaStream_t stream, enum cudaStreamCaptureMode mode) {
+    (void)mode;
+    if (!stream || stream->recording) return fail(cudaErrorInvalidValue);
+    stream->recording = (ls_emulated_graph *)std::calloc(1, sizeof *stream->recording);
+    if (!stream->recording) return fail(cudaErrorMemoryAllocation);
+    stream->recording->last = &stream->recording->first;
+    stream->spoilt = false;
+    return cudaSuccess;
+}
+cudaError_t cudaStreamEndCapture(cudaStream_t stream, cudaGraph_t *graph) {
+    *graph = nullptr;
+    if (!stream || !stream->recording) return fail(cudaErrorInvalidValue);
+    ls_emulated_graph *g = stream->recording;
+    stream->recording = nullptr;
+    if (stream->spoilt) return (void)cudaGraphDestroy(g), fail(cudaErrorStreamCaptureInvalidated);
+    *graph = g;
+    recorded_work = 0;
+    for (const work *w = g->first; w; w = w->next) recorded_work++;
+    recorded_hash = LS_EMULATED_CLEARS_PADDING ? hash_of(g->first) : 0;
+    return cudaSuccess;
+}
+cudaError_t cudaGraphDestroy(cudaGraph_t graph) {
+    if (graph) free_work(graph->first);
+    std::free(graph);
+    return cudaSuccess;
+}
+/* What is executed takes the work over: the graph is empty afterwards. */
+cudaError_t cudaGraphInstantiateWithFlags(cudaGraphExec_t *exec, cudaGraph_t graph,
+                                          unsigned long long flags) {
+    *exec = nullptr;
+    if (!graph || flags != 0) return fail(cudaErrorInvalidValue);
+    *exec = (ls_emulated_exec *)std::calloc(1, sizeof **exec);
+    if (!*exec) return fail(cudaErrorMemoryAllocation);
+    (*exec)->first = graph->first;
+    *graph = {nullptr, &graph->first};
+    return cudaSuccess;
+}
+cudaError_t cudaGraphLaunch(cudaGraphExec_t exec, cudaStream_t stream) {
+    work w = {};
+    w.kind = REPLAY;
+    w.exec = exec;
+    replays++;
+    for (const work *r = exec->first; r; r = r->next)
+        if (r->kind == LAUNCH) launches++, note_name(r->kernel);
+    return append(stream, w);
+}
+cudaError_t cudaGraphExecDestroy(cudaGraphExec_t exec) {
+    run_all(nullptr);
+    if (exec) free_work(exec->first);
+    std::free(exec);
+    return cudaSuccess;
 }
 
 cudaError_t cudaGetLastError(void) {
@@ -846,6 +1029,10 @@ const char *cudaGetErrorString(cudaError_t error) {
     case cudaErrorInvalidResourceHandle: return "invalid resource handle";
     case cudaErrorIllegalAddress: return "an illegal memory access was encountered";
     case cudaErrorLaunchFailure: return "unspecified launch failure";
+    case cudaErrorStreamCaptureUnsupported: return "operation not permitted when stream is capturing";
+    case cudaErrorStreamCaptureInvalidated: return "operation failed due to a previous error during capture";
+    case cudaErrorStreamCaptureImplicit:
+        return "operation would make the legacy stream depend on a capturing blocking stream";
     }
     return "an unknown error";
 }
@@ -867,6 +1054,15 @@ int64_t ls_emulated_live(void) {
 }
 uint64_t ls_emulated_launches(void) {
     return launches;
+}
+int64_t ls_emulated_recorded_work(void) {
+    return recorded_work;
+}
+uint64_t ls_emulated_recorded_hash(void) {
+    return recorded_hash;
+}
+uint64_t ls_emulated_replays(void) {
+    return replays;
 }
 void ls_emulated_on_fault(void (*f)(const char *what)) {
     on_fault = f;

@@ -37,6 +37,8 @@ bits() {
     LOCKSTEP_EMULATED_ORDER=$order run_alone "$WORK/$order" "$LOCKSTEP" -- device=cuda epochs=2
     expect_equal "$WORK/$order" "small, order $order"
   done
+  run_alone "$WORK/unrecorded" "$LOCKSTEP" -- device=cuda epochs=2 record=off
+  expect_equal "$WORK/unrecorded" "small, not recorded"
   run_alone "$WORK/unfused" "$LOCKSTEP" -- device=cuda epochs=2 fuse=false
   expect_equal "$WORK/unfused" "small, unfused"
   for name in eval attack; do # of the checkpoint, by the CPU and by the GPU
@@ -47,7 +49,7 @@ bits() {
     cmp "$WORK/$name-cpu.json" "$WORK/$name-cuda.json" || fail "$name: the GPU finds something else"
   done
   SETTINGS[0]=$SOURCES/experiments/table1/row6-published.yaml
-  same_bits row6 "2 4" steps=2
+  same_bits row6 2 steps=2
 }
 
 # Stopped in the middle of an epoch on one device, gone on with on the other.
@@ -62,6 +64,13 @@ resume() {
     run_alone "$WORK/$first" "$LOCKSTEP" -- device=$second epochs=3 resume=auto
     expect_equal "$WORK/$first" "from $first to $second"
   done
+  # steps are begun ahead where nobody looks at the state in between; those that the signal finds begun are taken
+  run_alone "$WORK/signal" env FAULTY=signal:0:2 "$LOCKSTEP_FAULTY" -- device=cuda epochs=3 checkpoint_interval=0 batch=10
+  ((CODE == 75)) || fail "one rank, stopped: exit $CODE, expected 75" "$WORK/signal"
+  [[ $(newest "$WORK/signal") == */checkpoint-[2-9].h5 ]] || fail "one rank, stopped: not within an epoch" "$WORK/signal"
+  make_reference device=cpu epochs=3 checkpoint_interval=0 batch=10
+  run_alone "$WORK/signal" "$LOCKSTEP" -- device=cuda epochs=3 checkpoint_interval=0 batch=10 resume=auto
+  expect_equal "$WORK/signal" "stopped with steps begun ahead"
   echo "from one device to the other in the middle of an epoch: the bits of an uninterrupted run"
 }
 

@@ -57,6 +57,7 @@ static void cut(ls_op *op, const ls_run *run, const ls_lane *lane) {
         .mean = state->mean,
         .variance = state->variance,
         .out = op->vectors,
+        .now = run->now,
     };
     kernels_for(op)->cut(&args, lane);
 }

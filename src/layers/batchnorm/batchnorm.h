@@ -31,6 +31,7 @@ typedef struct ls_batchnorm_cut {
     const void *gamma, *beta; /* [channels], or NULL: 1 and 0 */
     double *mean, *variance;  /* [channels], kept for the backward cut */
     ls_norm_vectors out;
+    const struct ls_now *now; /* core/now.h: once a step has been given up there, statistics stay; or NULL */
 } ls_batchnorm_cut;
 
 /* What is summed. */

@@ -45,7 +45,8 @@ static void cut(const ls_batchnorm_cut *a, const ls_lane *lane) {
                                         .out_mean = a->out.mean,
                                         .out_scale = a->out.scale,
                                         .out_shift = a->out.shift,
-                                        .out_a = a->out.a};
+                                        .out_a = a->out.a,
+                                        .now = a->now};
     ls_batchnorm_cut_cuda(lane->device, &args);
 }
 

@@ -95,14 +95,14 @@ __global__ void __launch_bounds__(CUT_THREADS, 1) k_batchnorm_cut(ls_cuda_batchn
     } else {
         const double sum = a.sums[c], squares = a.sums[a.channels + c];
         ls_moments_from_sums(sum, squares, a.elements, &mean, &variance);
-        const bool dataset = a.kind == LS_STATISTICS_DATASET;
-        if (a.trains && !dataset)
+        const bool dataset = a.kind == LS_STATISTICS_DATASET, stays = a.now && a.now->state.halted;
+        if (a.trains && !dataset && !stays)
             ls_channel_update(a.kind, a.momentum, mean, variance, a.elements, first, second, third);
         if (!a.trains && dataset) {
             *first += sum;
             *second += squares;
         }
-        if (c == 0 && a.trains != dataset) a.values[0] += dataset ? a.elements : 1;
+        if (c == 0 && a.trains != dataset && !stays) a.values[0] += dataset ? a.elements : 1;
     }
     const float scale = (float)scale_of(a.gamma, variance, a.eps, c);
     a.mean[c] = mean;

@@ -16,6 +16,7 @@ typedef struct ls_cuda_batchnorm_cut {
     const float *gamma, *beta;
     double *mean, *variance;
     float *out_mean, *out_scale, *out_shift, *out_a;
+    const struct ls_now *now;
 } ls_cuda_batchnorm_cut;
 
 typedef struct ls_cuda_batchnorm_grad_cut {

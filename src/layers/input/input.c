@@ -22,6 +22,7 @@ static void forward(ls_op *op, const ls_run *run, int first, int last, const ls_
                                 .augmentation = &state->augmentation,
                                 .seed = run->seed,
                                 .epoch = run->epoch,
+                                .now = run->now,
                                 .sign = p ? p->sign : NULL,
                                 .epsilon = p ? p->epsilon : 0,
                                 .out = op->out->value};

@@ -14,6 +14,7 @@ typedef struct ls_input_args {
     const ls_augmentation *augmentation;
     uint64_t seed;
     uint32_t epoch;
+    const struct ls_now *now; /* core/now.h: the epoch is the one there; NULL: here */
     const int8_t *sign; /* [rows][height][width] of a perturbation, or NULL .. */
     double epsilon;     /* .. and this much of it, of the 0..1 image */
     void *out;          /* [rows][height][width] */

@@ -13,7 +13,7 @@ static size_t scratch_bytes(int height, int width) {
 static void forward(const ls_input_args *a, const ls_shards *shards, int first, int last,
                     const ls_lane *lane) {
     const ls_augmentation *how = a->augmentation;
-    const ls_rng rng = ls_rng_stream(a->seed, LS_RNG_AUGMENT, 0, a->epoch, 0);
+    const ls_rng rng = ls_rng_stream(a->seed, LS_RNG_AUGMENT, 0, a->now ? 0 : a->epoch, 0);
     const ls_cuda_input args = {.first = (int)shards->start[first],
                                 .last = (int)shards->start[last],
                                 .height = a->height,
@@ -24,6 +24,7 @@ static void forward(const ls_input_args *a, const ls_shards *shards, int first, 
                                 .sample = a->sample,
                                 .key = {(uint32_t)rng.seed, (uint32_t)(rng.seed >> 32)},
                                 .epoch = rng.time,
+                                .now = a->now,
                                 .purpose_and_op = rng.purpose_and_op,
                                 .probability = how->probability,
                                 .rotation = how->rotation,

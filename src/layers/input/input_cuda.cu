@@ -3,6 +3,7 @@
 #include "core/kernel_cuda.h"
 
 #include "core/elementary_cuda.h"
+#include "core/now.h"
 #include "core/rng_cuda.h"
 #include "layers/input/input_cuda.h"
 #include "layers/input/rotation.h"
@@ -32,8 +33,9 @@ __device__ __forceinline__ int turn_of(double degrees, int height, int width) {
 }
 
 __device__ __forceinline__ void draw_plan(const ls_cuda_input &a, uint32_t sample, plan *p) {
-    const ls_words w = ls_rng_words(a.key[0], a.key[1], a.epoch, sample, a.purpose_and_op, 0);
-    const ls_words more = ls_rng_words(a.key[0], a.key[1], a.epoch, sample, a.purpose_and_op, 1);
+    const uint32_t epoch = a.now ? a.now->in.epoch : a.epoch;
+    const ls_words w = ls_rng_words(a.key[0], a.key[1], epoch, sample, a.purpose_and_op, 0);
+    const ls_words more = ls_rng_words(a.key[0], a.key[1], epoch, sample, a.purpose_and_op, 1);
     p->augmented = ls_rng_unit(w.v[0]) < a.probability;
     const double degrees = ls_full_turn(spread(w.v[1], a.rotation));
     p->turn = turn_of(degrees, a.height, a.width);

@@ -12,6 +12,7 @@ typedef struct ls_cuda_input {
     const uint8_t *images;
     const uint32_t *sample;
     uint32_t key[2], epoch, purpose_and_op;
+    const struct ls_now *now; /* the epoch is the one there; NULL: here */
     double probability, rotation, brightness, contrast, contrast_probability; /* ls_augmentation */
     const int8_t *sign;
     double epsilon;

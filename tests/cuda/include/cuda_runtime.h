@@ -32,12 +32,11 @@
 #define DYN_SHARED(type, name) type *name = (type *)ls_emulated_dynamic()
 #define LS_LAUNCH(device, kernel, grid, block, shared, ...)                                                  \
     do {                                                                                                     \
-        const auto ls_body = [ls_arguments = std::make_tuple(__VA_ARGS__)]() {                               \
-            std::apply([](const auto &...v) { kernel(v...); }, ls_arguments);                                \
-        }; /* the arguments as they are now */                                                               \
+        const auto ls_body = [](const auto &...v) { kernel(v...); };                                         \
         ls_device_launched((device), #kernel,                                                                \
                            (int)ls_emulated::launch(#kernel, (grid), (block), (shared),                      \
-                                                    (cudaStream_t)ls_device_stream(device), ls_body));       \
+                                                    (cudaStream_t)ls_device_stream(device), ls_body,         \
+                                                    std::make_tuple(__VA_ARGS__)));                          \
     } while (0)
 
 struct uint3 {
@@ -123,19 +122,42 @@ enum ls_emulated_operation { LS_EMULATED_SYNC, LS_EMULATED_SHUFFLE, LS_EMULATED_
 uint64_t ls_emulated_warp(int operation, unsigned mask, uint64_t value, int source, int predicate);
 int ls_emulated_lane(void);
 cudaError_t ls_emulated_enqueue(const char *kernel, dim3 grid, dim3 block, size_t shared, cudaStream_t stream,
-                                void (*call)(void *body), void *body, size_t size);
+                                void (*call)(void *body), void *body, size_t size, size_t at);
 }
+/* Can the compiler set to 0 what lies between the members of a struct? */
+#if defined __has_builtin
+#if __has_builtin(__builtin_clear_padding)
+#define LS_EMULATED_CLEARS_PADDING 1
+#endif
+#endif
+#ifndef LS_EMULATED_CLEARS_PADDING
+#define LS_EMULATED_CLEARS_PADDING 0
+#endif
 
 namespace ls_emulated {
-/* Copies the body, a function without arguments, into the stream. */
-template <class F>
-cudaError_t launch(const char *kernel, dim3 grid, dim3 block, size_t shared, cudaStream_t stream,
-                   const F &body) {
-    void *copy = std::malloc(sizeof(F));
+template <class T> void clear_padding(T &v) {
+    (void)v;
+#if LS_EMULATED_CLEARS_PADDING
+    __builtin_clear_padding(&v);
+#endif
+}
+/* What a launch is of: a kernel, and the arguments as they are when it is launched. */
+template <class F, class A> struct body {
+    F f;
+    A arguments;
+};
+/* Copies it into the stream. Bytes that hold nothing are 0, so that equal launches have equal bytes. */
+template <class F, class A>
+cudaError_t launch(const char *kernel, dim3 grid, dim3 block, size_t shared, cudaStream_t stream, const F &f,
+                   const A &arguments) {
+    typedef body<F, A> B;
+    void *copy = std::calloc(1, sizeof(B));
     if (!copy) return cudaErrorMemoryAllocation;
-    new (copy) F(body);
+    B *b = new (copy) B{f, arguments};
+    std::apply([](auto &...v) { (clear_padding(v), ...); }, b->arguments);
     return ls_emulated_enqueue(
-        kernel, grid, block, shared, stream, [](void *b) { (*(F *)b)(); }, copy, sizeof(F));
+        kernel, grid, block, shared, stream, [](void *p) { std::apply(((B *)p)->f, ((B *)p)->arguments); },
+        copy, sizeof(A), (const char *)&b->arguments - (const char *)b);
 }
 template <class T> uint64_t to_bits(T v) {
     static_assert(sizeof(T) <= 8, "at most 8 bytes are shuffled");
