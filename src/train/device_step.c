@@ -152,7 +152,7 @@ bool ls_device_step_may_launch(const ls_device_step *d) {
     const ls_options *o = &t->options;
     const int64_t ahead = d->launched - d->taken, step = t->step + ahead;
     if (ahead == 0) return true;
-    if (ahead == AHEAD || t->observer || ls_signals_stop_wanted()) return false;
+    if (ahead == AHEAD || !t->ahead || t->observer || ls_signals_stop_wanted()) return false;
     if (t->batch_in_epoch + ahead == ls_trainer_batches_per_epoch(t) || (o->steps > 0 && step >= o->steps))
         return false;
     return !due(step, o->check_interval) && !due(step, o->checkpoint_interval) &&

@@ -124,6 +124,7 @@ static ls_status train_loop(run *r) {
     if (r->trace) LS_TRY(ls_comm_agree(t->comm, ls_timeline_create(t, &r->timeline)));
     ls_progress_begin(&r->progress, t, within_epoch ? t->epoch_score.count : 0);
     if (r->evaluation_due) LS_TRY(end_step(r));
+    t->ahead = true;
     while (!finished(t)) {
         LS_TRY(ls_train_step(t));
         LS_TRY(trace_step(r));

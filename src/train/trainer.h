@@ -70,6 +70,9 @@ typedef struct ls_trainer {
     ls_gradient *gradient;
     ls_updater *updater;
     struct ls_device_step *device_step; /* NULL: the host takes part in every step */
+    bool
+        ahead; /* a device may go ahead of `step`: between the steps of which the options say that the state is looked
+                   at (checks, checkpoints, trail, ends of epochs) nobody does */
     ls_state state;            /* the state as records: fingerprints, checkpoints */
     uint32_t *order;           /* [ls_trainer_epoch_samples()] samples of the epoch at hand, in order */
     uint32_t *permutation;     /* [data.training] the one that these come from .. */
@@ -119,8 +122,8 @@ ls_status ls_trainer_take_totals(ls_trainer *trainer, const ls_program *program,
  * LS_REPLICAS_DIFFER the rank. Collective. */
 ls_status ls_train_step(ls_trainer *trainer);
 /* The same in two halves: begins a step, which the CPU runs to its end; then waits for the record of the first that was
- * begun and acts on it. On a GPU several may be begun before (train/device_step.h), as ls_train_step() does; then
- * parameters are ahead of `step`, but not where anybody is to look at them. */
+ * begun and acts on it. On a GPU several may be begun before (train/device_step.h), as ls_train_step() does where the
+ * trainer may be `ahead`. */
 ls_status ls_train_launch(ls_trainer *trainer);
 ls_status ls_train_take(ls_trainer *trainer);
 

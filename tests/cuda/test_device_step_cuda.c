@@ -245,6 +245,7 @@ static setup train(const char *const *words, int count) {
                      LS_OK);
     assert_int_equal(ls_config_override(s.config, settings, 2 + count), LS_OK);
     if (ls_trainer_create(s.comm, s.config, &s.trainer) != LS_OK) fail_msg("%s", ls_error_message());
+    s.trainer->ahead = true;
     return s;
 }
 
