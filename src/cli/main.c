@@ -124,7 +124,7 @@ static ls_status print_keys(void) {
         "Keys of a run; one with a condition or with verbs in front is refused where that does not hold:\n");
     LS_TRY(ls_keys_print_help(&ls_option_keys, stdout));
     for (int i = 0; i < ls_layer_class_count; i++) {
-        printf("\nKeys of a %s layer:\n", ls_layer_classes[i]->name);
+        printf("\nKeys of the layer %s:\n", ls_layer_classes[i]->name);
         LS_TRY(ls_keys_print_help(&ls_layer_classes[i]->keys, stdout));
     }
     for (size_t i = 0; i < sizeof others / sizeof *others; i++) {

@@ -14,6 +14,12 @@
     X(gelu, ls_gelu_erf, gelu)                                                                               \
     X(gelu, ls_gelu_tanh, gelu_tanh)
 
+/* Those of them that take a comparison and a product: what kernels of products fold into their loads and
+ * stores. */
+#define LS_CUDA_CHEAP_ACTIVATIONS(X)                                                                         \
+    X(relu, ls_relu, relu)                                                                                   \
+    X(leaky_relu, ls_leaky_relu, leaky_relu)
+
 #define LS_CUDA_KIND(file, kernels, name) LS_CUDA_##name,
 typedef enum ls_cuda_activation_kind {
     LS_CUDA_NO_ACTIVATION,
@@ -52,44 +58,29 @@ namespace gelu {
 #include "layers/activations/gelu.c"
 }
 
-/* Those that take a comparison and a product: what kernels of products fold into their loads and stores. */
-struct cheap_ones {
-    static __device__ __forceinline__ float apply(int kind, double parameter, float z) {
-        const ls_activation act = {parameter};
-        switch (kind) {
-        case LS_CUDA_relu: return relu::ls_relu::apply(act, z);
-        case LS_CUDA_leaky_relu: return leaky_relu::ls_leaky_relu::apply(act, z);
-        default: return z;
-        }
+/* What kernels of one of the lists compute; z or g for a kind that is not in it, as LS_CUDA_NO_ACTIVATION. */
+#define LS_CUDA_APPLY_CASE(file, kernels, name)                                                              \
+    case LS_CUDA_##name:                                                                                     \
+        return file::kernels::apply(act, z);
+#define LS_CUDA_GRADIENT_CASE(file, kernels, name)                                                           \
+    case LS_CUDA_##name:                                                                                     \
+        return file::kernels::gradient(act, seen, g);
+#define LS_CUDA_ACTIVATIONS_OF(list)                                                                         \
+    static __device__ __forceinline__ float apply(int kind, double parameter, float z) {                     \
+        const ls_activation act = {parameter};                                                               \
+        switch (kind) { list(LS_CUDA_APPLY_CASE) default : return z; }                                       \
+    }                                                                                                        \
+    static __device__ __forceinline__ float gradient(int kind, double parameter, float seen, float g) {      \
+        const ls_activation act = {parameter};                                                               \
+        switch (kind) { list(LS_CUDA_GRADIENT_CASE) default : return g; }                                    \
     }
-    static __device__ __forceinline__ float gradient(int kind, double parameter, float seen, float g) {
-        const ls_activation act = {parameter};
-        switch (kind) {
-        case LS_CUDA_relu: return relu::ls_relu::gradient(act, seen, g);
-        case LS_CUDA_leaky_relu: return leaky_relu::ls_leaky_relu::gradient(act, seen, g);
-        default: return g;
-        }
-    }
-};
 
-/* All of the list: for what works element by element. */
+struct cheap_ones {
+    LS_CUDA_ACTIVATIONS_OF(LS_CUDA_CHEAP_ACTIVATIONS)
+};
+/* For what works element by element. */
 struct all_ones {
-#define LS_CUDA_CASE(file, kernels, name)                                                                    \
-    case LS_CUDA_##name: return file::kernels::apply(act, z);
-    static __device__ __forceinline__ float apply(int kind, double parameter, float z) {
-        const ls_activation act = {parameter};
-        switch (kind) { LS_CUDA_ACTIVATIONS(LS_CUDA_CASE) }
-        return z;
-    }
-#undef LS_CUDA_CASE
-#define LS_CUDA_CASE(file, kernels, name)                                                                    \
-    case LS_CUDA_##name: return file::kernels::gradient(act, seen, g);
-    static __device__ __forceinline__ float gradient(int kind, double parameter, float seen, float g) {
-        const ls_activation act = {parameter};
-        switch (kind) { LS_CUDA_ACTIVATIONS(LS_CUDA_CASE) }
-        return g;
-    }
-#undef LS_CUDA_CASE
+    LS_CUDA_ACTIVATIONS_OF(LS_CUDA_ACTIVATIONS)
 };
 
 } // namespace ls_activations

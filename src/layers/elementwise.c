@@ -64,7 +64,8 @@ static const ls_op_class dropout_class = {
 ls_tensor *ls_activate(ls_graph *graph, ls_tensor *x, ls_activation act) {
     if (!x) return NULL;
     if (!ls_elementwise_kernels_for(ls_graph_backend(graph))->knows(&act))
-        return ls_graph_fail(graph, LS_USAGE, "activation %s has no CUDA kernels yet", act.class->name);
+        return ls_graph_fail(graph, LS_USAGE, "activation %s has no CUDA kernels yet; device=cpu trains it",
+                             act.class->name);
     ls_op op = {.class = &activation_class, .in = {x}, .act = act};
     return ls_graph_add(graph, &op, x->dims, x->shape);
 }

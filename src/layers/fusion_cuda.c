@@ -17,7 +17,11 @@ int ls_cuda_activation_kind_of(const ls_activation_class *class) {
 }
 
 bool ls_cuda_folds_cheap(const ls_activation *act) {
-    return act->class == &ls_relu_activation || act->class == &ls_leaky_relu_activation;
+    bool found = false;
+#define IS_IT(file, kernels, name) found |= act->class == &ls_##name##_activation;
+    LS_CUDA_CHEAP_ACTIVATIONS(IS_IT)
+#undef IS_IT
+    return found;
 }
 
 static ls_cuda_normalisation normalisation_of(const ls_normalisation *n) {

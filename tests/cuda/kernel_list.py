@@ -1,5 +1,5 @@
-"""Do the tests launch every kernel, in every way that a launcher does? Do the files keep to core/kernel_cuda.h, and is every
-activation among those of GPUs?
+"""Do the tests launch every kernel, in every way that a launcher does? Do the files keep to core/kernel_cuda.h, is every
+activation among those of GPUs, and is every table there that is declared for them?
 
 kernel_list.py SOURCE_FOLDER FILE: the names that the emulated GPU has left there (LOCKSTEP_EMULATED_KERNELS)."""
 
@@ -57,9 +57,15 @@ def main():
         launches = [plain(arguments(text, m.end())[1]) for m in re.finditer(r"\bLS_LAUNCH\(", text)]
         failures += [f"{file}: no test comes to the launch of {k}" for k in launches if not comes_to(k, launched)]
         failures += [f"{file}: {m.group(0)!r}" for m in re.finditer(FORBIDDEN, text)]
+    tables = " ".join(file.read_text() for file in (source / "src").rglob("*_cuda.c"))
+    for file in sorted((source / "src").rglob("*.h")):
+        text = re.sub(r"#define.*(\\\n.*)*", "", without_comments(file.read_text()))
+        failures += [f"{file}: expected {name}_cuda, which LS_KERNELS declares, in a *_cuda.c; LS_KERNELS_CPU is for a table "
+                     f"that has none for GPUs" for name in re.findall(r"\bLS_KERNELS\(\s*\w+\s*,\s*(\w+)\s*\)", text)
+                     if not re.search(rf"\b{name}_cuda\b", tables)]
     listed = (source / "src/layers/activations_cuda.h").read_text()
-    failures += [f"{file}: not in LS_CUDA_ACTIVATIONS" for file in sorted((source / "src/layers/activations").glob("*.c"))
-                 if f"X({file.stem}," not in listed]
+    failures += [f"{file}: expected in src/layers/activations_cuda.h, in the list and in a namespace"
+                 for file in sorted((source / "src/layers/activations").glob("*.c")) if f"X({file.stem}," not in listed]
     print("\n".join(failures) or f"{len(launched)} launches, all known")
     sys.exit(len(failures) > 0)
 

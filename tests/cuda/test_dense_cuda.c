@@ -7,6 +7,7 @@
 
 #include <cmocka.h>
 
+#include "layers/activations_cuda.h"
 #include "layers/dense/dense.h"
 #include "layers/elementwise.h"
 #include "orders.h"
@@ -29,6 +30,7 @@ typedef struct layer {
     const shape *shape;
     ls_shards shards;
     unsigned variant;
+    ls_activation act;
     int64_t inputs, rows, stride;
     twin x, mean, scale, shift, sample, stored, weight, bias, y, sums, dz, y_mean, a, b, c, dx, others,
         dx_sums, gradient;
@@ -36,6 +38,10 @@ typedef struct layer {
 
 static layer begin(const shape *s, const cut *c, unsigned variant) {
     layer l = {.shape = s, .shards = shards_of(c), .variant = variant, .inputs = s->pixels * s->channels};
+    if (variant & RELU)
+        l.act.class = &ls_relu_activation;
+    else if (variant & LEAKY)
+        l.act = (ls_activation){&ls_leaky_relu_activation, 0.25};
     l.rows = ls_shards_rows(&l.shards);
     l.stride = (l.inputs + 1) * s->outputs + 5;
     begin_twins(variant * 31 + (unsigned)s->outputs);
@@ -65,12 +71,6 @@ static bool has(const layer *l, unsigned bit) {
     return (l->variant & bit) != 0;
 }
 
-static ls_activation activation_of(const layer *l) {
-    if (has(l, RELU)) return (ls_activation){.class = &ls_relu_activation};
-    if (has(l, LEAKY)) return (ls_activation){&ls_leaky_relu_activation, 0.25};
-    return (ls_activation){0};
-}
-
 static ls_dense_args arguments(const layer *l, int side) {
     ls_dense_args args = {
         .inputs = l->inputs,
@@ -80,7 +80,7 @@ static ls_dense_args arguments(const layer *l, int side) {
                .width = l->shape->pixels % 3 == 0 ? 3 : 1,
                .channels = l->shape->channels,
                .x = l->x.on[side],
-               .act = activation_of(l),
+               .act = l->act,
                .dropout = {.active = has(l, DROPOUT),
                            .seed = 99,
                            .op = 3,
@@ -104,7 +104,7 @@ static ls_dense_args arguments(const layer *l, int side) {
         .node_stride = l->stride};
     if (has(l, NORM))
         args.in.norm = (ls_normalisation){l->mean.on[side], l->scale.on[side], l->shift.on[side]};
-    if (has(l, NORM | RELU | LEAKY | DROPOUT)) args.in.stored = l->stored.on[side];
+    if (l->act.class || has(l, NORM | DROPOUT)) args.in.stored = l->stored.on[side];
     if (has(l, BEHIND)) {
         args.dy.y = l->y.on[side];
         args.dy.mean = l->y_mean.on[side];
@@ -185,6 +185,23 @@ static void test_bf16(void **state) {
     test_shapes(LS_PRECISION_BF16);
 }
 
+/* What the table says that it folds, it folds. */
+static void test_folds(void **state) {
+#define ADDRESS(file, kernels, name) &ls_##name##_activation,
+    static const ls_activation_class *const activations[] = {LS_CUDA_ACTIVATIONS(ADDRESS)};
+    (void)state;
+    for (size_t i = 0; i < sizeof activations / sizeof *activations; i++) {
+        const ls_activation act = {activations[i], 0.125};
+        for (int precision = 0; precision < 2; precision++) {
+            const ls_dense_kernels *table = precision ? &ls_dense_bf16_cuda : &ls_dense_cuda;
+            if (!table->folds(&act)) continue;
+            layer l = begin(&(shape){1, 31, 33}, &cuts[i % CUTS], NORM | BIAS);
+            l.act = act;
+            check_both(&l, precision ? LS_PRECISION_BF16 : LS_PRECISION_FP32);
+        }
+    }
+}
+
 /* Nodes of many shards take kernels of their own. */
 static void test_many_shards(void **state) {
     static const cut many[] = {
@@ -202,6 +219,7 @@ int main(void) {
         cmocka_unit_test(test_fp32),
         cmocka_unit_test(test_bf16),
         cmocka_unit_test(test_many_shards),
+        cmocka_unit_test(test_folds),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -7,6 +7,7 @@
 
 #include <cmocka.h>
 
+#include "core/key_words.h"
 #include "core/rng.h"
 #include "model/optimizer.h"
 #include "orders.h"
@@ -15,13 +16,13 @@ static const int64_t counts[] = {1,   2,   3,   5,   31,  32,  33,  63,  64,   6
                                  129, 255, 256, 257, 511, 512, 513, 997, 1023, 4099, 66001};
 enum { COUNTS = sizeof counts / sizeof *counts, ARRAYS = 4 }; /* w, g, m, v */
 
-/* Numbers about 1, and for v, whose root is taken, none below 0. */
+/* Numbers below 1, and for moments, whose root may be taken, none below 0. */
 static void fill(float *x, int64_t count, int array) {
     const ls_rng rng = ls_rng_stream(5, LS_RNG_TEST, 2, 0, (uint32_t)array);
     for (int64_t i = 0; i < count; i++) {
         uint32_t words[4];
         ls_rng_block(&rng, (uint32_t)i, words);
-        x[i] = (float)(ls_rng_unit(words[0]) - (array == 3 ? 0 : 0.5));
+        x[i] = (float)(ls_rng_unit(words[0]) - (array >= 2 ? 0 : 0.5));
     }
 }
 
@@ -61,26 +62,26 @@ static void check(const ls_optimizer *optimizer, int64_t count, uint64_t step) {
     free(got);
 }
 
+/* Every optimizer, as it is and with each of its keys at another value. */
 static void test_updates(void **state) {
-    static const struct {
-        const char *name, *words[2];
-        double l2_mean, weight_decay;
-    } cases[] = {{"sgd", {NULL}, 0, 0},      {"sgd", {NULL}, 0, 0.1},
-                 {"momentum", {NULL}, 0, 0}, {"momentum", {"momentum=0.5", "nesterov=true"}, 0.01, 0},
-                 {"adamw", {NULL}, 0, 0.1},  {"rmsprop", {"alpha=0.9"}, 0, 0.1},
-                 {"adam", {NULL}, 0, 0},     {"adam", {"epsilon_inside=true", "beta1=0.8"}, 0.01, 0.001}};
     (void)state;
-    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
-        ls_optimizer optimizer;
-        const int words = cases[i].words[0] ? cases[i].words[1] ? 2 : 1 : 0;
-        assert_int_equal(ls_optimizer_create(cases[i].name, cases[i].words, words, &optimizer), LS_OK);
-        optimizer.l2_mean = cases[i].l2_mean;
-        optimizer.weight_decay = cases[i].weight_decay;
-        for (int k = 0; k < COUNTS; k++) {
-            set_order(k % ORDERS);
-            check(&optimizer, counts[k], (uint64_t)k * 37 + 1);
+    for (int o = 0; o < ls_optimizers.count; o++) {
+        const ls_key_class *class = ls_optimizers.list[o];
+        for (int key = -1; key < class->keys.count; key++) {
+            ls_optimizer optimizer;
+            key_words own;
+            key_words_of(class, key, &own);
+            assert_int_equal(ls_optimizer_create(class->name, own.words, own.count, &optimizer), LS_OK);
+            if (!optimizer.class->kernels(emulated_backend()))
+                fail_msg("optimizer %s: expected it in src/model/optimizers_cuda.h and .cu", class->name);
+            optimizer.l2_mean = key % 2 ? 0 : 0.01;
+            optimizer.weight_decay = key % 3 ? 0 : 0.1;
+            for (int k = 0; k < COUNTS; k++) {
+                set_order(k % ORDERS);
+                check(&optimizer, counts[k], (uint64_t)k * 37 + 1);
+            }
+            ls_optimizer_destroy(&optimizer);
         }
-        ls_optimizer_destroy(&optimizer);
     }
 }
 

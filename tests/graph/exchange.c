@@ -3,6 +3,7 @@
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
+#include <stdio.h>
 #include <stdlib.h>
 
 #include <cmocka.h>
@@ -94,11 +95,13 @@ typedef struct job {
     void *argument;
     int rank;
     ls_status status;
+    char message[512]; /* of this thread's failure */
 } job;
 
 static void *run_job(void *argument) {
     job *j = argument;
     j->status = j->work(j->argument, j->rank);
+    if (j->status != LS_OK) snprintf(j->message, sizeof j->message, "%s", ls_error_message());
     return NULL;
 }
 
@@ -106,9 +109,10 @@ void exchange_run(const exchange *e, ls_status (*work)(void *argument, int rank)
     pthread_t threads[EXCHANGE_RANKS];
     job jobs[EXCHANGE_RANKS];
     for (int r = 0; r < e->size; r++) {
-        jobs[r] = (job){work, argument, r, LS_INTERNAL};
+        jobs[r] = (job){.work = work, .argument = argument, .rank = r, .status = LS_INTERNAL};
         assert_int_equal(pthread_create(&threads[r], NULL, run_job, &jobs[r]), 0);
     }
     for (int r = 0; r < e->size; r++) pthread_join(threads[r], NULL);
-    for (int r = 0; r < e->size; r++) assert_int_equal(jobs[r].status, LS_OK);
+    for (int r = 0; r < e->size; r++)
+        if (jobs[r].status != LS_OK) fail_msg("rank %d of %d: %s", r, e->size, jobs[r].message);
 }

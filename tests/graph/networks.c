@@ -149,6 +149,8 @@ const network_case network_cases[] = {
                ", instance_norm, " PLAIN_BN
                ", tanh, {conv2d: {channels: 2}}, {instance_norm: {affine: false, eps_added: deviation}}, " FC(
                    4) "]"},
+    {"sequential", 4, 3, 3,
+     .layers = "[" FC(6) ", {sequential: {layers: [" BN ", relu, " FC(5) "]}}, " FC(3) "]"},
     {"residual", 4, 3, 3, .layers = "[" FC(6) ", " BN ", relu, " FC(6) ", " BN ", relu, " DROP ", " FC(3) "]",
      .wire = residual},
     {"residual, no affine", 4, 3, 3,

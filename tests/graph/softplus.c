@@ -1,5 +1,6 @@
 /* softplus: y = log(1 + e^z), in double, rounded once. Derivative: 1 / (1 + e^-z). An activation that a program
- * brings along: its kernels are compiled once for each type, and serve all tiers. */
+ * brings along, under a name that the library does not want for its own: its kernels are compiled once for each
+ * type, and serve all tiers. */
 #include "graph/softplus.h"
 
 #include "layers/activations/activation.h"
@@ -36,4 +37,4 @@ static ls_tensor *apply(const ls_layer *layer, ls_graph *graph, ls_tensor *x) {
 }
 
 const ls_layer_class softplus_layer = {
-    .name = "softplus", LS_LAYER_NAME_ALONE, .declare = ls_layer_declare_same_shape, .apply = apply};
+    .name = "example_softplus", LS_LAYER_NAME_ALONE, .declare = ls_layer_declare_same_shape, .apply = apply};

@@ -1,5 +1,5 @@
 /* The activation that CONTRIBUTING.md has for an example: one file, softplus.c, and in a program one line that
- * registers its layer. */
+ * registers its layer, `example_softplus`. */
 #ifndef LOCKSTEP_TESTS_GRAPH_SOFTPLUS_H
 #define LOCKSTEP_TESTS_GRAPH_SOFTPLUS_H
 

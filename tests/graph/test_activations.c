@@ -13,6 +13,7 @@
 #include <cmocka.h>
 
 #include "check/gradcheck.h"
+#include "core/key_words.h"
 #include "graph/planner.h"
 #include "graph/replica.h"
 #include "graph/softplus.h"
@@ -20,10 +21,15 @@
 
 enum { SHARDS = 8, BATCH = 13 };
 
-/* One of each kind: a layer of the configuration that is an activation. */
-static const char *const activations[] = {"relu", "tanh", "{leaky_relu: {slope: 0.2}}", "sigmoid",
-                                          "silu", "gelu", "{gelu: {formula: tanh}}",    "softplus"};
-enum { ACTIVATIONS = sizeof activations / sizeof *activations };
+/* Every layer type that is an activation, as a configuration has it: as it is, and with each of its keys at
+ * another value. */
+enum { ACTIVATIONS_MAX = 64 };
+static struct {
+    char text[128];
+    const ls_layer_class *layer;
+    const ls_activation_class *class;
+} activations[ACTIVATIONS_MAX];
+static int activation_count;
 
 /* % is the activation: between dense layers with all links of a chain; behind convolutions whose vector
  * kernels go line by line, by Winograd's algorithm and by samples; at joins and with several readers, where
@@ -92,42 +98,16 @@ static void test_ways(void **state) {
             continue;
         }
         assert_int_equal(ls_backend_find_for(tiers[t].precision, tiers[t].set, &backend), LS_OK);
-        for (int a = 0; a < ACTIVATIONS; a++)
+        for (int a = 0; a < activation_count; a++)
             for (int n = 0; n < NETWORKS; n++) {
                 char layers[1024];
-                network_case network = network_of(n, activations[a], layers, sizeof layers);
+                network_case network = network_of(n, activations[a].text, layers, sizeof layers);
                 check_ways(&network, backend, tiers[t].name);
             }
     }
 }
 
 /* --- what kernels declare -------------------------------------------------------------------------------- */
-
-/* Layers that keep the shape and have no parameters, as activations do, and are none. */
-static const char *const no_activations[] = {"dropout"};
-enum { NO_ACTIVATIONS = sizeof no_activations / sizeof *no_activations };
-
-/* Is it "elu" or "{elu: {..}}", and not "relu"? */
-static bool is_of(const char *activation, const char *class) {
-    const size_t length = strlen(class);
-    activation += *activation == '{';
-    return strncmp(activation, class, length) == 0 && (!activation[length] || activation[length] == ':');
-}
-
-/* All activations of the library are in the table above. */
-static void test_all_are_here(void **state) {
-    (void)state;
-    for (int i = 0; i < ls_layer_class_count; i++) {
-        const ls_layer_class *class = ls_layer_classes[i];
-        bool found = false;
-        if (class->declare != ls_layer_declare_same_shape) continue;
-        for (int k = 0; k < NO_ACTIVATIONS; k++) found |= strcmp(no_activations[k], class->name) == 0;
-        for (int a = 0; a < ACTIVATIONS; a++) found |= is_of(activations[a], class->name);
-        if (!found)
-            fail_msg("%s: add it to `activations` in this test, or to `no_activations` if it is none",
-                     class->name);
-    }
-}
 
 /* The dense layer's class, but for kernels that fold relu alone. */
 static bool folds_relu(const ls_op *op, const ls_activation *act) {
@@ -171,10 +151,10 @@ static bool has_own_pass(const char *act, bool (*folds)(const ls_op *op, const l
 
 static void test_declared_alone_are_folded(void **state) {
     (void)state;
-    for (int a = 0; a < ACTIVATIONS; a++) {
-        const bool relu = strcmp(activations[a], "relu") == 0;
-        assert_int_equal(has_own_pass(activations[a], folds_relu), !relu);
-        assert_true(has_own_pass(activations[a], NULL));
+    for (int a = 0; a < activation_count; a++) {
+        const bool relu = activations[a].class == &ls_relu_activation;
+        assert_int_equal(has_own_pass(activations[a].text, folds_relu), !relu);
+        assert_true(has_own_pass(activations[a].text, NULL));
     }
 }
 
@@ -206,38 +186,98 @@ static void test_folds_without_load(void **state) {
 
 /* --- values ---------------------------------------------------------------------------------------------- */
 
-/* The activation brought along has the right gradient, by differences. */
-static void test_own_gradient(void **state) {
-    static const ls_gradcheck_case cases[] = {
-        {.layer = "softplus",
-         .layers = "[softplus]",
-         .dims = 1,
-         .shape = {7},
-         .shards = 16,
-         .batch = 5,
-         .clip = -1},
-        {.layer = "softplus",
-         .layers = "[{conv2d: {channels: 3}}, batchnorm, softplus, {dense: {units: 3}}]",
-         .dims = 3,
-         .shape = {5, 4, 1},
-         .shards = 4,
-         .batch = 7,
-         .clip = -1},
-    };
-    double worst;
+/* All have the right gradient, by differences, on both sides of 0 and with any value of their keys. */
+static void test_gradients(void **state) {
     (void)state;
-    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++)
-        if (ls_gradcheck_one(&cases[i], NULL, &worst) != LS_OK) fail_msg("%s", ls_error_message());
+    for (int a = 0; a < activation_count; a++) {
+        const char *text = activations[a].text;
+        char alone[160], behind[224];
+        double worst;
+        snprintf(alone, sizeof alone, "[%.127s]", text);
+        snprintf(behind, sizeof behind, "[{conv2d: {channels: 3}}, batchnorm, %.127s, {dense: {units: 3}}]",
+                 text);
+        const ls_gradcheck_case cases[] = {
+            {.layer = activations[a].layer->name,
+             .layers = alone,
+             .dims = 1,
+             .shape = {7},
+             .shards = 16,
+             .batch = 5,
+             .clip = -1,
+             .scale = 3,
+             .gap = activations[a].class->kink_at_0 ? 0.1 : 0},
+            {.layer = activations[a].layer->name,
+             .layers = behind,
+             .dims = 3,
+             .shape = {5, 4, 1},
+             .shards = 4,
+             .batch = 7,
+             .clip = -1},
+        };
+        for (size_t i = 0; i < sizeof cases / sizeof *cases; i++)
+            if (ls_gradcheck_one(&cases[i], NULL, &worst) != LS_OK) fail_msg("%s", ls_error_message());
+    }
+}
+
+/* --- which there are ------------------------------------------------------------------------------------- */
+
+/* The class that the layer puts on a graph; NULL: it is no activation, as dropout. */
+static const ls_activation_class *class_of(const char *layer) {
+    const ls_activation_class *class = NULL;
+    char layers[160];
+    replica r;
+    snprintf(layers, sizeof layers, "[%s, {dense: {units: 4}}]", layer);
+    const network_case network = {.name = layers, .height = 3, .width = 2, .classes = 4, .layers = layers};
+    replica_create(&r, &network, cpu_backend(LS_FP32), SHARDS, 0, 1, BATCH);
+    replica_reset(&r);
+    assert_int_equal(replica_record(&r, LS_TRAINING), LS_OK);
+    for (int i = 0; i < ls_graph_op_count(r.graph); i++)
+        if (ls_graph_op(r.graph, i)->act.class) class = ls_graph_op(r.graph, i)->act.class;
+    replica_destroy(&r);
+    return class;
+}
+
+static void add_activation(const ls_layer_class *layer, int other) {
+    const ls_key_class keys = {layer->name, layer->keys, layer->settings_size};
+    key_words words;
+    assert_in_range(activation_count, 0, ACTIVATIONS_MAX - 1);
+    char *text = activations[activation_count].text, own[96] = "";
+    key_words_of(&keys, other, &words);
+    for (int i = 0; i < words.count; i++) {
+        const int key = (int)strcspn(words.words[i], "=");
+        const size_t length = strlen(own);
+        snprintf(own + length, sizeof own - length, "%s%.*s: %s", i ? ", " : "", key, words.words[i],
+                 words.words[i] + key + 1);
+    }
+    snprintf(text, sizeof activations->text, words.count ? "{%s: {%s}}" : "%s", layer->name, own);
+    const ls_activation_class *class = class_of(text);
+    if (!class) return;
+    activations[activation_count].layer = layer;
+    activations[activation_count++].class = class;
+}
+
+static int find_activations(void **state) {
+    (void)state;
+    for (int i = 0; i < ls_layer_class_count; i++) {
+        const ls_layer_class *layer = ls_layer_classes[i];
+        if (layer->declare != ls_layer_declare_same_shape) continue;
+        add_activation(layer, -1);
+        for (int k = 0; k < layer->keys.count; k++)
+            if (layer->keys.keys[k].type != LS_KEY_STRING) add_activation(layer, k);
+    }
+    return activation_count < 8 ? -1 : 0; /* fewer than the library has */
 }
 
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_ways),
-        cmocka_unit_test(test_all_are_here),
         cmocka_unit_test(test_declared_alone_are_folded),
         cmocka_unit_test(test_folds_without_load),
-        cmocka_unit_test(test_own_gradient),
+        cmocka_unit_test(test_gradients),
     };
-    if (ls_layer_register(&softplus_layer) != LS_OK) return 1;
-    return cmocka_run_group_tests(tests, NULL, NULL);
+    if (ls_layer_register(&softplus_layer) != LS_OK) {
+        fprintf(stderr, "%s\n", ls_error_message());
+        return 1;
+    }
+    return cmocka_run_group_tests(tests, find_activations, NULL);
 }

@@ -90,6 +90,58 @@ static void test_fp64(void **state) {
     check_all(LS_FP64, 16);
 }
 
+/* Every tier gives the bits of the portable one. */
+static void test_tiers(void **state) {
+    (void)state;
+    for (int i = 0; i < network_case_count; i++) {
+        outcome want = {0};
+        for (int set = LS_PORTABLE; set <= LS_AVX512 && set <= (int)ls_instruction_set_supported(); set++) {
+            char what[256];
+            const ls_backend *backend;
+            replica r;
+            assert_int_equal(ls_backend_find_for(LS_PRECISION_FP32, (ls_instruction_set)set, &backend),
+                             LS_OK);
+            replica_create(&r, &network_cases[i], backend, 16, 0, 1, batches[0][0]);
+            replica_reset(&r);
+            replica_run_eager(&r, LS_TRAINING, batches[0][0], 1);
+            outcome got = replica_outcome(&r);
+            snprintf(what, sizeof what, "%s, %s", network_cases[i].name,
+                     ls_instruction_set_name((ls_instruction_set)set));
+            if (set == LS_PORTABLE)
+                want = got;
+            else {
+                expect_same_outcome(what, &r, &got, &want);
+                outcome_free(&got);
+            }
+            replica_destroy(&r);
+        }
+        outcome_free(&want);
+    }
+}
+
+/* Is the layer type in that list of a configuration: a whole word? */
+static bool is_in(const char *layers, const char *name) {
+    static const char *const letters = "abcdefghijklmnopqrstuvwxyz_0123456789";
+    const size_t length = strlen(name);
+    for (const char *at = layers + strcspn(layers, letters); *at; at += strcspn(at, letters)) {
+        const size_t word = strspn(at, letters);
+        if (word == length && strncmp(at, name, word) == 0) return true;
+        at += word;
+    }
+    return false;
+}
+
+/* All layer types are in the networks; test_activations has those that are activations. */
+static void test_every_layer(void **state) {
+    (void)state;
+    for (int i = 0; i < ls_layer_class_count; i++) {
+        const ls_layer_class *class = ls_layer_classes[i];
+        bool found = class->declare == ls_layer_declare_same_shape;
+        for (int k = 0; k < network_case_count; k++) found |= is_in(network_cases[k].layers, class->name);
+        if (!found) fail_msg("layer %s: expected it in a network of tests/graph/networks.c", class->name);
+    }
+}
+
 static void test_random_graphs(void **state) {
     (void)state;
     for (uint32_t seed = 1; seed <= RANDOM_GRAPHS; seed++) {
@@ -146,7 +198,8 @@ int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_fp32),          cmocka_unit_test(test_fp32_one_shard),
         cmocka_unit_test(test_fp64),          cmocka_unit_test(test_random_graphs),
-        cmocka_unit_test(test_dropout_masks),
+        cmocka_unit_test(test_dropout_masks), cmocka_unit_test(test_tiers),
+        cmocka_unit_test(test_every_layer),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -14,8 +14,9 @@ typedef struct op_case {
     int64_t batch;
     int shards;
     ls_dtype dtype;
-    bool twice;         /* the graph is op(x) + op(x), so that the second gradient is added to the first */
-    int64_t parameters; /* two vectors of that length; 0: none */
+    bool twice;         /* the graph is op(x) + op(x), so that the second gradient is added to the first; with
+                           parameters on one rank only, since one that is read twice needs all shards there */
+    int64_t parameters; /* two vectors of that length, of which the op may leave the second; 0: none */
     ls_tensor *(*apply)(const void *which, ls_graph *graph, ls_tensor *x);
     const void *which;
 } op_case;

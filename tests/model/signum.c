@@ -10,7 +10,7 @@ static inline real direction(const real *scalars, real w, real g, real *m, real 
     return (real)(*m > 0) - (real)(*m < 0);
 }
 
-LS_OPTIMIZER_KERNELS(signum, 1, direction);
+LS_OPTIMIZER_KERNELS(example_signum, 1, direction);
 
 #if LS_DEFINES_CLASS
 #include "examples.h"
@@ -36,10 +36,10 @@ static void scalars(const void *chosen, uint64_t step, double scalars[LS_UPDATE_
     scalars[0] = s->momentum;
 }
 
-LS_OPTIMIZER_PICK(signum)
+LS_OPTIMIZER_PICK(example_signum)
 
-const ls_optimizer_class ls_signum_optimizer = {
-    .choice = {.name = "signum",
+const ls_optimizer_class ls_example_signum_optimizer = {
+    .choice = {.name = "example_signum",
                .keys = {keys, sizeof keys / sizeof *keys},
                .settings_size = sizeof(settings)},
     .moments = 1,

@@ -63,17 +63,50 @@ static ls_status load(const char *const *words, int count, ls_config **config) {
     return ls_config_load(NULL, words, count, &ls_option_keys, layers, ls_layer_class_count, config);
 }
 
+/* Defaults that people know, most of them from PyTorch. */
+static void known_defaults(void **state) {
+    static const struct {
+        const ls_key_classes *classes;
+        const char *class, *key, *value;
+    } known[] = {
+        {&ls_optimizers, "momentum", "momentum", "0.9"},
+        {&ls_optimizers, "momentum", "nesterov", "false"},
+        {&ls_optimizers, "adam", "beta1", "0.9"},
+        {&ls_optimizers, "adam", "beta2", "0.999"},
+        {&ls_optimizers, "adam", "epsilon", "1e-8"},
+        {&ls_optimizers, "adam", "epsilon_inside", "false"},
+        {&ls_optimizers, "rmsprop", "alpha", "0.99"},
+        {&ls_schedules, "exponential", "gamma", "0.1"},
+        {&ls_schedules, "cosine", "floor", "0"},
+        {&ls_schedules, "one_cycle", "peak", "0.3"},
+        {&ls_schedules, "one_cycle", "start_divisor", "25"},
+        {&ls_schedules, "one_cycle", "end_divisor", "10000"},
+    };
+    (void)state;
+    for (size_t i = 0; i < sizeof known / sizeof *known; i++) {
+        const ls_key_class *class = ls_key_class_find(known[i].classes, known[i].class);
+        assert_non_null(class);
+        const ls_key *key = ls_key_find(&class->keys, known[i].key);
+        assert_non_null(key);
+        assert_string_equal(key->initial, known[i].value);
+    }
+}
+
+static void expect_ok(ls_status status) {
+    if (status != LS_OK) fail_msg("%s", ls_error_message());
+}
+
 static void registration(void **state) {
-    static const char *const early[] = {"optimizer=signum"};
+    static const char *const early[] = {"optimizer=example_signum"};
     ls_config *config;
     (void)state;
     assert_int_equal(load(early, 1, &config), LS_USAGE);
     assert_non_null(strstr(ls_error_message(), "expected one of sgd|momentum|adam|adamw|rmsprop"));
-    assert_int_equal(ls_optimizer_register(&ls_signum_optimizer), LS_OK);
-    assert_int_equal(ls_schedule_register(&ls_triangle_schedule), LS_OK);
-    assert_int_equal(ls_optimizer_register(&ls_signum_optimizer), LS_USAGE);
-    assert_string_equal(ls_error_message(), "optimizer signum: there is one of that name");
-    ls_optimizer_class bad = ls_signum_optimizer;
+    expect_ok(ls_optimizer_register(&ls_example_signum_optimizer));
+    expect_ok(ls_schedule_register(&ls_example_triangle_schedule));
+    assert_int_equal(ls_optimizer_register(&ls_example_signum_optimizer), LS_USAGE);
+    assert_string_equal(ls_error_message(), "optimizer example_signum: there is one of that name");
+    ls_optimizer_class bad = ls_example_signum_optimizer;
     bad.choice.name = "bad";
     bad.kernels = NULL;
     assert_int_equal(ls_optimizer_register(&bad), LS_USAGE);
@@ -87,14 +120,14 @@ static void keys_of_their_own(void **state) {
         int count;
         const char *refused; /* NULL: accepted */
     } cases[] = {
-        {{"optimizer=signum", "momentum=0.5"}, 2, NULL},
-        {{"optimizer=signum", "beta1=0.5"}, 2, "and here optimizer is signum"},
-        {{"optimizer=sgd", "momentum=0.5"}, 2, "|signum, and here optimizer is sgd"},
-        {{"schedule=triangle", "period=10"}, 2, NULL},
-        {{"schedule=triangle"}, 1, "period: not given, and there is no default"},
-        {{"schedule=triangle", "period=0"}, 2, "period: out of range"},
-        {{"schedule=constant", "period=10"}, 2, "triangle, and here schedule is constant"},
-        {{"optimizer=adagrad"}, 1, "|signum"},
+        {{"optimizer=example_signum", "momentum=0.5"}, 2, NULL},
+        {{"optimizer=example_signum", "beta1=0.5"}, 2, "and here optimizer is example_signum"},
+        {{"optimizer=sgd", "momentum=0.5"}, 2, "|example_signum, and here optimizer is sgd"},
+        {{"schedule=example_triangle", "period=10"}, 2, NULL},
+        {{"schedule=example_triangle"}, 1, "period: not given, and there is no default"},
+        {{"schedule=example_triangle", "period=0"}, 2, "period: out of range"},
+        {{"schedule=constant", "period=10"}, 2, "example_triangle, and here schedule is constant"},
+        {{"optimizer=no_such"}, 1, "|example_signum"},
     };
     (void)state;
     for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
@@ -109,7 +142,8 @@ static void keys_of_their_own(void **state) {
 
 /* Read from a configuration, with values that are known: the schedule of 4 steps, the optimizer in fp64. */
 static void they_work(void **state) {
-    static const char *const words[] = {"optimizer=signum", "momentum=0.5", "schedule=triangle", "period=4"};
+    static const char *const words[] = {"optimizer=example_signum", "momentum=0.5",
+                                        "schedule=example_triangle", "period=4"};
     static const double factors[] = {1, 0.5, 0, 0.5, 1, 0.5};
     ls_config *config;
     ls_optimizer optimizer;
@@ -141,7 +175,7 @@ static void all_tiers(void **state) {
     ls_optimizer optimizer;
     float want[3][COUNT];
     (void)state;
-    assert_int_equal(ls_optimizer_create("signum", words, 1, &optimizer), LS_OK);
+    assert_int_equal(ls_optimizer_create("example_signum", words, 1, &optimizer), LS_OK);
     optimizer.weight_decay = 0.01;
     const ls_update update = ls_optimizer_step(&optimizer, 0.05, 3, 1000);
     for (int set = LS_PORTABLE; set <= (int)ls_instruction_set_supported(); set++) {
@@ -158,8 +192,13 @@ static void all_tiers(void **state) {
 
 int main(void) {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(every_file_is_listed), cmocka_unit_test(keys_agree), cmocka_unit_test(registration),
-        cmocka_unit_test(keys_of_their_own),    cmocka_unit_test(they_work),  cmocka_unit_test(all_tiers),
+        cmocka_unit_test(every_file_is_listed),
+        cmocka_unit_test(keys_agree),
+        cmocka_unit_test(registration),
+        cmocka_unit_test(known_defaults),
+        cmocka_unit_test(keys_of_their_own),
+        cmocka_unit_test(they_work),
+        cmocka_unit_test(all_tiers),
     };
     return cmocka_run_group_tests_name("classes", tests, NULL, NULL);
 }

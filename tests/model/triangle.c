@@ -24,8 +24,8 @@ static double factor(const void *chosen, int64_t step, int64_t epoch) {
     return fabs(1 - 2 * (double)(step % s->period) / (double)s->period);
 }
 
-const ls_schedule_class ls_triangle_schedule = {
-    .choice = {.name = "triangle",
+const ls_schedule_class ls_example_triangle_schedule = {
+    .choice = {.name = "example_triangle",
                .keys = {keys, sizeof keys / sizeof *keys},
                .settings_size = sizeof(settings)},
     .factor = factor,

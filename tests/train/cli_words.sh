@@ -103,7 +103,7 @@ check "a configuration has keys" test "$(wc -l <keys)" -gt 30
 expect_success "" - --keys
 while read -r key; do check "--keys lists $key" grep -qE "^  $key " out; done <keys
 for layer in batchnorm conv2d dense dropout flatten relu tanh; do
-  check "--keys lists $layer" grep -qx "Keys of a $layer layer:" out
+  check "--keys lists $layer" grep -qx "Keys of the layer $layer:" out
 done
 for code in 0 1 2 70 71 73 74 75 76 78 79; do check "--keys lists code $code" grep -qE "^ +$code  " out; done
 expect_success "" - --version

@@ -1,12 +1,15 @@
 /* What each key of an optimizer and a schedule does, in the trainer: six steps of one dense layer on the full
- * batch in fp64, against the same six steps written out here in double. Every optimizer with every schedule, and
- * each key that either of them has, set to something else than its default. */
+ * batch in fp64, against the same six steps in double, by the formulas of tests/model/formulas.c. Every
+ * optimizer with every schedule, and each key that either of them has, set to something else than its
+ * default. */
 #include <stdarg.h>
 #include <stddef.h>
 #include <setjmp.h>
 #include <stdint.h>
 #include <cmocka.h>
 
+#include "core/key_words.h"
+#include "model/formulas.h"
 #include "train/trainer.h"
 
 #include <math.h>
@@ -14,46 +17,46 @@
 #include <stdlib.h>
 #include <string.h>
 
-enum { HEIGHT = 2, WIDTH = 3, PIXELS = HEIGHT * WIDTH, CLASSES = 3, SAMPLES = 12, STEPS = 6, WORDS = 12 };
+enum {
+    HEIGHT = 2,
+    WIDTH = 3,
+    PIXELS = HEIGHT * WIDTH,
+    CLASSES = 3,
+    SAMPLES = 12,
+    STEPS = 6,
+    WORDS = 10 + 2 * KEY_WORDS
+};
 enum { WEIGHTS = CLASSES * PIXELS, PARAMETERS = WEIGHTS + CLASSES };
-
-static const uint8_t first_milestone = 2, second_milestone = 4;
-#define MILESTONES "[2, 4]"
-static const double horizon = 5;
-#define HORIZON "5"
 
 /* --- the same, by hand ------------------------------------------------------------------------------- */
 
-/* The numbers that a configuration sets, and their documented defaults. */
+/* The numbers of every run, and their documented defaults; lr has none. */
 typedef struct numbers {
-    double lr, decay_power, warmup, l2_mean, weight_decay, momentum, nesterov, beta1, beta2, alpha, epsilon,
-        epsilon_inside, gamma, floor, peak, start_divisor, end_divisor;
+    double lr, decay_power, warmup, l2_mean, weight_decay;
 } numbers;
-static const numbers defaults = {.lr = 0.5,
-                                 .momentum = 0.9,
-                                 .beta1 = 0.9,
-                                 .beta2 = 0.999,
-                                 .alpha = 0.99,
-                                 .epsilon = 1e-8,
-                                 .gamma = 0.1,
-                                 .peak = 0.3,
-                                 .start_divisor = 25,
-                                 .end_divisor = 1e4};
+static const numbers defaults = {.lr = 0.5};
 
 #define AT(name, value)                                                                                      \
     { #name, value, offsetof(numbers, name) }
 static const struct {
     const char *key, *other; /* another value than the default */
     size_t offset;
-} keys[] = {
-    AT(lr, "0.125"),          AT(decay_power, "0.5"), AT(l2_mean, "3"),
-    AT(weight_decay, "0.25"), AT(momentum, "0.5"),    AT(beta1, "0.5"),
-    AT(beta2, "0.75"),        AT(epsilon, "0.125"),   AT(epsilon_inside, "true"),
-    AT(gamma, "0.5"),         AT(warmup, "3"),        AT(nesterov, "true"),
-    AT(alpha, "0.5"),         AT(floor, "0.25"),      AT(peak, "0.75"),
-    AT(start_divisor, "4"),   AT(end_divisor, "2"),
-};
-enum { KEYS = sizeof keys / sizeof *keys };
+} common[] = {AT(lr, "0.125"), AT(decay_power, "0.5"), AT(warmup, "3"), AT(l2_mean, "3"),
+              AT(weight_decay, "0.25")};
+enum { COMMON = sizeof common / sizeof *common };
+
+/* What is trained with, and which one of its keys has another value than usual: -1 for none. */
+typedef struct choice {
+    const ls_key_class *optimizer, *schedule;
+    int common_key, optimizer_key, schedule_key;
+} choice;
+
+/* The same choice, for the formulas. */
+typedef struct settings {
+    ls_optimizer optimizer;
+    ls_schedule schedule;
+    numbers of_run;
+} settings;
 
 typedef struct model {
     double w[PARAMETERS], m[PARAMETERS], v[PARAMETERS]; /* weights [class][pixel], then biases */
@@ -91,52 +94,16 @@ static void differentiate(model *x, double g[PARAMETERS]) {
     }
 }
 
-static double schedule_factor(const char *schedule, const numbers *s, int step) {
-    if (strcmp(schedule, "constant") == 0) return 1;
-    if (strcmp(schedule, "exponential") == 0) return pow(s->gamma, step); /* an epoch is a step here */
-    if (strcmp(schedule, "multistep") == 0)
-        return pow(s->gamma, (step >= first_milestone) + (step >= second_milestone));
-    const double way = fmin(step, horizon) / horizon;
-    if (strcmp(schedule, "cosine") == 0) return s->floor + (1 - s->floor) * (1 + cos(acos(-1) * way)) / 2;
-    if (strcmp(schedule, "linear") == 0) return 1 - (1 - s->floor) * way;
-    if (strcmp(schedule, "one_cycle") == 0) {
-        const double first = 1 / s->start_divisor, last = first / s->end_divisor, top = s->peak * horizon - 1;
-        const double up = step / top, down = fmin((step - top) / (horizon - 1 - top), 1);
-        return step <= top ? 1 + (first - 1) / 2 * (1 + cos(acos(-1) * up))
-                           : last + (1 - last) / 2 * (1 + cos(acos(-1) * down));
-    }
-    fail_msg("schedule %s: its formula is missing in this test", schedule);
-    return 0;
-}
-
-static void update(model *x, const char *optimizer, const numbers *s, int t, int i, double g) {
-    if (strcmp(optimizer, "sgd") == 0) {
-        x->w[i] -= x->rate * g;
-    } else if (strcmp(optimizer, "momentum") == 0) {
-        x->m[i] = s->momentum * x->m[i] + g;
-        x->w[i] -= x->rate * (s->nesterov > 0 ? g + s->momentum * x->m[i] : x->m[i]);
-    } else if (strcmp(optimizer, "rmsprop") == 0) {
-        x->v[i] = s->alpha * x->v[i] + (1 - s->alpha) * g * g;
-        x->w[i] -= x->rate * g / (sqrt(x->v[i]) + s->epsilon);
-    } else if (strcmp(optimizer, "adam") == 0 || strcmp(optimizer, "adamw") == 0) {
-        x->m[i] = s->beta1 * x->m[i] + (1 - s->beta1) * g;
-        x->v[i] = s->beta2 * x->v[i] + (1 - s->beta2) * g * g;
-        const double m = x->m[i] / (1 - pow(s->beta1, t)), v = x->v[i] / (1 - pow(s->beta2, t));
-        if (strcmp(optimizer, "adamw") == 0) x->w[i] *= 1 - x->rate * s->weight_decay;
-        x->w[i] -= x->rate * m / (s->epsilon_inside > 0 ? sqrt(v + s->epsilon) : sqrt(v) + s->epsilon);
-    } else {
-        fail_msg("optimizer %s: its formula is missing in this test", optimizer);
-    }
-}
-
-static void step_by_hand(model *x, const char *optimizer, const char *schedule, const numbers *s, int step) {
+static void step_by_hand(model *x, const settings *s, int step) {
+    const numbers *n = &s->of_run;
     double g[PARAMETERS];
     differentiate(x, g);
-    const double in_gradient = strcmp(optimizer, "adamw") == 0 ? 0 : s->weight_decay;
-    x->rate = s->lr * schedule_factor(schedule, s, step) / pow(step + 1, s->decay_power);
-    if (s->warmup > 0) x->rate *= fmin(1, (step + 1) / s->warmup);
+    /* an epoch is a step here */
+    x->rate = n->lr * formula_factor(&s->schedule, step, step) / pow(step + 1, n->decay_power);
+    if (n->warmup > 0) x->rate *= fmin(1, (step + 1) / n->warmup);
     for (int i = 0; i < PARAMETERS; i++)
-        update(x, optimizer, s, step + 1, i, g[i] + (2 * s->l2_mean / PARAMETERS + in_gradient) * x->w[i]);
+        x->w[i] -= x->rate * formula_direction(&s->optimizer, (uint64_t)step + 1, PARAMETERS, x->w[i], g[i],
+                                               &x->m[i], &x->v[i]);
 }
 
 /* --- the trainer ------------------------------------------------------------------------------------- */
@@ -187,42 +154,53 @@ static void assert_near(const char *what, const char *const *words, int count, i
     fail_msg("%s after step %d: %.17g, expected %.17g, with%s", what, step + 1, found, expected, all);
 }
 
-static bool takes(const char *schedule, const char *key) {
-    return ls_key_find(&ls_key_class_find(&ls_schedules, schedule)->keys, key) != NULL;
+/* The words of a choice, behind those that all runs have; sets what the formulas need. */
+static int take(const choice *c, settings *s, key_words own[2], char text[3][64], const char **words,
+                int count) {
+    *s = (settings){.of_run = defaults};
+    key_words_of(c->optimizer, c->optimizer_key, &own[0]);
+    key_words_of(c->schedule, c->schedule_key, &own[1]);
+    assert_int_equal(ls_optimizer_create(c->optimizer->name, own[0].words, own[0].count, &s->optimizer),
+                     LS_OK);
+    assert_int_equal(ls_schedule_create(c->schedule->name, own[1].words, own[1].count, &s->schedule), LS_OK);
+    snprintf(text[0], sizeof text[0], "optimizer=%s", c->optimizer->name);
+    snprintf(text[1], sizeof text[1], "schedule=%s", c->schedule->name);
+    words[count++] = text[0];
+    words[count++] = text[1];
+    for (int list = 0; list < 2; list++)
+        for (int i = 0; i < own[list].count; i++) words[count++] = own[list].words[i];
+    if (c->common_key != 0) words[count++] = "lr=0.5";
+    if (c->common_key >= 0) {
+        const double number = strtod(common[c->common_key].other, NULL);
+        memcpy((char *)&s->of_run + common[c->common_key].offset, &number, sizeof number);
+        snprintf(text[2], sizeof text[2], "%s=%s", common[c->common_key].key, common[c->common_key].other);
+        words[count++] = text[2];
+    }
+    s->optimizer.l2_mean = s->of_run.l2_mean;
+    s->optimizer.weight_decay = s->of_run.weight_decay;
+    return count;
 }
 
-/* Trains by these words and by hand; the parameters by hand go to `last`. */
-static void compare(const char *optimizer, const char *schedule, const char *key, const char *value,
-                    double last[PARAMETERS]) {
-    char own[3][64];
+/* Trains by a choice and by hand; the parameters by hand go to `last`. */
+static void compare(const choice *c, double last[PARAMETERS]) {
+    char text[3][64];
+    key_words own[2];
     const char *words[WORDS] = {
         "precision=fp64", "batch=12", "split=12", "shards=4", "network=[flatten, {dense: {units: 3}}]",
         "loss_clip=0", /* the loss by hand has none, and some optimizers' first steps are long */
-        own[0],           own[1]};
-    int count = 8;
-    numbers s = defaults;
+    };
+    settings s;
     model x = {0};
     double w[PARAMETERS];
-    snprintf(own[0], sizeof own[0], "optimizer=%s", optimizer);
-    snprintf(own[1], sizeof own[1], "schedule=%s", schedule);
-    if (strcmp(schedule, "multistep") == 0) words[count++] = "milestones=" MILESTONES;
-    if (takes(schedule, "horizon")) words[count++] = "horizon=" HORIZON;
-    if (!key || strcmp(key, "lr") != 0) words[count++] = "lr=0.5";
-    for (int i = 0; i < KEYS && key; i++) {
-        if (strcmp(keys[i].key, key) != 0) continue;
-        const double number = strcmp(value, "true") == 0 ? 1 : strtod(value, NULL);
-        memcpy((char *)&s + keys[i].offset, &number, sizeof number);
-        snprintf(own[2], sizeof own[2], "%s=%s", key, value);
-        words[count++] = own[2];
-    }
     ls_comm *comm;
     ls_config *config;
+    const int count = take(c, &s, own, text, words, 6);
     assert_int_equal(ls_comm_create_self(&comm), LS_OK);
     ls_trainer *t = create(comm, words, count, &config);
     parameters_of(t, x.w);
     for (int step = 0; step < STEPS; step++) {
         if (ls_train_step(t) != LS_OK) fail_msg("%s", ls_error_message());
-        step_by_hand(&x, optimizer, schedule, &s, step);
+        step_by_hand(&x, &s, step);
         parameters_of(t, w);
         for (int i = 0; i < PARAMETERS; i++) assert_near("a parameter", words, count, step, w[i], x.w[i]);
         /* what is recorded: the rate that was used, and the loss without the L2 term */
@@ -232,40 +210,44 @@ static void compare(const char *optimizer, const char *schedule, const char *key
         assert_int_equal(t->batch_score.count, SAMPLES);
     }
     memcpy(last, x.w, sizeof x.w);
+    ls_optimizer_destroy(&s.optimizer);
+    ls_schedule_destroy(&s.schedule);
     ls_trainer_destroy(&t);
     ls_config_destroy(&config);
     ls_comm_destroy(&comm);
 }
 
-static const char *other_value(const char *key) {
-    for (int i = 0; i < KEYS; i++)
-        if (strcmp(keys[i].key, key) == 0) return keys[i].other;
-    fail_msg("key %s: another value and its formula are missing in this test", key);
-    return NULL;
-}
-
-static void compare_with(const char *optimizer, const char *schedule, const char *key,
-                         const double usual[PARAMETERS]) {
+/* The key that this choice sets makes a difference. */
+static void compare_with(const char *key, const choice *c, const double usual[PARAMETERS]) {
     double last[PARAMETERS], difference = 0;
-    if (strcmp(key, "milestones") == 0 || strcmp(key, "horizon") == 0) return; /* always given */
-    compare(optimizer, schedule, key, other_value(key), last);
+    compare(c, last);
     for (int i = 0; i < PARAMETERS; i++) difference = fmax(difference, fabs(last[i] - usual[i]));
-    if (!(difference > 1e-6)) fail_msg("%s does not matter for %s, %s", key, optimizer, schedule);
+    if (!(difference > 1e-6))
+        fail_msg("%s does not matter for %s, %s", key, c->optimizer->name, c->schedule->name);
 }
 
 static void every_key(void **state) {
-    static const char *const common[] = {"lr", "decay_power", "warmup", "l2_mean", "weight_decay"};
     (void)state;
     for (int o = 0; o < ls_optimizers.count; o++)
         for (int s = 0; s < ls_schedules.count; s++) {
-            const ls_key_class *optimizer = ls_optimizers.list[o], *schedule = ls_schedules.list[s];
+            const choice plain = {ls_optimizers.list[o], ls_schedules.list[s], -1, -1, -1};
             double usual[PARAMETERS];
-            compare(optimizer->name, schedule->name, NULL, NULL, usual);
-            for (int i = 0; i < 5; i++) compare_with(optimizer->name, schedule->name, common[i], usual);
-            for (int i = 0; i < optimizer->keys.count; i++)
-                compare_with(optimizer->name, schedule->name, optimizer->keys.keys[i].name, usual);
-            for (int i = 0; i < schedule->keys.count; i++)
-                compare_with(optimizer->name, schedule->name, schedule->keys.keys[i].name, usual);
+            compare(&plain, usual);
+            for (int i = 0; i < COMMON; i++) {
+                choice c = plain;
+                c.common_key = i;
+                compare_with(common[i].key, &c, usual);
+            }
+            for (int i = 0; i < plain.optimizer->keys.count; i++) {
+                choice c = plain;
+                c.optimizer_key = i;
+                compare_with(plain.optimizer->keys.keys[i].name, &c, usual);
+            }
+            for (int i = 0; i < plain.schedule->keys.count; i++) {
+                choice c = plain;
+                c.schedule_key = i;
+                compare_with(plain.schedule->keys.keys[i].name, &c, usual);
+            }
         }
 }
 
