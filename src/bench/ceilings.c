@@ -138,7 +138,7 @@ ls_status ls_ceilings_measure_copy(ls_ceilings *c) {
     size_t size = 4 * ls_machine_last_cache();
     size = size < least ? least : size > most ? most : size;
     if (c->copy_mib > 0) size = (size_t)c->copy_mib << 20;
-    size /= (size_t)c->comm->ranks_on_node;
+    size /= (size_t)c->comm->ranks_on_host;
     char *arrays;
     if (c->copy.series == LS_CEILING_SERIES) return LS_OK;
     LS_TRY(ls_comm_agree(c->comm, ls_aligned_alloc(&arrays, 2 * size, "arrays to copy")));

@@ -72,7 +72,7 @@ static void print(const ls_bench *bench, const comm_run *r) {
     printf("%s: %d ranks (%d on this node), %d thread%s each, %d shards; microseconds of the slowest rank, "
            "each buffer written\n"
            "anew before each of %" PRId64 " calls, turn by turn with MPI_Allreduce of as many bytes\n\n",
-           bench->config_path, r->comm->size, r->comm->ranks_on_node, r->threads, r->threads == 1 ? "" : "s",
+           bench->config_path, r->comm->size, r->comm->ranks_on_host, r->threads, r->threads == 1 ? "" : "s",
            r->shards, bench->options.bench_steps);
     printf("%-15s %8s %9s %8s %17s %9s %8s %17s %8s %6s\n", "sum of", "bytes", "ours", "least", "quartiles",
            "MPI", "least", "quartiles", "MPI/ours", "least");
@@ -99,7 +99,7 @@ static void write_json(const ls_bench *bench, const comm_run *r) {
     ls_json_text(&json, "bench", "comm");
     ls_json_text(&json, "config", bench->config_path);
     ls_json_count(&json, "ranks", (uint64_t)r->comm->size);
-    ls_json_count(&json, "ranks_on_node", (uint64_t)r->comm->ranks_on_node);
+    ls_json_count(&json, "ranks_on_node", (uint64_t)r->comm->ranks_on_host);
     ls_json_count(&json, "threads", (uint64_t)r->threads);
     ls_json_count(&json, "shards", (uint64_t)r->shards);
     ls_json_text(&json, "comm", r->comm->class->name);

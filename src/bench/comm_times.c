@@ -122,7 +122,8 @@ static ls_status create_window(sums *s, int shards) {
     const ls_tree_sum_sizes sizes = sizes_of(s);
     const ls_window_sizes bytes = {.message = LS_TREE_SUM_MESSAGE,
                                    .segment = ls_tree_sum_segment(shards, s->comm->size, &sizes),
-                                   .common = ls_tree_sum_arena(&sizes)};
+                                   .common = ls_tree_sum_arena(&sizes) +
+                                             ls_tree_sum_host_nodes(s->comm, shards, &sizes)};
     return s->with_window ? ls_window_create(s->comm, &bytes, &s->window) : LS_OK;
 }
 
@@ -140,7 +141,8 @@ static ls_status allocate_nodes(sums *s) {
 
 static ls_status allocate(sums *s, ls_team *team, int shards, int64_t repeats) {
     const size_t element = ls_dtype_size(s->dtype), length = (size_t)s->length;
-    const ls_tree_sum_sizes sizes = sizes_of(s);
+    ls_tree_sum_sizes sizes = sizes_of(s);
+    if (s->window) sizes.host_nodes = (char *)ls_window_common(s->window) + ls_tree_sum_arena(&sizes);
     LS_TRY(ls_shards_create(&s->shards, shards, s->comm->rank, s->comm->size, shards));
     LS_TRY(allocate_nodes(s));
     LS_TRY(ls_aligned_alloc(&s->plain, length * element, "a vector to sum"));

@@ -135,7 +135,7 @@ void ls_bench_write_setting(const ls_bench *bench, const ls_trainer *t, ls_json 
     ls_json_text(json, "data_set", t->data.name);
     ls_json_count(json, "samples", (uint64_t)t->data.training);
     ls_json_count(json, "ranks", (uint64_t)t->comm->size);
-    ls_json_count(json, "ranks_on_node", (uint64_t)t->comm->ranks_on_node);
+    ls_json_count(json, "ranks_on_node", (uint64_t)t->comm->ranks_on_host);
     ls_json_count(json, "threads", (uint64_t)t->options.threads);
     ls_json_text(json, "comm", t->comm->class->name);
     ls_json_text(json, "precision", precision_of(t, precision, sizeof precision));

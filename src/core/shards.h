@@ -33,6 +33,9 @@ typedef struct ls_shards {
  * LS_USAGE: total is not a power of two up to 256, or size > total. Local. */
 ls_status ls_shards_create(ls_shards *shards, int total, int rank, int size, int64_t batch);
 
+/* The shards of ranks [rank, end) of `size` together, whose shards follow one another; as above. */
+ls_status ls_shards_create_joint(ls_shards *shards, int total, int rank, int end, int size, int64_t batch);
+
 /* The same cut for another number of samples (the last batch of an epoch). */
 void ls_shards_set_batch(ls_shards *shards, int64_t batch);
 

@@ -22,6 +22,12 @@ void ls_comm_destroy(ls_comm **comm) {
     *comm = NULL;
 }
 
+int ls_comm_host_of(const ls_comm *comm, int rank) {
+    int host = 0;
+    while (comm->host_first[host + 1] <= rank) host++;
+    return host;
+}
+
 ls_status ls_comm_broadcast(ls_comm *comm, void *data, size_t size, int root) {
     return comm->class->broadcast(comm, data, size, root);
 }

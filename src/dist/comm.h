@@ -15,13 +15,17 @@
 
 typedef struct ls_comm ls_comm;
 
-/* What the ranks of one node wait for in memory that they share (dist/window.h). */
+/* What the ranks of one host wait for in memory that they share (dist/window.h). */
 typedef struct ls_wait {
     void *self;
     bool (*over)(void *self);
     bool (*arrived)(void *self, int rank);     /* who is missing is named */
     void (*sleep)(void *self, double seconds); /* until it may be over, and at most so long */
 } ls_wait;
+
+/* Which messages are waited for together: those of the collective at hand, or those that are under way
+ * meanwhile, while ranks compute and other collectives come and go. */
+typedef enum ls_channel { LS_AT_HAND, LS_MEANWHILE, LS_CHANNELS } ls_channel;
 
 typedef struct ls_comm_class {
     const char *name;
@@ -33,7 +37,17 @@ typedef struct ls_comm_class {
                           const int *send_displacements, void *recv, const int *recv_counts,
                           const int *recv_displacements);
     ls_status (*broadcast)(ls_comm *comm, void *data, size_t size, int root);
-    /* waits as for messages: a collective, with all that is said of them here; NULL: never asked for */
+
+    /* A collective of messages between any ranks: all ranks begin it; each posts what it is sent and what it
+     * sends, several to one rank in the order in which that rank posts them; and completes. NULL, as all that
+     * follows but `destroy`: never asked for. */
+    ls_status (*begin)(ls_comm *comm, ls_channel channel);
+    ls_status (*receive)(ls_comm *comm, ls_channel channel, void *data, size_t bytes, int source);
+    ls_status (*send)(ls_comm *comm, ls_channel channel, const void *data, size_t bytes, int destination);
+    ls_status (*complete)(ls_comm *comm, ls_channel channel);
+    /* gives up what is under way in this channel. Local */
+    ls_status (*abandon)(ls_comm *comm, ls_channel channel);
+    /* waits as for messages, inside of a collective that has begun, with all that is said of them here */
     ls_status (*wait)(ls_comm *comm, const ls_wait *wait);
     void (*destroy)(ls_comm *comm);
     /* ends all ranks at once with this exit code; only main() calls it */
@@ -43,7 +57,10 @@ typedef struct ls_comm_class {
 struct ls_comm {
     const ls_comm_class *class;
     int rank, size;
-    int ranks_on_node, node_rank; /* of this node: how many, and which of them this is */
+    int ranks_on_host, host_rank; /* of this host: how many, and which of them this is */
+    int hosts, host;              /* how many, and which of them this is */
+    const int *host_first;        /* [hosts + 1] the first rank of each; ranks of a host follow one another */
+    const char *const *host_name; /* [hosts]; NULL where there is one */
     double timeout;               /* seconds */
     double wait_seconds;          /* spent in calls so far */
     uint64_t step;                /* for messages: set by the trainer */
@@ -58,8 +75,8 @@ struct ls_comm {
 
 /* One rank, by itself. */
 ls_status ls_comm_create_self(ls_comm **comm);
-/* MPI_COMM_WORLD; initialises MPI (funneled) unless somebody has. LS_USAGE: this process was launched as one
- * of several, but MPI sees one alone. */
+/* The ranks of MPI_COMM_WORLD, numbered host by host; initialises MPI (funneled) unless somebody has. LS_USAGE:
+ * this process was launched as one of several, but MPI sees one alone. */
 ls_status ls_comm_create_mpi(ls_comm **comm);
 /* By name: "self", "mpi", or "auto": mpi where a launcher has started this process as one of several, or
  * mpirun it alone; else self. */
@@ -68,6 +85,9 @@ ls_status ls_comm_create(const char *name, ls_comm **comm);
 bool ls_comm_is_starting(void);
 /* Collective. Safe twice. */
 void ls_comm_destroy(ls_comm **comm);
+
+/* The host of that rank. Local. */
+int ls_comm_host_of(const ls_comm *comm, int rank);
 
 ls_status ls_comm_broadcast(ls_comm *comm, void *data, size_t size, int root);
 /* count equal contributions of `size` bytes: recv [size of comm][size]. */

@@ -71,89 +71,160 @@ static ls_status watch_no_more(void) {
 
 /* --- collectives -------------------------------------------------------------------------------------- */
 
-/* A collective begins: no requests yet, and a number of its own. */
-static void begin(ls_comm *comm) {
+static ls_status mpi_begin(ls_comm *comm, ls_channel which) {
     ls_mpi_state *state = comm->state;
-    for (int i = 0; i < 2 * comm->size; i++) state->requests[i] = MPI_REQUEST_NULL;
-    state->number++;
-}
-
-/* Of a message of the collective at hand: 0 .. LS_MPI_TAGS - 1, other factors for each part so that
- * neighbours differ. */
-static int tag_of(const ls_comm *comm, int bytes) {
-    const ls_mpi_state *state = comm->state;
-    return (int)((state->number + comm->step * 7919 + (uint64_t)bytes * 104729) % LS_MPI_TAGS);
-}
-
-static ls_status receive(ls_comm *comm, void *data, int bytes, int source) {
-    ls_mpi_state *state = comm->state;
-    if (bytes > 0)
-        LS_MPI(MPI_Irecv(data, bytes, MPI_BYTE, source, tag_of(comm, bytes), MPI_COMM_WORLD,
-                         &state->requests[source]));
+    ls_mpi_channel *channel = &state->channels[which];
+    channel->count = 0; /* but for a collective that failed it is */
+    channel->number++;
+    channel->step = comm->step;
     return LS_OK;
 }
 
-static ls_status send(ls_comm *comm, const void *data, int bytes, int destination) {
+/* Of a message of the collective at hand: 0 .. LS_MPI_TAGS - 1, other factors for each part so that
+ * neighbours differ. Meanwhile the order in which messages are sent says which is which, so all have one tag. */
+static int tag_of(const ls_mpi_state *state, ls_channel which, size_t bytes) {
+    const ls_mpi_channel *channel = &state->channels[which];
+    const uint64_t size = which == LS_AT_HAND ? bytes * 104729 : 0;
+    return (int)((channel->number + channel->step * 7919 + size) % LS_MPI_TAGS);
+}
+
+/* A place for one more message. */
+static ls_status make_room(ls_mpi_channel *channel) {
+    if (channel->count < channel->room) return LS_OK;
+    const int room = 2 * channel->room + 16;
+    MPI_Request *requests;
+    int *source;
+    LS_TRY(ls_calloc(&requests, (size_t)room, sizeof *requests, "the communicator"));
+    ls_status status = ls_calloc(&source, (size_t)room, sizeof *source, "the communicator");
+    if (status != LS_OK) {
+        free(requests);
+        return status;
+    }
+    for (int i = 0; i < channel->count; i++) {
+        requests[i] = channel->requests[i];
+        source[i] = channel->source[i];
+    }
+    free(channel->requests);
+    free(channel->source);
+    channel->requests = requests;
+    channel->source = source;
+    channel->room = room;
+    return LS_OK;
+}
+
+static ls_status mpi_receive(ls_comm *comm, ls_channel which, void *data, size_t bytes, int source) {
     ls_mpi_state *state = comm->state;
-    if (bytes > 0)
-        LS_MPI(MPI_Isend(data, bytes, MPI_BYTE, destination, tag_of(comm, bytes), MPI_COMM_WORLD,
-                         &state->requests[comm->size + destination]));
+    ls_mpi_channel *channel = &state->channels[which];
+    if (bytes == 0) return LS_OK;
+    LS_TRY(make_room(channel));
+    LS_MPI(MPI_Irecv(data, (int)bytes, MPI_BYTE, source, tag_of(state, which, bytes), channel->comm,
+                     &channel->requests[channel->count]));
+    channel->source[channel->count++] = source;
+    return LS_OK;
+}
+
+static ls_status mpi_send(ls_comm *comm, ls_channel which, const void *data, size_t bytes, int destination) {
+    ls_mpi_state *state = comm->state;
+    ls_mpi_channel *channel = &state->channels[which];
+    if (bytes == 0) return LS_OK;
+    LS_TRY(make_room(channel));
+    LS_MPI(MPI_Isend(data, (int)bytes, MPI_BYTE, destination, tag_of(state, which, bytes), channel->comm,
+                     &channel->requests[channel->count]));
+    channel->source[channel->count++] = -1;
+    return LS_OK;
+}
+
+/* A receive is taken back; what has been sent is MPI's to bring there or not. */
+static ls_status mpi_abandon(ls_comm *comm, ls_channel which) {
+    ls_mpi_state *state = comm->state;
+    ls_mpi_channel *channel = &state->channels[which];
+    for (int i = 0; i < channel->count; i++) {
+        if (channel->requests[i] == MPI_REQUEST_NULL) continue;
+        if (channel->source[i] >= 0) LS_MPI(MPI_Cancel(&channel->requests[i]));
+        LS_MPI(MPI_Request_free(&channel->requests[i]));
+    }
+    channel->count = 0;
     return LS_OK;
 }
 
 static ls_status mpi_allgather(ls_comm *comm, const void *data, void *recv, const int *counts,
                                const int *displacements) {
-    int own = counts[comm->rank];
-    begin(comm);
+    const size_t own = (size_t)counts[comm->rank];
+    LS_TRY(mpi_begin(comm, LS_AT_HAND));
     for (int r = 0; r < comm->size; r++)
-        if (r != comm->rank) LS_TRY(receive(comm, (char *)recv + displacements[r], counts[r], r));
-    for (int i = 1; i < comm->size; i++) LS_TRY(send(comm, data, own, (comm->rank + i) % comm->size));
-    if (own > 0) memcpy((char *)recv + displacements[comm->rank], data, (size_t)own);
-    return ls_mpi_complete(comm);
+        if (r != comm->rank)
+            LS_TRY(mpi_receive(comm, LS_AT_HAND, (char *)recv + displacements[r], (size_t)counts[r], r));
+    for (int i = 1; i < comm->size; i++)
+        LS_TRY(mpi_send(comm, LS_AT_HAND, data, own, (comm->rank + i) % comm->size));
+    if (own > 0) memcpy((char *)recv + displacements[comm->rank], data, own);
+    return ls_mpi_complete(comm, LS_AT_HAND);
 }
 
 static ls_status mpi_alltoall(ls_comm *comm, const void *data, const int *send_counts,
                               const int *send_displacements, void *recv, const int *recv_counts,
                               const int *recv_displacements) {
     int rank = comm->rank;
-    begin(comm);
+    LS_TRY(mpi_begin(comm, LS_AT_HAND));
     for (int r = 0; r < comm->size; r++)
-        if (r != rank) LS_TRY(receive(comm, (char *)recv + recv_displacements[r], recv_counts[r], r));
+        if (r != rank)
+            LS_TRY(mpi_receive(comm, LS_AT_HAND, (char *)recv + recv_displacements[r], (size_t)recv_counts[r],
+                               r));
     for (int i = 1; i < comm->size; i++) {
         int r = (rank + i) % comm->size;
-        LS_TRY(send(comm, (const char *)data + send_displacements[r], send_counts[r], r));
+        LS_TRY(mpi_send(comm, LS_AT_HAND, (const char *)data + send_displacements[r], (size_t)send_counts[r],
+                        r));
     }
     if (send_counts[rank] > 0)
         memcpy((char *)recv + recv_displacements[rank], (const char *)data + send_displacements[rank],
                (size_t)send_counts[rank]);
-    return ls_mpi_complete(comm);
+    return ls_mpi_complete(comm, LS_AT_HAND);
 }
 
 static ls_status mpi_broadcast(ls_comm *comm, void *data, size_t size, int root) {
     /* counts are int: large arrays go in pieces */
     for (size_t at = 0; at < size;) {
-        int piece = size - at < INT_MAX / 2 ? (int)(size - at) : INT_MAX / 2;
+        const size_t piece = size - at < INT_MAX / 2 ? size - at : INT_MAX / 2;
         char *here = (char *)data + at;
-        begin(comm);
-        if (comm->rank != root) LS_TRY(receive(comm, here, piece, root));
+        LS_TRY(mpi_begin(comm, LS_AT_HAND));
+        if (comm->rank != root) LS_TRY(mpi_receive(comm, LS_AT_HAND, here, piece, root));
         for (int r = 0; comm->rank == root && r < comm->size; r++)
-            if (r != root) LS_TRY(send(comm, here, piece, r));
-        LS_TRY(ls_mpi_complete(comm));
-        at += (size_t)piece;
+            if (r != root) LS_TRY(mpi_send(comm, LS_AT_HAND, here, piece, r));
+        LS_TRY(ls_mpi_complete(comm, LS_AT_HAND));
+        at += piece;
     }
+    return LS_OK;
+}
+
+static void warn_unless(ls_status status) {
+    if (status != LS_OK) ls_log(LS_LOG_WARNING, "%s", ls_error_message());
+}
+
+/* What is under way is given up; a communicator that was made here is freed, which is collective. */
+static ls_status close_channel(ls_comm *comm, ls_channel which) {
+    ls_mpi_state *state = comm->state;
+    ls_mpi_channel *channel = &state->channels[which];
+    LS_TRY(mpi_abandon(comm, which));
+    if (channel->comm != MPI_COMM_NULL && channel->comm != MPI_COMM_WORLD)
+        LS_MPI(MPI_Comm_free(&channel->comm));
     return LS_OK;
 }
 
 static void mpi_destroy(ls_comm *comm) {
     ls_mpi_state *state = comm->state;
     ls_mpi_beats_destroy(comm);
+    if (state->initialised_here) warn_unless(watch(comm->timeout, comm->rank, "MPI_Finalize"));
+    for (int c = LS_CHANNELS - 1; c >= 0; c--) warn_unless(close_channel(comm, (ls_channel)c));
     if (state->initialised_here) {
-        if (watch(comm->timeout, comm->rank, "MPI_Finalize") != LS_OK)
-            ls_log(LS_LOG_WARNING, "%s", ls_error_message());
         if (MPI_Finalize() != MPI_SUCCESS) ls_log(LS_LOG_WARNING, "MPI_Finalize failed");
-        if (watch_no_more() != LS_OK) ls_log(LS_LOG_WARNING, "%s", ls_error_message());
+        warn_unless(watch_no_more());
     }
-    free(state->requests);
+    for (int c = 0; c < LS_CHANNELS; c++) {
+        free(state->channels[c].requests);
+        free(state->channels[c].source);
+    }
+    free(state->host_first);
+    free(state->host_name);
+    free(state->names);
     free(state);
 }
 
@@ -167,6 +238,11 @@ static const ls_comm_class mpi_class = {.name = "mpi",
                                         .allgather = mpi_allgather,
                                         .alltoall = mpi_alltoall,
                                         .broadcast = mpi_broadcast,
+                                        .begin = mpi_begin,
+                                        .receive = mpi_receive,
+                                        .send = mpi_send,
+                                        .complete = ls_mpi_complete,
+                                        .abandon = mpi_abandon,
                                         .wait = ls_mpi_wait,
                                         .destroy = mpi_destroy,
                                         .abort = mpi_abort};
@@ -189,7 +265,6 @@ static ls_status check_launch(int size) {
 
 static ls_status initialise(ls_comm *comm, ls_mpi_state *state) {
     int initialised = 0, provided = 0;
-    MPI_Comm node;
     LS_MPI(MPI_Initialized(&initialised));
     if (!initialised) {
         /* MPI has no ranks before its start */
@@ -198,22 +273,18 @@ static ls_status initialise(ls_comm *comm, ls_mpi_state *state) {
         int error = MPI_Init_thread(NULL, NULL, MPI_THREAD_FUNNELED, &provided);
         starting = 0;
         if (error != MPI_SUCCESS) return ls_mpi_failure("MPI_Init_thread", error);
-        LS_TRY(watch_no_more());
         state->initialised_here = true;
         if (provided < MPI_THREAD_FUNNELED)
             return ls_fail(LS_INTERNAL,
                            "MPI allows no threads beside the one that calls it (MPI_THREAD_FUNNELED)");
     }
     LS_MPI(MPI_Comm_set_errhandler(MPI_COMM_WORLD, MPI_ERRORS_RETURN));
-    LS_MPI(MPI_Comm_rank(MPI_COMM_WORLD, &comm->rank));
-    LS_MPI(MPI_Comm_size(MPI_COMM_WORLD, &comm->size));
-    LS_MPI(MPI_Comm_split_type(MPI_COMM_WORLD, MPI_COMM_TYPE_SHARED, 0, MPI_INFO_NULL, &node));
-    LS_MPI(MPI_Comm_size(node, &comm->ranks_on_node));
-    LS_MPI(MPI_Comm_rank(node, &comm->node_rank));
-    LS_MPI(MPI_Comm_free(&node));
-    LS_TRY(ls_calloc(&state->requests, 2 * (size_t)comm->size, sizeof(MPI_Request), "the communicator"));
+    LS_TRY(ls_mpi_find_hosts(comm, &state->channels[LS_AT_HAND].comm));
+    if (comm->hosts > 1)
+        LS_MPI(MPI_Comm_dup(state->channels[LS_AT_HAND].comm, &state->channels[LS_MEANWHILE].comm));
+    if (state->initialised_here) LS_TRY(watch_no_more());
     LS_TRY(ls_mpi_beats_create(comm));
-    state->yield = comm->ranks_on_node > ls_available_cores();
+    state->yield = comm->ranks_on_host > ls_available_cores();
     ls_log_set_rank(comm->rank, comm->size);
     return check_launch(comm->size);
 }
@@ -222,10 +293,11 @@ ls_status ls_comm_create_mpi(ls_comm **out) {
     ls_comm *comm;
     ls_mpi_state *state;
     LS_TRY(ls_calloc(&comm, 1, sizeof *comm, "the communicator"));
-    *comm = (ls_comm){.class = &mpi_class, .size = 1, .ranks_on_node = 1, .timeout = 300, .phase = "start"};
+    *comm = (ls_comm){.class = &mpi_class, .size = 1, .timeout = 300, .phase = "start"};
     ls_status status = ls_calloc(&state, 1, sizeof *state, "the communicator");
     if (status == LS_OK) {
         comm->state = state;
+        for (int c = 0; c < LS_CHANNELS; c++) state->channels[c].comm = MPI_COMM_NULL;
         status = initialise(comm, state);
     }
     if (status != LS_OK) {

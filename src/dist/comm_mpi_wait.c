@@ -1,6 +1,7 @@
 /* Waiting: by looking again and again, so that a rank can give its processor away where there are more ranks
  * than cores, and so that waiting has a deadline and the rank that does not come is named. */
 #include <sched.h>
+#include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
 
@@ -36,13 +37,14 @@ ls_status ls_mpi_beats_create(ls_comm *comm) {
 /* Takes in what the others have said. */
 static ls_status listen(ls_comm *comm) {
     ls_mpi_state *state = comm->state;
+    const MPI_Comm all = state->channels[LS_AT_HAND].comm;
     for (;;) {
         int there = 0;
         struct place place;
         MPI_Status status;
-        LS_MPI(MPI_Iprobe(MPI_ANY_SOURCE, LS_MPI_TAGS, MPI_COMM_WORLD, &there, &status));
+        LS_MPI(MPI_Iprobe(MPI_ANY_SOURCE, LS_MPI_TAGS, all, &there, &status));
         if (!there) return LS_OK;
-        LS_MPI(MPI_Recv(&place, (int)sizeof place, MPI_BYTE, status.MPI_SOURCE, LS_MPI_TAGS, MPI_COMM_WORLD,
+        LS_MPI(MPI_Recv(&place, (int)sizeof place, MPI_BYTE, status.MPI_SOURCE, LS_MPI_TAGS, all,
                         MPI_STATUS_IGNORE));
         state->beats->peers[status.MPI_SOURCE].heard = ls_clock();
         state->beats->peers[status.MPI_SOURCE].place = place;
@@ -69,11 +71,11 @@ static ls_status beat(ls_comm *comm) {
         LS_MPI(MPI_Test(&b->peers[r].send, &done, MPI_STATUS_IGNORE));
         idle = idle && done;
     }
-    if (idle) b->sent = (struct place){comm->step, state->number};
+    if (idle) b->sent = (struct place){comm->step, state->channels[LS_AT_HAND].number};
     for (int r = 0; r < comm->size; r++)
         if (r != comm->rank && b->peers[r].send == MPI_REQUEST_NULL)
-            LS_MPI(MPI_Isend(&b->sent, (int)sizeof b->sent, MPI_BYTE, r, LS_MPI_TAGS, MPI_COMM_WORLD,
-                             &b->peers[r].send));
+            LS_MPI(MPI_Isend(&b->sent, (int)sizeof b->sent, MPI_BYTE, r, LS_MPI_TAGS,
+                             state->channels[LS_AT_HAND].comm, &b->peers[r].send));
     return listen(comm);
 }
 
@@ -85,27 +87,52 @@ enum { SILENT_BEATS = 3 };
 static suspicion suspect(const ls_comm *comm, int r) {
     const ls_mpi_state *state = comm->state;
     const struct peer *peer = &state->beats->peers[r];
+    const unsigned number = state->channels[LS_AT_HAND].number;
     if (peer->heard == 0 || ls_clock() - peer->heard > SILENT_BEATS * state->beats->interval) return SILENT;
     if (peer->place.step != comm->step) return peer->place.step > comm->step ? AHEAD : BEHIND;
-    if (peer->place.number != state->number) return peer->place.number > state->number ? AHEAD : BEHIND;
+    if (peer->place.number != number) return peer->place.number > number ? AHEAD : BEHIND;
     return ELSEWHERE;
 }
 
 static bool is_missing(const ls_mpi_state *state, int r) {
-    return state->wait ? !state->wait->arrived(state->wait->self, r) : state->requests[r] != MPI_REQUEST_NULL;
+    const ls_mpi_channel *channel = &state->channels[state->waited_for];
+    if (state->wait) return !state->wait->arrived(state->wait->self, r);
+    for (int i = 0; i < channel->count; i++)
+        if (channel->source[i] == r && channel->requests[i] != MPI_REQUEST_NULL) return true;
+    return false;
 }
 
-/* Lists the ranks whose message has not come and who deserve that suspicion. Returns how many. */
-static int list_missing(const ls_comm *comm, suspicion which, char *text, size_t size) {
+/* Text that is cut off where there is no room. */
+typedef struct text {
+    char *at;
+    size_t room;
+} text;
+
+__attribute__((format(printf, 2, 3))) static void put(text *t, const char *format, ...) {
+    va_list arguments;
+    va_start(arguments, format);
+    const int n = vsnprintf(t->at, t->room, format, arguments);
+    va_end(arguments);
+    if (n < 0 || (size_t)n >= t->room) return;
+    t->at += n;
+    t->room -= (size_t)n;
+}
+
+/* Lists the ranks whose message has not come and who deserve that suspicion, with their hosts if there are
+ * several. Returns how many. */
+static int list_missing(const ls_comm *comm, suspicion which, char *out, size_t size) {
     const ls_mpi_state *state = comm->state;
-    size_t used = 0;
+    text t = {out, size};
     int count = 0;
-    text[0] = '\0';
-    for (int r = 0; r < comm->size; r++) {
-        if (r == comm->rank || suspect(comm, r) != which) continue;
-        if (which != SILENT && !is_missing(state, r)) continue;
-        int n = snprintf(text + used, size - used, "%s%d", count++ ? ", " : "", r);
-        if (n > 0 && (size_t)n < size - used) used += (size_t)n;
+    out[0] = '\0';
+    for (int host = 0; host < comm->hosts; host++) {
+        const int before = count;
+        for (int r = comm->host_first[host]; r < comm->host_first[host + 1]; r++) {
+            if (r == comm->rank || suspect(comm, r) != which) continue;
+            if (which != SILENT && !is_missing(state, r)) continue;
+            put(&t, "%s%d", count++ ? ", " : "", r);
+        }
+        if (count > before && comm->host_name) put(&t, " of host %s", comm->host_name[host]);
     }
     return count;
 }
@@ -149,8 +176,10 @@ static ls_status look(const ls_comm *comm, bool *over) {
         *over = state->wait->over(state->wait->self);
         return LS_OK;
     }
-    LS_MPI(MPI_Testall(2 * comm->size, state->requests, &done, MPI_STATUSES_IGNORE));
+    ls_mpi_channel *channel = &state->channels[state->waited_for];
+    LS_MPI(MPI_Testall(channel->count, channel->requests, &done, MPI_STATUSES_IGNORE));
     *over = done;
+    if (done) channel->count = 0;
     return LS_OK;
 }
 
@@ -215,16 +244,18 @@ static ls_status wait_patiently(ls_comm *comm) {
     }
     comm->wait_seconds += ls_clock() - begin;
     /* a rank for which the others always wait never listens above */
-    return state->number % COLLECTIVES_BETWEEN_LISTENING == 0 ? listen(comm) : LS_OK;
+    const unsigned number = state->channels[LS_AT_HAND].number;
+    return number % COLLECTIVES_BETWEEN_LISTENING == 0 ? listen(comm) : LS_OK;
 }
 
-ls_status ls_mpi_complete(ls_comm *comm) {
+ls_status ls_mpi_complete(ls_comm *comm, ls_channel channel) {
+    ls_mpi_state *state = comm->state;
+    state->waited_for = channel;
     return wait_patiently(comm);
 }
 
 ls_status ls_mpi_wait(ls_comm *comm, const ls_wait *wait) {
     ls_mpi_state *state = comm->state;
-    state->number++;
     state->wait = wait;
     ls_status status = wait_patiently(comm);
     state->wait = NULL;

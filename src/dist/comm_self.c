@@ -48,8 +48,15 @@ static const ls_comm_class self_class = {.name = "self",
                                          .abort = self_abort};
 
 ls_status ls_comm_create_self(ls_comm **out) {
+    static const int first[] = {0, 1};
     LS_TRY(ls_calloc(out, 1, sizeof **out, "the communicator"));
-    **out = (ls_comm){.class = &self_class, .size = 1, .ranks_on_node = 1, .timeout = 300, .phase = "start"};
+    **out = (ls_comm){.class = &self_class,
+                      .size = 1,
+                      .ranks_on_host = 1,
+                      .hosts = 1,
+                      .host_first = first,
+                      .timeout = 300,
+                      .phase = "start"};
     ls_log_set_rank(0, 1);
     return LS_OK;
 }

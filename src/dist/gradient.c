@@ -17,39 +17,51 @@ struct ls_gradient {
 
 static size_t sharing_bytes(const ls_gradient *g) {
     return ls_sharing_bytes(g->parameters, g->sizes.dtype, g->options.batch, g->options.shards,
-                            g->comm->size);
+                            g->comm->ranks_on_host);
 }
 
-/* On one node, unless they lie in the memory of a device, all arenas lie in memory that the ranks share: in each rank's segment its gradients; in the
- * common region values, the sum of the gradients and moments, and behind them what weight gradients over all
+static size_t host_nodes_bytes(const ls_gradient *g) {
+    return ls_tree_sum_host_nodes(g->comm, g->options.shards, &g->sizes);
+}
+
+/* Unless they lie in the memory of a device, all arenas lie in memory that the ranks of a host share: in each
+ * rank's segment its gradients; in the common region values, the sum of the gradients and moments, behind them
+ * what the host's ranks have added together, where there are other hosts, and what weight gradients over all
  * shards are made of. */
 static ls_status create_window(ls_gradient *g) {
     const size_t arenas = (size_t)(2 + g->options.moments) * ls_tree_sum_arena(&g->sizes);
     const ls_window_sizes sizes = {.message = LS_TREE_SUM_MESSAGE,
                                    .segment =
                                        ls_tree_sum_segment(g->options.shards, g->comm->size, &g->sizes),
-                                   .common = arenas + sharing_bytes(g)};
+                                   .common = arenas + host_nodes_bytes(g) + sharing_bytes(g)};
     const bool shares = g->options.window && g->backend->host_memory;
     return shares ? ls_window_create(g->comm, &sizes, &g->window) : LS_OK;
 }
 
 static ls_status allocate(ls_gradient *g) {
     const int moments = g->options.moments;
-    ls_shards shards; /* only for the number of nodes, which does not depend on the batch */
-    LS_TRY(ls_shards_create(&shards, g->options.shards, g->comm->rank, g->comm->size, g->options.batch));
+    const ls_comm *comm = g->comm;
+    ls_shards shards, joint; /* of this rank and of its host */
+    LS_TRY(ls_shards_create(&shards, g->options.shards, comm->rank, comm->size, g->options.batch));
+    LS_TRY(ls_shards_create_joint(&joint, g->options.shards, comm->host_first[comm->host],
+                                  comm->host_first[comm->host + 1], comm->size, g->options.batch));
     if (!g->window) return ls_parameters_allocate(g->parameters, g->backend, moments, shards.node_count);
     const size_t arena = ls_tree_sum_arena(&g->sizes);
     char *common = ls_window_common(g->window);
-    const ls_lent_arenas lent = {.gradient = ls_window_segment(g->window, g->comm->rank),
+    const ls_lent_arenas lent = {.gradient = ls_window_segment(g->window, comm->rank),
                                  .value = common,
                                  .reduced = common + arena,
                                  .moment1 = moments > 0 ? common + 2 * arena : NULL,
                                  .moment2 = moments > 1 ? common + 3 * arena : NULL,
-                                 .keep = g->comm->rank != 0};
-    g->sharing = (ls_sharing){.memory = common + (size_t)(2 + moments) * arena,
+                                 .keep = comm->host_rank != 0};
+    char *behind = common + (size_t)(2 + moments) * arena;
+    g->sizes.host_nodes = comm->hosts > 1 ? behind : NULL;
+    g->sharing = (ls_sharing){.memory = behind + host_nodes_bytes(g),
                               .bytes = sharing_bytes(g),
-                              .rank = g->comm->rank,
-                              .ranks = g->comm->size};
+                              .rank = comm->host_rank,
+                              .ranks = comm->ranks_on_host,
+                              .row = shards.offset - joint.offset,
+                              .nodes = g->sizes.host_nodes};
     return ls_parameters_borrow(g->parameters, g->backend, &lent, shards.node_count);
 }
 
@@ -95,7 +107,7 @@ ls_status ls_gradient_prepare(ls_gradient *g, ls_plan *plan, const ls_shards *sh
     ls_slice *complete;
     LS_TRY(ls_calloc(&complete, (size_t)p->count, sizeof *complete, "the sum of the gradients"));
     for (int i = 0; i < p->count; i++)
-        if (p->list[i].all_shards)
+        if (p->list[i].all_shards || p->list[i].host_shards)
             complete[sizes.complete_count++] =
                 (ls_slice){p->list[i].offset, p->list[i].offset + p->list[i].count};
     sizes.complete = complete;

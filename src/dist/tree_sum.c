@@ -12,7 +12,8 @@ enum { SLICE_ALIGNMENT = 16 };
 
 struct ls_tree_sum {
     ls_comm *comm;
-    ls_window *window; /* NULL: messages */
+    ls_window *window;     /* NULL: messages */
+    ls_crossing *crossing; /* NULL: all ranks are on one host, or send messages */
     const ls_shards *shards;
     ls_team *team;
     ls_tree_sum_sizes sizes;
@@ -47,12 +48,22 @@ static void find_nodes(ls_tree_sum *sum) {
     ls_merges_find(&sum->merges, sum->nodes, sum->node_count);
 }
 
-/* Rank r's slice of so many elements. */
-static ls_slice slice_of(const ls_tree_sum *sum, int64_t elements, int r) {
+/* The slice of member m of `count`, of so many elements. */
+static ls_slice slice_of(int64_t elements, int m, int count) {
     int64_t lines = (elements + SLICE_ALIGNMENT - 1) / SLICE_ALIGNMENT, first, last;
-    ls_team_split(lines, r, sum->comm->size, &first, &last);
+    ls_team_split(lines, m, count, &first, &last);
     last *= SLICE_ALIGNMENT;
     return (ls_slice){first * SLICE_ALIGNMENT, last < elements ? last : elements};
+}
+
+/* Rank r's slice of the gradient, by messages. */
+static ls_slice slice_of_rank(const ls_tree_sum *sum, int r) {
+    return slice_of(sum->sizes.summed, r, sum->comm->size);
+}
+
+/* In a window: what this rank updates, and adds where all ranks are on one host. */
+static ls_slice own_slice(const ls_tree_sum *sum) {
+    return slice_of(sum->sizes.total, sum->comm->host_rank, sum->comm->ranks_on_host);
 }
 
 /* Counts and displacements of messages are int: what any rank packs, receives and gathers must fit. */
@@ -67,7 +78,7 @@ static bool fits_messages(const ls_tree_sum *sum) {
 /* Buffers for the messages that the gradient goes by. */
 static ls_status allocate_messages(ls_tree_sum *sum) {
     size_t element = ls_dtype_size(sum->sizes.dtype), own = (size_t)sum->nodes_of[sum->comm->rank];
-    ls_slice slice = slice_of(sum, sum->sizes.summed, sum->comm->rank);
+    ls_slice slice = slice_of_rank(sum, sum->comm->rank);
     LS_TRY(ls_aligned_alloc(&sum->slices,
                             (size_t)sum->node_count * (size_t)(slice.last - slice.first) * element,
                             "the sum of gradients"));
@@ -87,6 +98,21 @@ static ls_status allocate_staging(ls_tree_sum *sum) {
     if (sum->comm->size == 1) return LS_OK;
     LS_TRY(backend->allocate_host(backend, &sum->gradient, own * gradient, "the sum of gradients"));
     return backend->allocate_host(backend, &sum->reduced, gradient, "the sum of gradients");
+}
+
+static ls_status create_crossing(ls_tree_sum *sum) {
+    const ls_tree_sum_sizes *sizes = &sum->sizes;
+    const bool alone = sum->comm->ranks_on_host == 1;
+    const ls_crossing_sizes crossing = {.doubles = sizes->doubles,
+                                        .summed = sizes->summed,
+                                        .dtype = sizes->dtype,
+                                        .instruction_set = sizes->instruction_set,
+                                        .added = sizes->complete,
+                                        .added_count = sizes->complete_count,
+                                        .nodes = alone ? ls_window_segment(sum->window, sum->comm->rank)
+                                                       : sizes->host_nodes};
+    return ls_crossing_create(sum->comm, sum->window, sum->shards->total, sum->team, &crossing,
+                              &sum->crossing);
 }
 
 static ls_status allocate(ls_tree_sum *sum) {
@@ -111,7 +137,8 @@ static ls_status allocate(ls_tree_sum *sum) {
     LS_TRY(ls_aligned_alloc(&sum->result, doubles, "the tree sum"));
     LS_TRY(ls_aligned_alloc(&sum->send, own * doubles, "the tree sum"));
     LS_TRY(ls_aligned_alloc(&sum->received, all * doubles, "the tree sum"));
-    return ranks == 1 || sum->window ? LS_OK : allocate_messages(sum);
+    if (!sum->window) return ranks == 1 ? LS_OK : allocate_messages(sum);
+    return sum->comm->hosts > 1 ? create_crossing(sum) : LS_OK;
 }
 
 ls_status ls_tree_sum_create(ls_comm *comm, ls_window *window, const ls_shards *shards, ls_team *team,
@@ -131,6 +158,7 @@ ls_status ls_tree_sum_create(ls_comm *comm, ls_window *window, const ls_shards *
 void ls_tree_sum_destroy(ls_tree_sum **out) {
     ls_tree_sum *sum = *out;
     if (!sum) return;
+    ls_crossing_destroy(&sum->crossing);
     free(sum->nodes);
     free(sum->nodes_of);
     free(sum->operands);
@@ -163,6 +191,17 @@ size_t ls_tree_sum_segment(int shards, int ranks, const ls_tree_sum_sizes *sizes
 size_t ls_tree_sum_arena(const ls_tree_sum_sizes *sizes) {
     int64_t lines = (sizes->total + SLICE_ALIGNMENT - 1) / SLICE_ALIGNMENT;
     return (size_t)(lines * SLICE_ALIGNMENT) * ls_dtype_size(sizes->dtype);
+}
+
+size_t ls_tree_sum_host_nodes(const ls_comm *comm, int shards, const ls_tree_sum_sizes *sizes) {
+    ls_node nodes[LS_MAX_NODES];
+    if (comm->hosts == 1) return 0;
+    size_t most = 0;
+    for (int h = 0; h < comm->hosts; h++) {
+        const size_t count = (size_t)ls_crossing_nodes(comm, h, shards, nodes);
+        if (count > most) most = count;
+    }
+    return (most * (size_t)sizes->summed * ls_dtype_size(sizes->dtype) + 63) / 64 * 64;
 }
 
 /* --- small vectors of doubles ------------------------------------------------------------------------- */
@@ -213,6 +252,13 @@ static ls_status exchange_in_window(ls_tree_sum *sum, const ls_partial *partials
     return LS_OK;
 }
 
+/* Over several hosts, whose ranks have windows; the sum comes out at once. */
+static ls_status add_over_hosts(ls_tree_sum *sum, const ls_partial *partials, int count, int64_t length,
+                                const ls_lane *lane) {
+    LS_TRY(join(sum, partials, count, length, ls_window_outgoing(sum->window), lane));
+    return ls_crossing_add_vectors(sum->crossing, length, sum->result);
+}
+
 static ls_status exchange_messages(ls_tree_sum *sum, const ls_partial *partials, int count, int64_t length,
                                    const ls_lane *lane) {
     const void **operand = sum->operands;
@@ -244,11 +290,14 @@ static ls_status sum_partials(void *self, const ls_partial *partials, int count,
         return ls_fail(LS_INTERNAL, "a cut of %lld doubles: room for %lld", (long long)length,
                        (long long)sum->sizes.doubles);
     size_t largest = (size_t)(sum->most_own * length) * sizeof(double);
-    if (sum->window && largest <= ls_window_capacity(sum->window))
-        LS_TRY(exchange_in_window(sum, partials, count, length, lane));
-    else
-        LS_TRY(exchange_messages(sum, partials, count, length, lane));
-    ls_merges_add(&sum->merges, LS_FP64, LS_PORTABLE, sum->operands, length, sum->result);
+    const bool fits = sum->window && largest <= ls_window_capacity(sum->window);
+    if (fits && sum->crossing) {
+        LS_TRY(add_over_hosts(sum, partials, count, length, lane));
+    } else {
+        LS_TRY(fits ? exchange_in_window(sum, partials, count, length, lane)
+                    : exchange_messages(sum, partials, count, length, lane));
+        ls_merges_add(&sum->merges, LS_FP64, LS_PORTABLE, sum->operands, length, sum->result);
+    }
     return spread(sum, partials, count, length, lane);
 }
 
@@ -281,7 +330,7 @@ static const void *pack(ls_tree_sum *sum, const char *gradient) {
     int64_t own = sum->nodes_of[sum->comm->rank];
     int at = 0;
     for (int r = 0; r < sum->comm->size; r++) {
-        ls_slice slice = slice_of(sum, sum->sizes.summed, r);
+        ls_slice slice = slice_of_rank(sum, r);
         size_t bytes = (size_t)(slice.last - slice.first) * element;
         sum->send_displacements[r] = own == 1 ? (int)((size_t)slice.first * element) : at;
         sum->send_counts[r] = (int)((size_t)own * bytes);
@@ -310,7 +359,7 @@ static ls_status exchange_slices(ls_tree_sum *sum, const char *gradient) {
 static ls_status gather_slices(ls_tree_sum *sum, char *reduced) {
     size_t element = ls_dtype_size(sum->sizes.dtype);
     for (int r = 0; r < sum->comm->size; r++) {
-        ls_slice slice = slice_of(sum, sum->sizes.summed, r);
+        ls_slice slice = slice_of_rank(sum, r);
         sum->counts[r] = (int)((size_t)(slice.last - slice.first) * element);
         sum->displacements[r] = (int)((size_t)slice.first * element);
     }
@@ -327,7 +376,7 @@ static void copy_rest(const ls_tree_sum *sum, const void *gradient, void *reduce
 }
 
 static ls_status add_by_messages(ls_tree_sum *sum, const void *gradient, void *reduced) {
-    sum->own = slice_of(sum, sum->sizes.summed, sum->comm->rank);
+    sum->own = slice_of_rank(sum, sum->comm->rank);
     LS_TRY(exchange_slices(sum, gradient));
     sum->arena = sum->slices;
     ls_team_run(sum->team, add_own, sum);
@@ -344,7 +393,7 @@ static ls_status add_in_window(ls_tree_sum *sum, const void *gradient, void *red
         operand = locate(sum, operand, r, ls_window_segment(sum->window, r), node);
     sum->arena = reduced;
     for (int i = 0; i <= sum->sizes.complete_count; i++) { /* what lies between those that are complete */
-        sum->own = slice_of(sum, sum->sizes.total, sum->comm->rank);
+        sum->own = own_slice(sum);
         const int64_t first = i > 0 ? sum->complete[i - 1].last : 0;
         const int64_t last = i < sum->sizes.complete_count ? sum->complete[i].first : sum->sizes.summed;
         if (sum->own.first < first) sum->own.first = first;
@@ -359,7 +408,7 @@ ls_status ls_tree_sum_totals(ls_tree_sum *sum, const ls_partial *totals, int cou
 }
 
 ls_slice ls_tree_sum_slice(const ls_tree_sum *sum) {
-    return sum->window ? slice_of(sum, sum->sizes.total, sum->comm->rank) : (ls_slice){0, sum->sizes.total};
+    return sum->window ? own_slice(sum) : (ls_slice){0, sum->sizes.total};
 }
 
 /* The device's, which are added on the host as those of its own. */
@@ -383,6 +432,7 @@ ls_status ls_tree_sum_gradient(ls_tree_sum *sum, void *gradient, void *reduced) 
     if (sum->backend) return add_staged(sum, gradient, reduced);
     copy_rest(sum, gradient, reduced, ls_tree_sum_slice(sum));
     if (sum->comm->size == 1) return LS_OK;
+    if (sum->crossing) return ls_crossing_add_gradient(sum->crossing, reduced);
     return sum->window ? add_in_window(sum, gradient, reduced) : add_by_messages(sum, gradient, reduced);
 }
 
@@ -393,7 +443,8 @@ ls_status ls_tree_sum_lowest(ls_tree_sum *sum, int64_t own, int64_t *lowest) {
     if (!sum->window) return LS_OK;
     memcpy(ls_window_outgoing(sum->window), &own, sizeof own);
     LS_TRY(ls_window_exchange(sum->window));
-    for (int r = 0; r < sum->comm->size; r++) {
+    const int first = sum->comm->host_first[sum->comm->host];
+    for (int r = first; r < first + sum->comm->ranks_on_host; r++) {
         int64_t theirs;
         memcpy(&theirs, ls_window_incoming(sum->window, r), sizeof theirs);
         if (theirs < *lowest) *lowest = theirs;

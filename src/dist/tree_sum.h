@@ -17,15 +17,11 @@
 #include "core/shards.h"
 #include "core/team.h"
 #include "dist/comm.h"
+#include "dist/crossing.h"
 #include "dist/window.h"
 #include "graph/graph.h"
 
 typedef struct ls_tree_sum ls_tree_sum;
-
-/* Elements [first, last) of an arena. */
-typedef struct ls_slice {
-    int64_t first, last;
-} ls_slice;
 
 typedef struct ls_tree_sum_sizes {
     int64_t doubles;       /* of vectors, at most, in all */
@@ -39,6 +35,9 @@ typedef struct ls_tree_sum_sizes {
         *complete; /* [complete_count] of the summed ones, in order: those that are in a window's sum
                               already when the rest is added to it. Copied */
     int complete_count;
+    void *host_nodes; /* ls_tree_sum_host_nodes() bytes in the common region of a window, aligned to 64, where
+                         there are several hosts: what `complete` names lies here then, as sums over the ranks
+                         of the host, [nodes of the host][summed] */
 } ls_tree_sum_sizes;
 
 /* Buffers are allocated here. comm, shards, team and window must outlive it. window: NULL, or one with
@@ -52,6 +51,7 @@ void ls_tree_sum_destroy(ls_tree_sum **sum);
 enum { LS_TREE_SUM_MESSAGE = 1 << 18 };
 size_t ls_tree_sum_segment(int shards, int ranks, const ls_tree_sum_sizes *sizes);
 size_t ls_tree_sum_arena(const ls_tree_sum_sizes *sizes);
+size_t ls_tree_sum_host_nodes(const ls_comm *comm, int shards, const ls_tree_sum_sizes *sizes);
 
 /* The reducer that a graph calls at its cuts. Vectors lie where the lane runs: a lane without a device names
  * those of the host, whatever the back end is. */

@@ -31,7 +31,7 @@ typedef struct ls_run {
     uint32_t epoch, step;
     const struct ls_now *now; /* core/now.h, in backend memory: epoch and step are those there; NULL: here */
     const ls_shards
-        *all; /* of a rank with all shards of the same batch; read only where ranks share memory */
+        *all; /* of all ranks of this host together; read only where they share memory */
 } ls_run;
 
 /* A tensor of the graph: one per op output and one per parameter that takes part. Values and gradients of the

@@ -113,7 +113,7 @@ struct ls_op {
         *reduced; /* [local shards][sum_length]; with no cut [nodes][sum_length]; [sum_length] */
     int64_t grad_sum_length;
     double *grad_sums, *grad_reduced;
-    bool all_shards; /* the weight gradient is computed over the shards of all ranks, run->all */
+    bool all_shards; /* the weight gradient is computed over the shards of all ranks of this host, run->all */
     void *factors;   /* class->factor_bytes, or NULL: nothing is packed */
     bool accumulate[LS_MAX_INPUTS]; /* += into in[i]->grad: another consumer has written it before */
     ls_fusion fusion;

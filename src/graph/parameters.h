@@ -32,6 +32,8 @@ typedef struct ls_parameter {
     bool
         all_shards; /* the plan computes the gradient over all shards at once, into `reduced`: of one rank, or of
                     all (ls_graph_share()) */
+    bool host_shards; /* the same over the shards of this host's ranks alone: what remains is to be added over
+                         hosts */
 } ls_parameter;
 
 /* Running statistics of one BatchNorm, in double (layers/batchnorm/statistics.h says what the accumulators

@@ -7,18 +7,22 @@
 
 typedef struct ls_plan ls_plan;
 
-/* Memory that all ranks of a run see, aligned to 64 bytes: for the factors of weight gradients, and for who
+/* Memory that all ranks of a host see, aligned to 64 bytes: for the factors of weight gradients, and for who
  * computes which part of them. */
 typedef struct ls_sharing {
     void *memory;
     size_t bytes; /* at least ls_sharing_bytes() */
-    int rank, ranks;
+    int rank, ranks; /* of the host */
+    int64_t row;     /* with which this rank's rows begin among theirs, in the largest batch */
+    void *nodes; /* where there are other hosts: [nodes of this host][summed], seen by all too, for the gradients
+                    over the shards of its ranks; else NULL */
 } ls_sharing;
 size_t ls_sharing_bytes(const ls_parameters *parameters, ls_dtype dtype, int64_t batch, int shards,
                         int ranks);
 /* Before ls_plan_create(), which then computes the weight gradients of ops with factors over the shards of all
- * ranks (sharing.c), straight into parameters->reduced, and marks their parameters as `all_shards`. The ranks must
- * share that arena too, and every rank must plan the same graph. */
+ * ranks that share (sharing.c), straight into parameters->reduced or, if there are other hosts, into `nodes`, and
+ * marks their parameters as `all_shards` or `host_shards`. The ranks must share that memory too, and every rank
+ * must plan the same graph. */
 void ls_graph_share(ls_graph *graph, const ls_sharing *sharing);
 
 /* Lays out a recorded graph whose last op is a loss (training) or any op (evaluation). fuse: fold BatchNorm,

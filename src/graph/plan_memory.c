@@ -214,7 +214,7 @@ ls_status ls_plan_allocate(ls_plan *plan) {
     for (int i = 0; i < plan->buffer_count; i++)
         if (!plan->buffers[i].shared) *plan->buffers[i].slot = (char *)plan->memory + plan->buffers[i].offset;
     plan->shared_row = -1;
-    (void)ls_plan_move_shared(plan, graph->shards->offset);
+    (void)ls_plan_move_shared(plan, graph->sharing.row);
     ls_plan_set_views(plan);
     return allocate_scratch(plan);
 }

@@ -112,7 +112,7 @@ static bool takes_part(const void *plan, const ls_op *op) {
 
 ls_status ls_plan_run(ls_plan *plan, const ls_run *run, struct ls_team *team) {
     const ls_graph *graph = plan->graph;
-    if (ls_plan_move_shared(plan, run->shards->offset)) ls_plan_set_views(plan);
+    if (plan->all_shards_count > 0 && ls_plan_move_shared(plan, ls_rows_before(run))) ls_plan_set_views(plan);
     ls_plan_give_parts(plan);
     atomic_store(&plan->not_finite, false);
     for (int s = 0; s < plan->stage_count; s++) {

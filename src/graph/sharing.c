@@ -1,4 +1,4 @@
-/* Weight gradients over the shards of all ranks at once, where ranks see each other's memory.
+/* Weight gradients over the shards of all ranks of a host at once, where ranks see each other's memory.
  *
  * A dense layer's weight gradient is made of its factors x' and dy alone, which are far smaller than it is as
  * soon as a rank has few rows. So where the ranks share memory, each lays its rows of the factors where they
@@ -50,8 +50,10 @@ void ls_plan_take_all_shards(ls_plan *plan, ls_op *op) {
         if (!reads_alone(op, k)) return;
     for (int k = 1; k < LS_MAX_INPUTS && op->in[k]; k++) {
         ls_parameter *parameter = &p->list[op->in[k]->parameter];
-        parameter->all_shards = true;
-        op->in[k]->grad = ls_arena_at(p, p->reduced, parameter->offset);
+        parameter->all_shards = !graph->sharing.nodes;
+        parameter->host_shards = graph->sharing.nodes;
+        op->in[k]->grad =
+            ls_arena_at(p, graph->sharing.nodes ? graph->sharing.nodes : p->reduced, parameter->offset);
     }
     op->all_shards = shared;
 }
@@ -133,6 +135,10 @@ ls_status ls_plan_share_factors(ls_plan *plan) {
                    plan->graph->sharing.bytes);
 }
 
+int64_t ls_rows_before(const ls_run *run) {
+    return run->shards->offset - run->all->offset;
+}
+
 bool ls_plan_move_shared(ls_plan *plan, int64_t row) {
     const ls_graph *graph = plan->graph;
     if (plan->all_shards_count == 0 || row == plan->shared_row) return false;
@@ -175,5 +181,5 @@ bool ls_plan_take_parts(const ls_plan *plan, int64_t *first, int64_t *last) {
 }
 
 size_t ls_op_bytes_before(const ls_op *op, const ls_run *run, const ls_tensor *tensor) {
-    return op->all_shards ? (size_t)run->shards->offset * row_bytes(tensor) : 0;
+    return op->all_shards ? (size_t)ls_rows_before(run) * row_bytes(tensor) : 0;
 }

@@ -16,7 +16,7 @@ static ls_status open_device(const ls_comm *comm, ls_precision precision, ls_ins
     LS_TRY(check_program());
     if (precision == LS_PRECISION_FP64)
         return ls_fail(LS_USAGE, "precision fp64 is computed on the processor alone");
-    LS_TRY(ls_device_create(comm->node_rank, &device));
+    LS_TRY(ls_device_create(comm->host_rank, &device));
     return ls_backend_cuda_create(device, precision, set, backend);
 }
 

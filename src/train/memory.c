@@ -183,11 +183,13 @@ static ls_status find_for_all(ls_comm *comm, const ls_config *config, bool on_de
     return ls_comm_broadcast(comm, f, sizeof *f, 0);
 }
 
-/* All ranks of this node together: what they share counts once. */
+/* All ranks of this host together: what they share counts once. What crosses from host to host is there as nodes of
+ * each host. */
 static double needed_here(const ls_comm *comm, const ls_memory *m, bool window) {
-    const bool shares = window && comm->size > 1 && comm->ranks_on_node == comm->size;
+    const bool shares = window && comm->size > 1;
     const size_t own = m->training + m->evaluating + (shares ? 0 : m->state + m->gradients);
-    return (double)ls_memory_sum(m) + (comm->ranks_on_node - 1) * (double)own;
+    const size_t crossing = shares && comm->hosts > 1 ? (size_t)comm->hosts * m->gradients : 0;
+    return (double)ls_memory_sum(m) + (comm->ranks_on_host - 1) * (double)own + (double)crossing;
 }
 
 ls_status ls_memory_check(ls_comm *comm, const ls_config *config) {
@@ -204,7 +206,7 @@ ls_status ls_memory_check(ls_comm *comm, const ls_config *config) {
             "the network needs %.0f MiB here (%d rank%s; lockstep inspect CONFIG says what for), and %s "
             "has %.0f MiB: a smaller network, batch or eval_batch takes less; memory=ignore tries it "
             "all the same",
-            needed / mib, comm->ranks_on_node, comm->ranks_on_node == 1 ? "" : "s", limit.who,
+            needed / mib, comm->ranks_on_host, comm->ranks_on_host == 1 ? "" : "s", limit.who,
             (double)limit.bytes / mib);
     return ls_comm_agree(comm, status);
 }
@@ -215,7 +217,7 @@ ls_status ls_memory_check_device(ls_comm *comm, const ls_config *config, const l
     LS_TRY(find_for_all(comm, config, true, &window, &f));
     if (!f.known) return LS_OK;
     const ls_device_facts *facts = ls_device_facts_of(gpu->device);
-    const int ranks = (comm->ranks_on_node - facts->index + facts->count - 1) / facts->count; /* on it */
+    const int ranks = (comm->ranks_on_host - facts->index + facts->count - 1) / facts->count; /* on it */
     const double needed = ranks * (double)ls_memory_sum(&f.memory);
     ls_status status = LS_OK;
     if (needed > (double)facts->free)

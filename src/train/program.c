@@ -28,7 +28,8 @@ ls_status ls_program_create(ls_trainer *t, ls_purpose purpose, int64_t batch,
                                 (size_t)ls_graph_rows(program->graph) * sizeof *program->sample,
                                 "the samples of a batch"));
     if (purpose == LS_TRAINING) ls_gradient_join(t->gradient, program->graph);
-    LS_TRY(ls_shards_create(&program->all, (int)o->shards, 0, 1, batch));
+    LS_TRY(ls_shards_create_joint(&program->all, (int)o->shards, t->comm->host_first[t->comm->host],
+                                  t->comm->host_first[t->comm->host + 1], t->comm->size, batch));
     ls_tensor *x = put_input(t, program->graph, perturbation);
     x = ls_network_apply(t->network, program->graph, x);
     x = ls_softmax_cross_entropy(program->graph, x, o->loss_clip, o->clip_gradient == LS_CLIP_DAMPED);

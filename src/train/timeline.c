@@ -214,11 +214,14 @@ static ls_status write_file(const ls_timeline *timeline, const gathered *g, cons
 /* Where each rank's time begins. */
 static ls_status find_zeros(const ls_timeline *timeline, double *zero) {
     ls_comm *comm = timeline->trainer->comm;
-    double own = earliest(timeline), least = HUGE_VAL;
+    double own = earliest(timeline);
     LS_TRY(ls_comm_allgather_equal(comm, &own, sizeof own, zero));
-    for (int r = 0; r < comm->size; r++)
-        if (zero[r] < least) least = zero[r];
-    for (int r = 0; comm->ranks_on_node == comm->size && r < comm->size; r++) zero[r] = least;
+    for (int h = 0; h < comm->hosts; h++) { /* whose ranks have one clock */
+        double least = HUGE_VAL;
+        for (int r = comm->host_first[h]; r < comm->host_first[h + 1]; r++)
+            if (zero[r] < least) least = zero[r];
+        for (int r = comm->host_first[h]; r < comm->host_first[h + 1]; r++) zero[r] = least;
+    }
     return LS_OK;
 }
 

@@ -48,7 +48,14 @@ static ls_status wait_by_thread(ls_comm *comm, const ls_wait *wait) {
     return ls_clock() - began < long_sleep / 2 ? LS_OK : ls_fail(LS_STUCK, "slept too long");
 }
 
-static const ls_comm_class thread_class = {.name = "threads", .wait = wait_by_thread};
+static ls_status begin_by_thread(ls_comm *comm, ls_channel channel) {
+    (void)comm;
+    (void)channel;
+    return LS_OK;
+}
+
+static const ls_comm_class thread_class = {
+    .name = "threads", .begin = begin_by_thread, .wait = wait_by_thread};
 
 typedef struct member {
     world *world;
@@ -58,8 +65,14 @@ typedef struct member {
 static void *member_main(void *argument) {
     member *m = argument;
     world *w = m->world;
-    ls_comm comm = {
-        .class = &thread_class, .rank = m->rank, .size = w->ranks, .ranks_on_node = w->ranks, .state = w};
+    ls_comm comm = {.class = &thread_class,
+                    .rank = m->rank,
+                    .size = w->ranks,
+                    .ranks_on_host = w->ranks,
+                    .host_rank = m->rank,
+                    .hosts = 1,
+                    .host_first = (int[]){0, w->ranks},
+                    .state = w};
     ls_window *window = NULL;
     EXPECT(w, ls_window_create_in(&comm, &w->sizes, w->memory, &window) == LS_OK);
     w->work(w, &comm, window);
@@ -212,14 +225,22 @@ static ls_status look_at_all(ls_comm *comm, const ls_wait *wait) {
 /* One thread plays the ranks of three, one after the other. */
 static void test_missing(void **state) {
     (void)state;
-    static const ls_comm_class in_vain = {.wait = look_once}, at_last = {.wait = look_at_all};
+    static const ls_comm_class in_vain = {.begin = begin_by_thread, .wait = look_once},
+                               at_last = {.begin = begin_by_thread, .wait = look_at_all};
+    static const int first[] = {0, 3};
     ls_window_sizes sizes = {8, 8, 8};
     ls_comm comms[3];
     ls_window *windows[3];
     void *memory;
     assert_int_equal(ls_aligned_alloc(&memory, ls_window_bytes(3, &sizes), "memory"), LS_OK);
     for (int r = 0; r < 3; r++) {
-        comms[r] = (ls_comm){.class = r < 2 ? &in_vain : &at_last, .rank = r, .size = 3};
+        comms[r] = (ls_comm){.class = r < 2 ? &in_vain : &at_last,
+                             .rank = r,
+                             .size = 3,
+                             .ranks_on_host = 3,
+                             .host_rank = r,
+                             .hosts = 1,
+                             .host_first = first};
         assert_int_equal(ls_window_create_in(&comms[r], &sizes, memory, &windows[r]), LS_OK);
     }
     for (int round = 0; round < 3; round++)

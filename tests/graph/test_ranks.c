@@ -57,7 +57,7 @@ static void world_share(world *w, ls_dtype dtype, int size) {
     w->reduced = poisoned((size_t)p->total * ls_dtype_size(dtype));
     w->factors = poisoned(bytes);
     for (int r = 0; r < size; r++) {
-        w->ranks[r].sharing = (ls_sharing){w->factors, bytes, r, size};
+        w->ranks[r].sharing = (ls_sharing){.memory = w->factors, .bytes = bytes, .rank = r, .ranks = size};
         w->own_reduced[r] = w->ranks[r].network->parameters.reduced;
         w->ranks[r].network->parameters.reduced = w->reduced;
     }
