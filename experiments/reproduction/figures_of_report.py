@@ -21,7 +21,7 @@ import results  # noqa: E402
 WIDTH, HEIGHT = 4.2, 3.0
 # Section of the report, what stands under the picture, and the picture as a data address.
 Figure = namedtuple("Figure", "title source")
-LONGEST = 150
+OTHER_QUOTES = str.maketrans("\"'", "'\"")
 
 
 def style():
@@ -36,7 +36,8 @@ def source_of(figure):
     plt.close(figure)
     # A hundredth of a point is finer than any screen, and half of the bytes are digits behind it.
     short = re.sub(r"(\d\.\d\d)\d+", r"\1", text.getvalue())
-    short = re.sub(r"\s*\n\s*", " ", short).replace("base64, ", "base64,").replace('"', "'")
+    short = re.sub(r"\s*\n\s*", " ", short).replace("base64, ", "base64,")
+    short = re.sub(r"<[^>]*>", lambda tag: tag[0].translate(OTHER_QUOTES), short)
     return "data:image/svg+xml," + urllib.parse.quote(short, safe=" '()*!,-./:;=?@_~[]|$+")
 
 

@@ -4,6 +4,7 @@ import json
 import re
 import shutil
 import subprocess
+import tempfile
 from pathlib import Path
 
 EXPERIMENTS = Path(__file__).resolve().parent.parent
@@ -50,6 +51,17 @@ class Program:
                             *self.overrides(cell.row), "--dry-run")
             self.resolved_rows[cell.row.name] = identity(text)
         return re.sub(r"^seed: .*$", f"seed: {cell.seed}", self.resolved_rows[cell.row.name], flags=re.MULTILINE)
+
+    def today(self, text):
+        """A configuration that a run or a result has recorded, in today's form: an earlier build had fewer keys."""
+        with tempfile.NamedTemporaryFile("w", suffix=".yaml", encoding="utf-8") as file:
+            file.write(text)
+            file.flush()
+            return identity(self.run("train", file.name, *self.on_data(), "--dry-run"))
+
+    def is_of(self, cell, text):
+        """Is it the cell's?"""
+        return text == self.resolved(cell) or self.today(text) == self.resolved(cell)
 
     def train_command(self, cell, folder):
         command = [self.path, "train", str(EXPERIMENTS / cell.row.config), *self.on_data(), f"seed={cell.seed}",

@@ -83,8 +83,11 @@ class Work:
         if code not in (0, STOPPED):
             raise Failed(f"exit {code}: {last_line(log)}")
         if code == 0:
-            results.write(results.path_of(self.options.results, cell),
-                          results.of_run(cell, folder, self.program))
+            result = results.of_run(cell, folder, self.program)
+            if result["bits"] != self.bits:
+                raise ValueError(f"{folder} holds a run of bits {result['bits']}, and this program's are {self.bits}: "
+                                 "remove that folder")
+            results.write(results.path_of(self.options.results, cell), result)
         return code
 
     def train_once(self, cell, folder, environment, progress):

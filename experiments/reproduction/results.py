@@ -26,7 +26,6 @@ import numpy as np
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 import draw_network  # noqa: E402
 import runs  # noqa: E402
-from program import identity  # noqa: E402
 
 HISTORY = ("train_loss", "train_accuracy", "validation_loss", "validation_accuracy", "learning_rate")
 FIRST_SEED = 1
@@ -124,7 +123,7 @@ def of_run(cell, folder, program, old_bits=None):
     """The result of a run folder. old_bits: version of the bits of a build that did not record it."""
     run = runs.Run(folder)
     steps = check_finished(run)
-    config = identity((Path(folder) / "config.yaml").read_text(encoding="utf-8"))
+    config = program.today((Path(folder) / "config.yaml").read_text(encoding="utf-8"))
     if config != program.resolved(cell):
         raise ValueError(f"{folder}: its configuration is not that of {cell.row.name} here; first difference: "
                          + next((f"{a!r}, here {b!r}" for a, b in zip(config.splitlines(),
@@ -189,8 +188,7 @@ def is_done(path, cell, program, digest, bits):
         result = read(path)
     except (OSError, ValueError):
         return False
-    return (result.get("bits"), result.get("data_digest"), result.get("config")) == (bits, digest,
-                                                                                     program.resolved(cell))
+    return (result["bits"], result["data_digest"]) == (bits, digest) and program.is_of(cell, result["config"])
 
 
 def digest_of(metrics):

@@ -4,7 +4,8 @@
 #define LOCKSTEP_TRAIN_VERSIONS_H
 
 /* The version of the bits: two builds with the same number leave the same fingerprints of the same
- * configuration, seed and data. A commit that changes any fingerprint adds 1, and says so in CHANGELOG.md.
+ * configuration, seed and data. A commit that changes any fingerprint adds 1 (tests/train/bits.sh fails until
+ * it does), and says so in CHANGELOG.md.
  * 1: since convolutions of 3x3 by F(4x4, 3x3). */
 enum { LS_BITS = 1 };
 
