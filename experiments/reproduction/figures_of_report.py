@@ -29,15 +29,18 @@ def style():
             "font.sans-serif": ["Helvetica", "Arial", "DejaVu Sans"], "axes.unicode_minus": True}
 
 
+def shorten(tag):
+    """A hundredth of a point is finer than any screen, and half of the bytes are digits behind it."""
+    return re.sub(r"(\d\.\d\d)\d+", r"\1", tag[0]).translate(OTHER_QUOTES)
+
+
 def source_of(figure):
     """As an address that stands in double quotes as it is. Percent signs take less room than base64 for text."""
     text = io.StringIO()
     figure.savefig(text, format="svg", metadata={"Date": None, "Creator": None})
     plt.close(figure)
-    # A hundredth of a point is finer than any screen, and half of the bytes are digits behind it.
-    short = re.sub(r"(\d\.\d\d)\d+", r"\1", text.getvalue())
-    short = re.sub(r"\s*\n\s*", " ", short).replace("base64, ", "base64,")
-    short = re.sub(r"<[^>]*>", lambda tag: tag[0].translate(OTHER_QUOTES), short)
+    short = re.sub(r"\s*\n\s*", " ", text.getvalue()).replace("base64, ", "base64,")
+    short = re.sub(r"<[^>]*>", shorten, short)
     return "data:image/svg+xml," + urllib.parse.quote(short, safe=" '()*!,-./:;=?@_~[]|$+")
 
 

@@ -178,8 +178,13 @@ def read(path):
 
 def read_all(folder):
     """All result files below a folder, by cell and seed."""
-    found = [read(path) for path in sorted(Path(folder).glob("*/*/seed*.json"))]
-    return sorted(found, key=lambda result: (result["cell"], result["seed"]))
+    found = [read(path) for path in Path(folder).glob("*/*/seed*.json")]
+    return sorted(found, key=lambda result: (natural(result["cell"]), result["seed"]))
+
+
+def natural(name):
+    """row2 before row10."""
+    return [int(part) if part.isdigit() else part for part in re.split(r"(\d+)", name)]
 
 
 def is_done(path, cell, program, digest, bits):
