@@ -244,8 +244,40 @@ static ls_status begin(audit *a, ls_comm *comm) {
     return ls_audited_create(comm, a->request->path, a->config, a->request, &a->audited);
 }
 
-/* Rank 0 reads a checkpoint into the trainer's records. */
-static ls_status load(audit *a, uint64_t step, ls_resumed *resumed) {
+/* A checkpoint's history is that of metrics.h5 until its step: the first column and row that are not. */
+static void compare_history(ls_metrics *history, const ls_metrics_file *m, uint64_t step,
+                            ls_difference *difference) {
+    const struct {
+        const ls_metrics_column *columns;
+        int count;
+        const void *rows;
+        size_t size;
+        int64_t length;
+    } tables[] = {{ls_step_columns, LS_STEP_COLUMNS, m->steps, sizeof *m->steps, m->step_count},
+                  {ls_epoch_columns, LS_EPOCH_COLUMNS, m->epochs, sizeof *m->epochs, m->epoch_count},
+                  {ls_test_columns, LS_TEST_ROW_COLUMNS, m->tests, sizeof *m->tests, m->test_count}};
+    const ls_record *records;
+    int count;
+    if (ls_metrics_records(history, &records, &count) != LS_OK) return; /* has nothing that fails */
+    for (size_t t = 0; t < sizeof tables / sizeof *tables; t++) {
+        for (int c = 0; c < tables[t].count; c++) {
+            const ls_metrics_column *column = &tables[t].columns[c];
+            const ls_record *record = records;
+            while (record < records + count && strcmp(record->path, column->path) != 0) record++;
+            if (record == records + count || ls_metrics_column_is_provenance(column)) continue;
+            for (int64_t i = 0; i < record->shape[0]; i++) {
+                const char *row = (const char *)tables[t].rows + (size_t)i * tables[t].size + column->offset;
+                if (i < tables[t].length && memcmp((const char *)record->data + 8 * i, row, 8) == 0) continue;
+                ls_differ(difference,
+                          "checkpoint-%" PRIu64 ".h5: row %lld of its %s is not that of metrics.h5", step,
+                          (long long)i + 1, column->path);
+            }
+        }
+    }
+}
+
+/* Rank 0 reads a checkpoint into the trainer's records; with a difference, its history is compared too. */
+static ls_status load(audit *a, uint64_t step, ls_resumed *resumed, ls_difference *difference) {
     ls_trainer *t = a->audited.trainer;
     ls_checkpoint *checkpoint = NULL;
     ls_metrics *history = NULL;
@@ -258,6 +290,7 @@ static ls_status load(audit *a, uint64_t step, ls_resumed *resumed) {
         status = ls_metrics_create(a->request->path, a->config, NULL, 0, names, t->state.count, &history);
     if (status == LS_OK) status = ls_checkpoint_open(path, &checkpoint);
     if (status == LS_OK) status = ls_checkpoints_load(checkpoint, t, a->config, history, resumed);
+    if (status == LS_OK && difference && a->recorded) compare_history(history, a->recorded, step, difference);
     ls_checkpoint_close(&checkpoint);
     ls_metrics_destroy(&history);
     free(names);
@@ -279,7 +312,7 @@ static ls_status go_to(audit *a, ls_comm *comm, uint64_t step, ls_difference *di
     if (step == 0 || !a->audited.trainer) LS_TRY(begin(a, comm));
     if (step == 0) return LS_OK;
     a->begun = true;
-    LS_TRY(agree_on_file(comm, comm->rank == 0 ? load(a, step, &resumed) : LS_OK, difference));
+    LS_TRY(agree_on_file(comm, comm->rank == 0 ? load(a, step, &resumed, NULL) : LS_OK, difference));
     if (*difference->text) return LS_OK;
     LS_TRY(ls_comm_broadcast(comm, &resumed, sizeof resumed, 0));
     LS_TRY(ls_trainer_resume(a->audited.trainer, &resumed.mark, &resumed.epoch_score));
@@ -295,7 +328,7 @@ static ls_status compare_state(audit *a, uint64_t step, ls_difference *differenc
     const uint64_t fingerprint = ls_trainer_fingerprint(t);
     LS_TRY(ls_calloc(&hashes, (size_t)t->state.count, sizeof *hashes, "fingerprints"));
     memcpy(hashes, t->state.hashes, (size_t)t->state.count * sizeof *hashes);
-    ls_status status = load(a, step, &resumed);
+    ls_status status = load(a, step, &resumed, difference);
     if (status == LS_OK && resumed.mark.fingerprint != fingerprint) {
         for (int i = 0; i < t->state.count; i++)
             if (hashes[i] != t->state.hashes[i])
