@@ -7,7 +7,7 @@ usage() {
 usage: launch/test.sh [PRESET] [ARGUMENTS of ctest]
 
   PRESET        ci (default: release with warnings as errors, built by a second compiler too, whose program must give
-                the same bits), release, debug, asan, tsan, gcc, clang
+                the same bits, and for GPUs where nvcc is), release, debug, asan, tsan, gcc, clang
   ARGUMENTS     for example -R dense, --rerun-failed
 
 Tests that need MNIST look into LOCKSTEP_DATA (default: data/mnist, if it is there) and are skipped without it.
@@ -53,6 +53,20 @@ build_by_second_compiler() {
   export LOCKSTEP_SECOND=$TOP/build/$second/lockstep
 }
 
+# The program with kernels for GPUs, where nvcc is: CTest starts it without a device. That by the second compiler has them.
+build_for_gpus() {
+  if [[ -n ${LOCKSTEP_SECOND:-} ]] && grep -q '^CMAKE_CUDA_COMPILER:[A-Z]*=/' "$(dirname "$LOCKSTEP_SECOND")/CMakeCache.txt"; then
+    export LOCKSTEP_WITH_CUDA=$LOCKSTEP_SECOND
+    return
+  fi
+  if ! command -v "${CUDACXX:-nvcc}" >/dev/null && [[ ! -x /usr/local/cuda/bin/nvcc ]]; then
+    echo "No nvcc: the build for GPUs is left out."
+    return
+  fi
+  build cuda --target lockstep
+  export LOCKSTEP_WITH_CUDA=$TOP/build/cuda/lockstep
+}
+
 read_preset "${1:-ci}"
 TOP=$(realpath -- "$(dirname "${BASH_SOURCE[0]}")/..")
 # shellcheck source-path=SCRIPTDIR source=environment.sh
@@ -61,6 +75,9 @@ find_test_data
 cd "$TOP"
 install_packages "${BUILD_PACKAGES[@]}" "${PLOT_PACKAGES[@]}" "${TEST_PACKAGES[@]}"
 build "$PRESET"
-if [[ $PRESET == ci ]]; then build_by_second_compiler; fi
+if [[ $PRESET == ci ]]; then
+  build_by_second_compiler
+  build_for_gpus
+fi
 mpi_environment
 exec "${RUNNER[@]}" ctest --preset "$PRESET" "${@:2}"

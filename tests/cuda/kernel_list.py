@@ -12,6 +12,11 @@ source, names = pathlib.Path(sys.argv[1]), pathlib.Path(sys.argv[2])
 FORBIDDEN = r"<<<|extern\s+__shared__|\bcuda[A-Z]\w*\s*\(|\basm\b|__expf|__fdividef|atomicAdd\s*\(\s*\(?(float|double)"
 
 
+# The host's side of a table begins work and neither waits nor allocates: but for what gives the host a number at once.
+WAITS = r"\bls_device_(?:allocate|allocate_host|upload|download|finish|host|wait|read|words)\b"
+GIVE_NUMBERS = {"src/core/vector_cuda.c": {"read", "words"}, "src/model/optimizers_cuda.c": {"read", "words"}}
+
+
 def without_comments(text):
     return re.sub(r"/\*.*?\*/|//[^\n]*", "", text, flags=re.S)
 
@@ -63,6 +68,12 @@ def main():
         failures += [f"{file}: expected {name}_cuda, which LS_KERNELS declares, in a *_cuda.c; LS_KERNELS_CPU is for a table "
                      f"that has none for GPUs" for name in re.findall(r"\bLS_KERNELS\(\s*\w+\s*,\s*(\w+)\s*\)", text)
                      if not re.search(rf"\b{name}_cuda\b", tables)]
+    for file in sorted((source / "src").rglob("*_cuda.c")):
+        name = str(file.relative_to(source))
+        if name in ("src/core/device_cuda.c", "src/core/backend_cuda.c"):
+            continue
+        failures += [f"{name}: {call}" for call in re.findall(WAITS, without_comments(file.read_text()))
+                     if call.removeprefix("ls_device_") not in GIVE_NUMBERS.get(name, ())]
     listed = (source / "src/layers/activations_cuda.h").read_text()
     failures += [f"{file}: expected in src/layers/activations_cuda.h, in the list and in a namespace"
                  for file in sorted((source / "src/layers/activations").glob("*.c")) if f"X({file.stem}," not in listed]

@@ -62,15 +62,15 @@ def arguments_with(words, flag, value):
 
 def build_with(test, file, text, folder):
     """The test with that text in place of the file."""
-    compiled = next(c for c in json.loads((build / "compile_commands.json").read_text())
-                    if c["file"] == str(file) and "cuda_emulated_kernels" in c["command"])
-    words = shlex.split(compiled["command"])
+    link = shlex.split(expect(f"ninja -t commands -s tests/cuda/{test}").strip().removeprefix(": && ").removesuffix(" && :"))
+    compiled = (shlex.split(c["command"]) for c in json.loads((build / "compile_commands.json").read_text())
+                if c["file"] == str(file))
+    words = next(w for w in compiled if w[w.index("-o") + 1] in link)
     copy, obj, program = folder / file.name, folder / "planted.o", folder / test
     copy.write_text(text)
     old = words[words.index("-o") + 1]
-    words = arguments_with(arguments_with(words, "-o", obj), "-c", copy)
+    words = [w for w in arguments_with(arguments_with(words, "-o", obj), "-c", copy) if w != "--coverage"]
     expect(shlex.join(words))
-    link = shlex.split(expect(f"ninja -t commands -s tests/cuda/{test}").strip().removeprefix(": && ").removesuffix(" && :"))
     link = [str(obj) if w == old else w for w in link]
     expect(shlex.join(arguments_with(link, "-o", program)))
     return program
