@@ -1,5 +1,5 @@
 /* The gradient of a run whose ranks train together, and the parameters as those ranks hold them: once for all in
- * a window of their node, or each its own. What becomes of a gradient that every rank has for its shards (added
+ * a window of their host, or each its own. What becomes of a gradient that every rank has for its shards (added
  * in slices in the window, added by messages, or computed over all shards by parts) is known in here alone.
  *
  * A step: the plan runs; ls_gradient_add_totals() adds the loss; ls_gradient_add() the gradient;
@@ -17,7 +17,7 @@ typedef struct ls_gradient_options {
     int shards;
     int64_t batch; /* samples of the largest */
     int moments;   /* of the optimizer */
-    bool window;   /* where the ranks share a node's memory */
+    bool window;   /* where the ranks share a host's memory */
 } ls_gradient_options;
 
 /* Lays out the parameters, all of which are declared, and allocates their arenas. Everything that it is given

@@ -4,7 +4,7 @@
  *
  * Small vectors of doubles (BatchNorm sums): every rank gets all nodes and adds them itself, one message.
  *
- * The flat gradient, where ranks share a node's memory: every rank's gradient lies in its segment of the
+ * The flat gradient, where ranks share a host's memory: every rank's gradient lies in its segment of the
  * window, parameters, moments and the sum of the gradient lie in the common region, once for all. Rank r
  * reads the r-th slice of all nodes, adds it, and updates that slice of the parameters. Otherwise by
  * messages: rank r gets all nodes' r-th slice, adds them, and the slices of the sum are gathered: a

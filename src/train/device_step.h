@@ -1,10 +1,11 @@
-/* Steps that a GPU takes by itself, where one rank has all the shards: nobody is asked in between, and the host is told
- * afterwards. So the host may begin several before it takes the first, and what a step begins is recorded once for each
- * size of batch (two of them: the last of an epoch is smaller) and replayed. What changes from step to step is sent
- * ahead of it (core/now.h); the step's record is fetched behind it. Both lie in page-locked memory, in turn.
+/* Steps that a GPU takes by itself, where one rank has all the shards: the host is not asked in between, and
+ * reads the outcome afterwards. So the host may begin several steps before it takes the first. The launches of a
+ * step are recorded once for each size of batch (two sizes: the last batch of an epoch is smaller), and
+ * replayed. What changes from step to step is sent ahead of it (core/now.h); the step's record is fetched behind
+ * it. Both lie in page-locked memory, in turn.
  *
- * A step that is not taken (loss or gradient are not finite, or a bit has flipped) changes no parameter or moment, nor
- * does any that was begun behind it. */
+ * A step that is not taken (loss or gradient are not finite) changes no parameter or moment. A step that finds a
+ * flipped bit is taken and has updated. After either, the steps that were begun already change nothing. */
 #ifndef LOCKSTEP_TRAIN_DEVICE_STEP_H
 #define LOCKSTEP_TRAIN_DEVICE_STEP_H
 

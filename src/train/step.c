@@ -1,10 +1,11 @@
-/* One step, from top to bottom. */
+/* One step, from top to bottom: ls_train_launch() begins it, ls_train_take() ends it. A launch runs the whole
+ * step, but where one rank trains alone on a GPU it only queues the step there (train/device_step.h). */
 #include "dist/replica.h"
 #include "train/device_step.h"
 #include "train/program.h"
 
-/* The next batch: B global samples, of which this rank sees those of its shards. The last batch of an epoch
- * is smaller. */
+/* The next batch of all ranks, of which this one selects the samples in its shards: their numbers, the plan
+ * reads the pixels. The last batch of an epoch may be smaller. */
 static ls_status select_batch(ls_trainer *t, ls_run *run) {
     ls_program *p = &t->training;
     const int64_t number = t->batch_in_epoch, begin = number * t->options.batch;
@@ -19,7 +20,7 @@ static ls_status select_batch(ls_trainer *t, ls_run *run) {
     return LS_OK;
 }
 
-/* Loss and correct answers of all ranks, and what one rank knows and all must act on. */
+/* Adds loss, correct answers and flags (a stop, a trouble of one rank) over all ranks. */
 static ls_status sum_totals(ls_trainer *t, double *sums) {
     ls_partial totals[2];
     t->comm->phase = "adding the loss";
@@ -34,7 +35,8 @@ static ls_verdict judge(const ls_step_record *record, int parameter) {
     return parameter >= 0 ? LS_VERDICT_GRADIENT : LS_VERDICT_TAKEN;
 }
 
-/* The gradient over all shards, found finite; then each rank updates what is its own to update. */
+/* Adds the gradient over all shards. If it is finite, each rank updates its slice of the parameters (without a
+ * window all of them). */
 static ls_status sum_and_update(ls_trainer *t, const ls_run *run, ls_step_record *record) {
     bool finite;
     t->comm->phase = "adding gradients";
@@ -59,8 +61,8 @@ ls_status ls_train_launch(ls_trainer *t) {
     *record = (ls_step_record){.rate = ls_schedule_rate(&t->schedule, t->step, t->epoch), .parameter = -1};
     LS_TRY(select_batch(t, &run));
     ls_observe(t->observer, 0, LS_WORK_SELECT, NULL, false);
-    /* Forward and backward of our shards; BatchNorm's sums are added over all ranks at the cuts. In a window
-     * the weight gradients of dense layers come later, in ls_gradient_add(). */
+    /* Forward and backward of our shards. At the cuts all ranks add their BatchNorm sums. In a window the
+     * weight gradients of dense layers are not made here but in ls_gradient_add(). */
     LS_TRY(ls_plan_run(t->training.plan, &run, t->team));
     ls_observe(t->observer, 0, LS_WORK_GRADIENT_SUM, NULL, true);
     LS_TRY(sum_totals(t, record->sums));
@@ -69,7 +71,7 @@ ls_status ls_train_launch(ls_trainer *t) {
     return record->verdict == LS_VERDICT_TAKEN ? sum_and_update(t, &run, record) : LS_OK;
 }
 
-/* What kept a step from being taken, told on every rank. */
+/* Returns what kept the step from being taken, the same on every rank. */
 static ls_status refuse(ls_trainer *t, const ls_step_record *record) {
     const long long step = (long long)t->step + 1;
     switch (record->verdict) {
@@ -94,7 +96,7 @@ ls_status ls_train_take(ls_trainer *t) {
     ls_trainer_score(t, ls_trainer_batch_samples(t, t->batch_in_epoch), record->sums, &t->batch_score);
     t->batch_rate = record->rate;
     LS_TRY(refuse(t, record));
-    if (t->trouble == LS_OK) /* all are told in the next step, or before anything is saved */
+    if (t->trouble == LS_OK) /* the other ranks see it in the next step, or before anything is saved */
         t->trouble = ls_updater_unchanged(t->updater, t->step);
     t->epoch_score.loss += t->batch_score.loss;
     t->epoch_score.correct += t->batch_score.correct;
@@ -110,7 +112,7 @@ ls_status ls_train_take(ls_trainer *t) {
 
 ls_status ls_train_step(ls_trainer *t) {
     if (!t->device_step) LS_TRY(ls_train_launch(t));
-    /* what one rank alone knows needs no step to be told */
+    /* a rank that trains alone needs no totals to hear of its own trouble */
     if (t->device_step && t->trouble != LS_OK) return ls_comm_agree(t->comm, t->trouble);
     while (t->device_step && ls_device_step_may_launch(t->device_step)) LS_TRY(ls_train_launch(t));
     return ls_train_take(t);
