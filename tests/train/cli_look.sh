@@ -122,7 +122,7 @@ cp bytes/config.yaml forced.h5
 expect_success "" 2 eval "$checkpoint" "data=$DATA" eval_batch=77 --output forced.h5 --force
 check "a file was replaced when it was asked for" cmp forced.h5 bytes-eval.h5
 # Keys that only training reads, and those of the model, are refused; what says how to run is taken.
-TAKES="takes data, threads, eval_batch, timeout, device, comm, window, fuse and memory"
+TAKES="takes data, threads, eval_batch, timeout, device, record, comm, window, fuse and memory"
 for word in epochs=3 steps=3 output=elsewhere overwrite=true test_interval=1 check_interval=1 checkpoint_interval=1 keep=1 \
   resume=auto trail_interval=1 progress=none; do
   expect_failure 2 "command line: $word: ${word%=*} is read by training alone; eval $TAKES" - eval "$checkpoint" "data=$DATA" $word
