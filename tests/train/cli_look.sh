@@ -95,26 +95,29 @@ check "nor a group for them" test "$(h5dump -n whole.h5 | grep -c validation)" =
 
 ln -s nowhere-at-all nowhere-link
 cat bytes-attack.h5 bytes/config.yaml bytes/metrics.h5 unit/checkpoint-*.h5 | cksum >there.sums
+# Everything on one process; on several, where each must end in the same way, one case of each kind.
+for wrong in 0.2,0.1 0,0 x "" 0,,1 2 nan -0.1 "0.1," "0 0.1"; do
+  expect_failure 2 "epsilon: found '$wrong', expected increasing numbers from 0 to 1" - \
+    attack "$checkpoint" "data=$DATA" "epsilon=$wrong"
+done
+for there in bytes/config.yaml bytes/metrics.h5 unit/checkpoint-*.h5 nowhere-link; do
+  expect_failure 73 "$there: is there already" - eval "$checkpoint" "data=$DATA" --output "$there"
+done
+expect_failure 2 "epsilon: found more than 64 numbers" - attack "$checkpoint" "data=$DATA" "epsilon=$(seq -s, 0 0.01 0.9)"
+expect_failure 2 "examples: out of range: found '-1'" - attack "$checkpoint" "data=$DATA" examples=-1
+expect_failure 2 "--force is for the file of --output" - eval "$checkpoint" "data=$DATA" --force
 for ranks in - 3; do
   expect_failure 2 "attack: found 0 arguments; expected lockstep attack CHECKPOINT [epsilon=0,0.05,..] [KEY=VALUE ...]" $ranks attack
   expect_failure 78 "none.h5: cannot open: No such file" $ranks attack none.h5
-  for wrong in 0.2,0.1 0,0 x "" 0,,1 2 nan -0.1 "0.1," "0 0.1"; do
-    expect_failure 2 "epsilon: found '$wrong', expected increasing numbers from 0 to 1" $ranks \
-      attack "$checkpoint" "data=$DATA" "epsilon=$wrong"
-  done
-  expect_failure 2 "epsilon: found more than 64 numbers" $ranks attack "$checkpoint" "data=$DATA" \
-    "epsilon=$(seq -s, 0 0.01 0.9)"
+  expect_failure 2 "epsilon: found '0.3,0.1', expected increasing numbers from 0 to 1" $ranks \
+    attack "$checkpoint" "data=$DATA" epsilon=0.3,0.1
   expect_failure 2 "samples: found 501, expected at most the 500" $ranks attack "$checkpoint" "data=$DATA" samples=501
-  expect_failure 2 "examples: out of range: found '-1'" $ranks attack "$checkpoint" "data=$DATA" examples=-1
   expect_failure 2 "lr is the checkpoint's; attack takes data" $ranks attack "$checkpoint" "data=$DATA" lr=5
   expect_failure 2 "is what is read" $ranks attack "$checkpoint" "data=$DATA" --output "$checkpoint"
   expect_failure 2 "is what is read" $ranks eval "$checkpoint" "data=$DATA" --output "$checkpoint" --force
-  for there in bytes-attack.h5 bytes/config.yaml bytes/metrics.h5 unit/checkpoint-*.h5 nowhere-link; do
-    expect_failure 73 "$there: is there already" $ranks eval "$checkpoint" "data=$DATA" --output "$there"
-  done
+  expect_failure 73 "bytes-attack.h5: is there already" $ranks eval "$checkpoint" "data=$DATA" --output bytes-attack.h5
   expect_failure 73 "bytes-eval.h5: is there already" $ranks attack "$checkpoint" "data=$DATA" --output bytes-eval.h5
   expect_failure 74 "unit: is there and not a regular file" $ranks eval "$checkpoint" "data=$DATA" --output unit --force
-  expect_failure 2 "--force is for the file of --output" $ranks eval "$checkpoint" "data=$DATA" --force
   expect_failure 74 "nowhere/eval.h5" $ranks eval "$checkpoint" "data=$DATA" --output nowhere/eval.h5
 done
 check "nothing there was touched" cmp there.sums <(cat bytes-attack.h5 bytes/config.yaml bytes/metrics.h5 unit/checkpoint-*.h5 | cksum)
