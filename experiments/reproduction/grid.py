@@ -34,6 +34,11 @@ def of_experiments():
         yield Row(f"why/{name}-xavier", f"table1/{name}.yaml", {"defaults.dense.init": "xavier"},
                   "dense layers begin as the text says")
         yield Row(f"why/{name}-unaugmented", f"table1/{name}.yaml", {"augment": "0"}, "no augmentation")
+    for change, overrides, why in (("dropout", {"defaults.dropout.rate": "0.3"}, "dropout 0.3 instead of 0.5"),
+                                   ("momentum", {"optimizer": "momentum"}, "momentum 0.9"),
+                                   ("unaugmented", {"augment": "0"}, "no augmentation"),
+                                   ("xavier", {"defaults.dense.init": "xavier"}, "dense layers begin as the text says")):
+        yield Row(f"why/row10-published-{change}", "table1/row10-published.yaml", overrides, why)
     for row in (1, 3):
         name = f"row{row}-published"
         for statistics in ("dataset", "exponential"):
