@@ -48,16 +48,16 @@ typedef struct product {
     int64_t positions, position, panel; /* the last two of the weights */
     float *to;
     int64_t to_image, height, width, columns, across, tiles; /* of an image; columns: floats of a pixel */
-    float *v, *m; /* [groups of terms][positions][PASS][16], [positions][PANELS][PASS][16] */
+    float *v, *m; /* [groups of terms][positions][PASS][16], [PANELS][positions][PASS][16] */
     ls_conv2d_ahead *ahead;
 } product;
 
-/* Floats between positions of v and m: constants, since so many are written and read at once that their
+/* Floats between positions of v and m: a constant, since so many are written and read at once that their
  * addresses would not fit into registers. */
-enum { V_STEP = PASS * LANES + LANES, M_STEP = PANELS * PASS * LANES + LANES };
+enum { STEP = PASS * LANES + LANES };
 
-static int64_t v_group(int64_t positions) {
-    return positions * V_STEP;
+static int64_t group_of(int64_t positions) {
+    return positions * STEP;
 }
 
 /* The products of a term: scalar [n tiles][16]. */
@@ -79,9 +79,9 @@ ALWAYS_INLINE void add_term(sixteen (*sum)[RUN], int n, int panels, const float 
     (void)panel;
 }
 
-/* to [panels][PASS][16] = sums over the terms of v w at a position, for n tiles; w [terms][16] */
+/* to [panels][..][16] = sums over the terms of v w at a position, for n tiles; w [terms][16] */
 ALWAYS_INLINE void multiply(const product *p, int n, int panels, const float *v, const float *w, float *to) {
-    const int64_t panel = p->panel, group = v_group(p->positions);
+    const int64_t panel = p->panel, group = group_of(p->positions);
     sixteen sum[PANELS][RUN];
     UNROLL
     for (int k = 0; k < panels; k++) {
@@ -95,7 +95,7 @@ ALWAYS_INLINE void multiply(const product *p, int n, int panels, const float *v,
     UNROLL
     for (int k = 0; k < panels; k++) {
         UNROLL
-        for (int i = 0; i < n; i++) store16(to + (k * PASS + i) * LANES, sum[k][i]);
+        for (int i = 0; i < n; i++) store16(to + k * group + i * LANES, sum[k][i]);
     }
 }
 
@@ -140,14 +140,14 @@ ALWAYS_INLINE void transform(const product *p, int t, int64_t first, int64_t n) 
         const place at = place_of(p, t, first + i);
         const float *from = p->from + at.image * p->from_image + at.line * line + at.pixel * LANES;
         float *to = p->v + i * LANES;
-        for (int64_t c = 0; c < p->terms; c += LANES, from += p->from_group, to += v_group(p->positions)) {
+        for (int64_t c = 0; c < p->terms; c += LANES, from += p->from_group, to += group_of(p->positions)) {
             UNROLL
             for (int h = 0; h < LANES; h += WIDTH) {
                 UNROLL
                 for (int pair = 0; pair < pairs_of(t); pair++)
                     transform_pixels(t, pair, from + h, line,
-                                     to + h + line_of_pair(t, pair, 0) * (t + 2) * V_STEP,
-                                     to + h + line_of_pair(t, pair, 1) * (t + 2) * V_STEP, V_STEP);
+                                     to + h + line_of_pair(t, pair, 0) * (t + 2) * STEP,
+                                     to + h + line_of_pair(t, pair, 1) * (t + 2) * STEP, STEP);
             }
         }
     }
@@ -166,14 +166,14 @@ ALWAYS_INLINE void finish(const product *p, int t, int64_t first, int64_t n, int
     const int64_t columns = smaller(LANES, p->columns - k);
     for (int64_t i = 0; i < n; i++) {
         const place at = place_of(p, t, first + i);
-        const float *m = p->m + (panel * PASS + i) * LANES;
+        const float *m = p->m + panel * group_of(p->positions) + i * LANES;
         float *to = p->to + at.image * p->to_image + (at.line * p->width + at.pixel) * p->columns + k;
         float pixels[16 * LANES];
         const bool whole = columns == LANES && at.line + t <= p->height && at.pixel + t <= p->width;
         float *here = whole ? to : pixels;
         const int64_t pixel = whole ? p->columns : LANES, line = whole ? p->width * p->columns : t * LANES;
         UNROLL
-        for (int h = 0; h < LANES; h += WIDTH) transform_results(t, m + h, M_STEP, here + h, pixel, line);
+        for (int h = 0; h < LANES; h += WIDTH) transform_results(t, m + h, STEP, here + h, pixel, line);
         if (!whole) store_part(p, pixels, t, at, columns, to);
     }
 }
@@ -188,8 +188,8 @@ ALWAYS_INLINE void pass(const product *p, int t, int64_t first, int64_t n) {
         for (int64_t q = 0; q < positions; q++, w += p->position)
             for (int64_t i = 0; i < n; i += RUN) {
                 ls_conv2d_fetch(p->ahead);
-                functions[together - 1][smaller(RUN, n - i) - 1](p, p->v + q * V_STEP + i * LANES, w,
-                                                                 p->m + q * M_STEP + i * LANES);
+                functions[together - 1][smaller(RUN, n - i) - 1](p, p->v + q * STEP + i * LANES, w,
+                                                                 p->m + q * STEP + i * LANES);
             }
         for (int64_t panel = 0; panel < together; panel++) finish(p, t, first, n, panel, (k + panel) * LANES);
     }
@@ -215,11 +215,11 @@ static int64_t terms_of(const ls_conv2d_args *a, bool transposed) {
 }
 
 static int64_t v_size(const ls_conv2d_args *a, int64_t terms) {
-    return ls_conv2d_groups(terms) * v_group(winograd_positions(a));
+    return ls_conv2d_groups(terms) * group_of(winograd_positions(a));
 }
 
 int64_t LS_NAME(ls_conv2d_winograd_room)(const ls_conv2d_args *a) {
-    return v_size(a, larger(a->inputs, a->outputs)) + winograd_positions(a) * M_STEP;
+    return v_size(a, larger(a->inputs, a->outputs)) + PANELS * group_of(winograd_positions(a));
 }
 
 int64_t LS_NAME(ls_conv2d_winograd_images)(const ls_conv2d_args *a, bool transposed) {
@@ -238,7 +238,10 @@ void LS_NAME(ls_conv2d_winograd_pass)(const ls_conv2d_args *a, bool transposed, 
     const int64_t line = transposed ? plane.top + a->pad - 2 : 0,
                   column = transposed ? plane.left + a->pad - 2 : 0;
     const int64_t terms = terms_of(a, transposed), positions = winograd_positions(a);
+    const int64_t columns = transposed ? ls_conv2d_groups(a->inputs) * LANES : a->outputs;
     const int64_t tiles = winograd_tiles(a, transposed), all = w->images * tiles;
+    /* Then a position's v, for a few tiles, is read whole before its sums are written. */
+    const bool in_place = columns <= PANELS * LANES && columns <= terms;
     const product p = {.from = w->from + line * ls_conv2d_plane_line(&plane) + column * LANES,
                        .from_image = ls_conv2d_plane_size(&plane),
                        .from_line = ls_conv2d_plane_line(&plane),
@@ -252,11 +255,11 @@ void LS_NAME(ls_conv2d_winograd_pass)(const ls_conv2d_args *a, bool transposed, 
                        .to_image = w->to_image,
                        .height = transposed ? a->height : a->out_height,
                        .width = transposed ? a->width : a->out_width,
-                       .columns = transposed ? ls_conv2d_groups(a->inputs) * LANES : a->outputs,
+                       .columns = columns,
                        .across = winograd_across(a, transposed),
                        .tiles = tiles,
                        .v = w->room,
-                       .m = w->room + v_size(a, terms),
+                       .m = in_place ? w->room : w->room + v_size(a, terms),
                        .ahead = w->ahead};
     const int64_t n = smaller(pass_of(all), all - w->done);
     if (winograd_tile(a) == 4)
