@@ -179,7 +179,6 @@ static void backward_shard(const ls_conv2d_args *given, const ls_shards *shards,
     const bool goes_back = a->dx.dz || a->dx.dresidual;
     float *sums = a->shard_gradients ? (float *)a->shard_gradients + s * shard_elements(a) : NULL;
     const bool tiles = is_winograd(a);
-    if (sums && tiles) clear(r->sums, ls_conv2d_winograd_sums_size(a));
     const ls_prologue in = backward_prologue(a);
     for (int64_t n = shards->start[s], images; n < shards->start[s + 1]; n += images) {
         images = smaller(together, shards->start[s + 1] - n);
@@ -201,7 +200,8 @@ static void backward_shard(const ls_conv2d_args *given, const ls_shards *shards,
         }
         if (goes_back && tiles) backward_tiles(a, &x, r, s, n, images, &next);
         if (sums && tiles)
-            LS_NAME(ls_conv2d_winograd_add_gradient)(a, r->x, r->dy, images, r->tiles, r->sums, &next);
+            LS_NAME(ls_conv2d_winograd_add_gradient)
+            (a, r->x, r->dy, images, n == shards->start[s], r->tiles, r->sums, &next);
 #if LS_TILES
         else if (sums)
             LS_NAME(ls_conv2d_amx_add_gradient)(a, r->x, r->dy_pixels, images, r->tiles, sums);
@@ -210,7 +210,8 @@ static void backward_shard(const ls_conv2d_args *given, const ls_shards *shards,
             LS_NAME(ls_conv2d_add_weight_gradient)(a, r->x, r->dy_pixels, images, r->sums, sums);
 #endif
     }
-    if (sums && tiles) LS_NAME(ls_conv2d_winograd_finish_gradient)(a, r->sums, sums);
+    if (sums && tiles && shards->start[s] < shards->start[s + 1])
+        LS_NAME(ls_conv2d_winograd_finish_gradient)(a, r->sums, sums);
 #if LS_TILES
     if (sums) LS_NAME(ls_conv2d_amx_finish_gradient)(a, sums);
 #endif

@@ -84,9 +84,9 @@ static inline int64_t ls_conv2d_winograd_sums_size(const ls_conv2d_args *a) {
 int64_t LS_NAME(ls_conv2d_winograd_gradient_room)(const ls_conv2d_args *a);
 
 /* Adds the products of x' and dy of so many images (at most images_together()), planes side by side, to the
- * transformed sums. ahead: moves on. */
+ * transformed sums, or, of the `first` images of a shard, to 0. ahead: moves on. */
 void LS_NAME(ls_conv2d_winograd_add_gradient)(const ls_conv2d_args *a, const float *x, const float *dy,
-                                              int64_t images, float *room, float *sums,
+                                              int64_t images, bool first, float *room, float *sums,
                                               ls_conv2d_ahead *ahead);
 
 /* How often they move `ahead` on. */

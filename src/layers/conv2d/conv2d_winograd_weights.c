@@ -15,6 +15,7 @@ typedef struct tiles {
     const float *x, *dy; /* the first tile's first pixels */
     int64_t x_image, x_line, x_group, x_groups, dy_image, dy_line, dy_group, dy_groups;
     int64_t across, in_image, first, count; /* the tiles at hand */
+    bool from_zero;                         /* are these the first of the sums? */
     float *v, *d;                           /* [groups][two lines of positions][MOST_TILES][16] */
 } tiles;
 
@@ -48,16 +49,17 @@ ALWAYS_INLINE void transform_pair(const tiles *s, int t, int pair) {
 }
 
 /* sums[panel][channel][column] += sum over tiles of v[tile][channel] d[panel][tile][column], for n channels */
-ALWAYS_INLINE void add_tiles(int n, int panels, int64_t count, const float *v, const float *d, int64_t next,
+ALWAYS_INLINE void add_tiles(int n, int panels, const tiles *s, const float *v, const float *d, int64_t next,
                              float *sums, int64_t sums_panel) {
     sixteen sum[2][LANES];
     UNROLL
     for (int k = 0; k < panels; k++) {
         UNROLL
-        for (int c = 0; c < n; c++) sum[k][c] = load16(sums + k * sums_panel + c * LANES);
+        for (int c = 0; c < n; c++)
+            sum[k][c] = s->from_zero ? zero16() : load16(sums + k * sums_panel + c * LANES);
     }
     const float *const second = d + next;
-    for (int64_t i = 0; i < count * LANES; i += LANES) {
+    for (int64_t i = 0; i < s->count * LANES; i += LANES) {
         if (panels == 1) {
             multiply_add16(sum[0], n, v + i, 1, load16(d + i));
             continue;
@@ -91,7 +93,7 @@ static void add_position(const tiles *s, int64_t next, const float *v, const flo
         for (int64_t c = 0; c < s->x_groups; c++)
             for (int64_t half = 0; half < LANES; half += LANES / 2) {
                 ls_conv2d_fetch(ahead);
-                add_tiles(LANES / 2, 2, s->count, v + c * next + half, d + k * next, next,
+                add_tiles(LANES / 2, 2, s, v + c * next + half, d + k * next, next,
                           sums + k * panel + c * GROUP + half * LANES, panel);
             }
 #endif
@@ -101,11 +103,11 @@ static void add_position(const tiles *s, int64_t next, const float *v, const flo
             float *to = sums + k * panel + c * GROUP;
             ls_conv2d_fetch(ahead);
 #ifdef LS_FOR_AVX512
-            add_tiles(16, 1, s->count, x, dy, 0, to, 0);
+            add_tiles(16, 1, s, x, dy, 0, to, 0);
 #else
-            add_tiles(6, 1, s->count, x, dy, 0, to, 0);
-            add_tiles(5, 1, s->count, x + 6, dy, 0, to + 6 * LANES, 0);
-            add_tiles(5, 1, s->count, x + 11, dy, 0, to + 11 * LANES, 0);
+            add_tiles(6, 1, s, x, dy, 0, to, 0);
+            add_tiles(5, 1, s, x + 6, dy, 0, to + 6 * LANES, 0);
+            add_tiles(5, 1, s, x + 11, dy, 0, to + 11 * LANES, 0);
 #endif
         }
 }
@@ -136,7 +138,7 @@ static void add_pairs_4(const ls_conv2d_args *a, const tiles *s, float *sums, ls
 
 /* sums: [positions][groups of outputs][groups of inputs][16 inputs][16 outputs] */
 void LS_NAME(ls_conv2d_winograd_add_gradient)(const ls_conv2d_args *a, const float *x, const float *dy,
-                                              int64_t images, float *room, float *sums,
+                                              int64_t images, bool first, float *room, float *sums,
                                               ls_conv2d_ahead *ahead) {
     const ls_conv2d_plane of_x = plane_of_x(a), of_dy = plane_of_dy(a);
     const int64_t all = images * winograd_tiles(a, false);
@@ -156,6 +158,7 @@ void LS_NAME(ls_conv2d_winograd_add_gradient)(const ls_conv2d_args *a, const flo
                .d = room + ls_conv2d_groups(a->inputs) * group_of(a)};
     for (int64_t left = divide_up(all, MOST_TILES); left > 0; left--, s.first += s.count) {
         s.count = divide_up(all - s.first, left);
+        s.from_zero = first && s.first == 0;
         if (winograd_tile(a) == 4)
             add_pairs_4(a, &s, sums, ahead);
         else
