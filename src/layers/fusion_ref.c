@@ -75,14 +75,13 @@ static void drop(const ls_dropout_mask *mask, int64_t row, int64_t start, int64_
 
 void LS_NAME(ls_prologue_rows)(const ls_prologue *p, int64_t row, int64_t rows, real *out) {
     const int64_t length = p->pixels * p->channels;
-    real t[CHUNK];
     for (int64_t r = 0; r < rows; r++) {
         for (int64_t start = 0; start < length; start += CHUNK) {
             const int64_t n = smaller(CHUNK, length - start), base = (row + r) * length + start;
-            activations(p, base, start, n, t);
-            if (p->dropout.active) drop(&p->dropout, row + r, start, n, t);
-            memcpy(out + r * length + start, t, (size_t)n * sizeof(real));
-            if (p->stored) memcpy((real *)p->stored + base, t, (size_t)n * sizeof(real));
+            real *to = out + r * length + start, *stored = p->stored ? (real *)p->stored + base : to;
+            activations(p, base, start, n, to);
+            if (p->dropout.active) drop(&p->dropout, row + r, start, n, to);
+            if (stored != to) memcpy(stored, to, (size_t)n * sizeof(real));
         }
     }
 }

@@ -60,25 +60,6 @@ static int64_t group_of(int64_t positions) {
     return positions * STEP;
 }
 
-/* The products of a term: scalar [n tiles][16]. */
-ALWAYS_INLINE void add_term(sixteen (*sum)[RUN], int n, int panels, const float *scalar, const float *w,
-                            int64_t panel) {
-    if (panels == 1) {
-        multiply_add16(sum[0], n, scalar, LANES, load16(w));
-        return;
-    }
-#ifdef LS_FOR_AVX512
-    const sixteen first = load16(w), second = load16(w + panel);
-    UNROLL
-    for (int i = 0; i < n; i++) {
-        const __m512 one = _mm512_set1_ps(scalar[i * LANES]);
-        sum[0][i].v = _mm512_fmadd_ps(one, first.v, sum[0][i].v);
-        sum[1][i].v = _mm512_fmadd_ps(one, second.v, sum[1][i].v);
-    }
-#endif
-    (void)panel;
-}
-
 /* to [panels][..][16] = sums over the terms of v w at a position, for n tiles; w [terms][16] */
 ALWAYS_INLINE void multiply(const product *p, int n, int panels, const float *v, const float *w, float *to) {
     const int64_t panel = p->panel, group = group_of(p->positions);
@@ -90,7 +71,11 @@ ALWAYS_INLINE void multiply(const product *p, int n, int panels, const float *v,
     }
     for (int64_t left = p->terms; left > 0; left -= LANES, v += group) {
         const float *scalar = v, *const end = v + smaller(LANES, left);
-        for (; scalar < end; scalar++, w += LANES) add_term(sum, n, panels, scalar, w, panel);
+        for (; scalar < end; scalar++, w += LANES)
+            if (panels == 1)
+                multiply_add16(sum[0], n, scalar, LANES, load16(w));
+            else
+                multiply_add16_twice(sum[0], sum[PANELS - 1], n, scalar, LANES, load16(w), load16(w + panel));
     }
     UNROLL
     for (int k = 0; k < panels; k++) {

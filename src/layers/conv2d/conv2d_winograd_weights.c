@@ -58,23 +58,11 @@ ALWAYS_INLINE void add_tiles(int n, int panels, const tiles *s, const float *v, 
         for (int c = 0; c < n; c++)
             sum[k][c] = s->from_zero ? zero16() : load16(sums + k * sums_panel + c * LANES);
     }
-    const float *const second = d + next;
-    for (int64_t i = 0; i < s->count * LANES; i += LANES) {
-        if (panels == 1) {
+    for (int64_t i = 0; i < s->count * LANES; i += LANES)
+        if (panels == 1)
             multiply_add16(sum[0], n, v + i, 1, load16(d + i));
-            continue;
-        }
-#ifdef LS_FOR_AVX512
-        const sixteen d0 = load16(d + i), d1 = load16(second + i);
-        UNROLL
-        for (int c = 0; c < n; c++) {
-            const __m512 scalar = _mm512_set1_ps(v[i + c]);
-            sum[0][c].v = _mm512_fmadd_ps(scalar, d0.v, sum[0][c].v);
-            sum[1][c].v = _mm512_fmadd_ps(scalar, d1.v, sum[1][c].v);
-        }
-#endif
-    }
-    (void)second;
+        else
+            multiply_add16_twice(sum[0], sum[1], n, v + i, 1, load16(d + i), load16(d + next + i));
     UNROLL
     for (int k = 0; k < panels; k++) {
         UNROLL

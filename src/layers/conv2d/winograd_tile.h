@@ -11,56 +11,6 @@
 
 enum { MOST_SIDE = 6 };
 
-#ifdef LS_FOR_AVX512
-typedef __m512 vec;
-enum { WIDTH = 16 };
-ALWAYS_INLINE vec load(const float *p) {
-    return _mm512_loadu_ps(p);
-}
-ALWAYS_INLINE void store(float *p, vec v) {
-    _mm512_storeu_ps(p, v);
-}
-ALWAYS_INLINE vec all(float f) {
-    return _mm512_set1_ps(f);
-}
-/* power a + b. The product is exact, so that fusing does not change the bits. */
-ALWAYS_INLINE vec plus(float power, vec a, vec b) {
-    return _mm512_fmadd_ps(all(power), a, b);
-}
-#elif defined LS_FOR_AVX2
-typedef __m256 vec;
-enum { WIDTH = 8 };
-ALWAYS_INLINE vec load(const float *p) {
-    return _mm256_loadu_ps(p);
-}
-ALWAYS_INLINE void store(float *p, vec v) {
-    _mm256_storeu_ps(p, v);
-}
-ALWAYS_INLINE vec all(float f) {
-    return _mm256_set1_ps(f);
-}
-ALWAYS_INLINE vec plus(float power, vec a, vec b) {
-    return _mm256_fmadd_ps(all(power), a, b);
-}
-#else
-typedef ls_four vec;
-enum { WIDTH = 4 };
-ALWAYS_INLINE vec load(const float *p) {
-    vec v;
-    memcpy(&v, p, sizeof v);
-    return v;
-}
-ALWAYS_INLINE void store(float *p, vec v) {
-    memcpy(p, &v, sizeof v);
-}
-ALWAYS_INLINE vec all(float f) {
-    return all4(f);
-}
-ALWAYS_INLINE vec plus(float power, vec a, vec b) {
-    return all(power) * a + b;
-}
-#endif
-
 /* Which line of positions is the first, or the second, of a pair. */
 ALWAYS_INLINE int line_of_pair(int t, int pair, int which) {
     if (pair == 0) return which == 0 ? 0 : t + 1;
