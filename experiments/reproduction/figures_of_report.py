@@ -73,6 +73,12 @@ def band(axes, x, values, colour, label, **how):
 
 # --- histories
 
+def mark(axes, x, y, colour, **how):
+    """A number of the paper's."""
+    axes.plot(x, y, "D", color=colour, markersize=7, markerfacecolor="white", markeredgewidth=1.5, clip_on=False, zorder=4,
+              **how)
+
+
 def draw_measure(own, measure, paper):
     figure, axes = start()
     lines = []
@@ -82,17 +88,19 @@ def draw_measure(own, measure, paper):
         if band(axes, epochs, values, COLOURS[part], LABELS[part]):
             lines.append(values)
         if f"{part}_{measure}" in paper:
-            axes.plot(epochs[-1], paper[f"{part}_{measure}"], "D", color=COLOURS[part], markersize=7, markerfacecolor="white",
-                      markeredgewidth=1.5, clip_on=False, zorder=4)
+            mark(axes, epochs[-1], paper[f"{part}_{measure}"], COLOURS[part])
     if own[0]["tests"].get("epoch"):
         values = columns(own, lambda result: result["tests"][measure])
-        band(axes, own[0]["tests"]["epoch"][:values.shape[1]], values, COLOURS["test"], LABELS["test"])
+        at = own[0]["tests"]["epoch"][:values.shape[1]]
+        band(axes, at, values, COLOURS["test"], LABELS["test"])
         lines.append(values)
-    if paper:
-        axes.plot([], [], "D", color=GREY, markersize=7, markerfacecolor="white", markeredgewidth=1.5, label="paper")
+        if f"test_{measure}" in paper:
+            mark(axes, at[-1], paper[f"test_{measure}"], COLOURS["test"])
+    if any(name.endswith(measure) for name in paper):
+        mark(axes, [], [], GREY, label="paper")
     means = np.concatenate([values.mean(axis=0)[values.shape[1] // 10:] for values in lines])
     means = means[np.isfinite(means)]
-    marks = [value for name, value in paper.items() if name.endswith(measure) and not name.startswith("test")]
+    marks = [value for name, value in paper.items() if name.endswith(measure)]
     low, high = min([means.min(), *marks]), max([means.max(), *marks])
     room = 0.12 * (high - low) or 0.1
     axes.set_ylim(max(0, low - room), high + room if measure == "loss" else min(1.002, high + room))
@@ -110,13 +118,17 @@ def title_of(cell):
 
 
 def histories(found, names):
-    papers = findings.read_paper(findings.EXPERIMENTS / "paper.csv")
+    papers, networks = findings.read_paper(findings.EXPERIMENTS / "paper.csv"), findings.read_paper2()
     for name in names:
         own = found.of(name)
         if not own:
             continue
         table, row = name.rsplit("-", 1)[0].split("/")
-        paper = papers.get((int(table[5:]), int(row[3:])), {}) if table.startswith("table") and found.is_papers() else {}
+        paper = {}
+        if found.is_papers() and table.startswith("table"):
+            paper = {m: v for m, v in papers[int(table[5:]), int(row[3:])].items() if m != "test_accuracy"}
+        elif found.is_papers() and int(row[len("network"):]) in networks:
+            paper = {"test_accuracy": networks[int(row[len("network"):])]}
         seeds = f"{len(own)} seed" + ("s, the band from the least to the largest" if len(own) > 1 else "")
         for measure in ("loss", "accuracy"):
             yield Figure(f"{title_of(name)}: {measure}; {seeds}", draw_measure(own, measure, paper))
