@@ -1,6 +1,7 @@
 #include "train/audit.h"
 
 #include <inttypes.h>
+#include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -30,7 +31,9 @@ typedef struct audit {
     bool begun; /* the trainer is no more as the seed made it */
 } audit;
 
-/* Text that all segments of a rank come to, an equal share each. */
+enum { PATIENCE = 1000000 }; /* seconds; the most that the key timeout takes */
+
+/* What came of a segment. */
 typedef struct verdict {
     ls_difference difference;
     double seconds;
@@ -62,9 +65,7 @@ static ls_status read_metrics(audit *a) {
     LS_TRY(path_in(a->request->path, "metrics.h5", &path));
     ls_status status = ls_metrics_file_read(path, &a->recorded);
     free(path);
-    if (status != LS_BAD_DATA) return status;
-    found_difference(a, "different: %s", ls_error_message());
-    return LS_OK;
+    return status;
 }
 
 /* The first configuration is the one that counts; others are held against it. */
@@ -147,7 +148,11 @@ static ls_status look(audit *a) {
     uint64_t *steps = NULL, from = UINT64_MAX;
     int count;
     bool from_seed, evaluate_first = false;
-    LS_TRY(read_metrics(a));
+    ls_status readable = read_metrics(a);
+    if (readable == LS_BAD_DATA)
+        found_difference(a, "different: %s", ls_error_message());
+    else
+        LS_TRY(readable);
     if (a->recorded) LS_TRY(take_config(a, a->recorded->path, a->recorded->config));
     ls_status status = read_config_file(a, &from_seed);
     if (status == LS_OK) status = ls_checkpoints_list(a->request->path, &steps, &count);
@@ -407,7 +412,10 @@ static ls_status assign(const audit *a, int *owner) {
 }
 
 static ls_status audit_own(audit *a, ls_comm *alone, const int *owner, verdict *verdicts) {
-    if (a->comm->rank != 0) LS_TRY(read_metrics(a));
+    if (a->comm->rank != 0) {
+        ls_status readable = read_metrics(a); /* if it is not, rank 0 has said so */
+        if (readable != LS_BAD_DATA) LS_TRY(readable);
+    }
     for (int i = 0; i < a->count; i++)
         if (owner[i] == a->comm->rank) LS_TRY(audit_segment(a, alone, &a->segments[i], &verdicts[i]));
     return LS_OK;
@@ -424,6 +432,7 @@ static ls_status audit_apart(audit *a, verdict *verdicts) {
     if (status == LS_OK) status = assign(a, owner);
     if (status == LS_OK) status = ls_comm_create_self(&alone);
     LS_TRY_GOTO(status, done, ls_comm_agree(a->comm, status));
+    a->comm->timeout = PATIENCE; /* a rank that still replays says nothing meanwhile */
     LS_TRY_GOTO(status, done, ls_comm_agree(a->comm, audit_own(a, alone, owner, verdicts)));
     LS_TRY_GOTO(status, done, ls_comm_allgather_equal(a->comm, verdicts, size, all));
     for (int i = 0; i < a->count; i++) {

@@ -13,17 +13,17 @@ typedef struct ls_audit_request {
     bool apart;       /* each rank replays segments of its own, alone */
 } ls_audit_request;
 
-/* A run folder: trains segments between its checkpoints once more (the first begins with the seed, the last ends with
- * the last row of a run that was cut off) and compares rows, trail and checkpoints, to the bit. A result file: trains
- * from the seed to the end and compares history and fingerprint. Prints a line each.
+/* A run folder: trains segments between its checkpoints once more (the first begins with the seed, the last
+ * ends with the last row of a run that was cut off) and compares rows, trail and checkpoints, to the bit. A
+ * result file: trains from the seed to the end and compares history and fingerprint. Prints a line each.
  * LS_DIFFERENT: something is not as it was recorded. LS_BAD_DATA: there is no run. */
 ls_status ls_audit(ls_comm *comm, const ls_audit_request *request);
 
 /* The second of these. */
 ls_status ls_audit_result(ls_comm *comm, const ls_audit_request *request);
 
-/* A trainer of a recorded configuration, with the request's overrides, all of which the caller destroys, after a failure
- * too. `text` is the same on all ranks. */
+/* A trainer of a recorded configuration, with the request's overrides, all of which the caller destroys,
+ * after a failure too. `text` is the same on all ranks. */
 typedef struct ls_audited {
     ls_layer_keys layers[LS_LAYER_CLASSES_MAX];
     ls_config *config;

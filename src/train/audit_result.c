@@ -1,5 +1,5 @@
-/* A result file (experiments/reproduction/results.py writes them) without the checkpoints of its run: trained once
- * more, from the seed to the end. */
+/* A result file (experiments/reproduction/results.py writes them) without the checkpoints of its run: trained
+ * once more, from the seed to the end. */
 #include <inttypes.h>
 #include <stdio.h>
 #include <stdlib.h>

@@ -88,6 +88,14 @@ reproduce slurm --cell "$(sed -n 3p slurm/cells.txt)" >cell.log 2>&1 || fail "--
 drawn=$(find whole/results -name '*.json' | sort | sed -n "$((RANDOM % 44 + 1))p")
 "$BINARY" audit "$drawn" "data=$DATA" >audit.log 2>&1 || fail "audit $drawn: exit $?"
 cat audit.log
-grep -q '<img alt=' whole/report.html || fail "no figure in the page"
+"$PYTHON" -E -s - whole/report.html >figures.log 2>&1 <<'END' || fail "a figure of the page is broken"
+import re, sys, urllib.parse, xml.dom.minidom
+page = open(sys.argv[1], encoding="utf-8").read()
+sources = re.findall(r'<img alt="[^"]+" src="data:image/svg\+xml,([^"]*)"', page)
+for source in sources:
+    xml.dom.minidom.parseString(urllib.parse.unquote(source).encode())
+print(len(sources), "figures")
+assert len(sources) > 10 and len(sources) == page.count("<img")
+END
 ! grep -qE '(src|href)="(https?:)?//' whole/report.html || fail "the page looks into the network"
 echo passed

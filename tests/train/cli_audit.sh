@@ -79,6 +79,10 @@ alter altered/metrics.h5 "file['test'].attrs['accuracy'] = 0.99"
 run - inspect --reseal altered/metrics.h5
 expect_difference 'different: the end after step 81: test accuracy: recorded 0.98' altered "data=$DATA"
 copy
+alter altered/metrics.h5 "file['step/loss'][0] = 1"
+expect_difference '^different: altered/metrics.h5: damaged, or changed by another program' altered "data=$DATA"
+check "checkpoints are compared all the same" test "$(equal_segments)" = "$SEGMENTS"
+copy
 alter altered/checkpoint-30.h5 "file['model/2.weight'][3, 4] += 1"
 expect_difference '^different: altered/checkpoint-30.h5: damaged, or changed' altered "data=$DATA"
 check "one segment less" grep -q '^steps 27-45: equal' out
