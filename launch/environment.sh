@@ -153,16 +153,31 @@ mpi_environment() {
   if ((EUID == 0)); then export OMPI_ALLOW_RUN_AS_ROOT=1 OMPI_ALLOW_RUN_AS_ROOT_CONFIRM=1; fi
 }
 
+# Do ranks of this mpirun run on this host? It has other children too: ssh to other hosts.
+has_ranks() { # PID
+  local child
+  for child in $(pgrep -r D,R,S,T -P "$1"); do
+    if grep -qzsE '^(OMPI_COMM_WORLD_RANK|PMIX_RANK)=' "/proc/$child/environ"; then return 0; fi
+  done
+  return 1
+}
+
 # Open MPI 4.1's mpirun can lock itself out after a rank has died (in PMIx_server_finalize) and then never ends, although
-# all its ranks have. Ends such a launcher once nothing of it has run for 30 s; returns when it is gone.
+# all its ranks have; nor does it end while another host cannot be reached. Ends such a launcher, and what it has started
+# to reach other hosts, LAUNCHER_PATIENCE (30) seconds after the last of its ranks here; returns when it is gone.
 watch_launcher() { # PID
-  local quiet=0
+  local quiet=0 patience=${LAUNCHER_PATIENCE:-30} seen="" children
   command -v pgrep >/dev/null || return 0
   while kill -0 "$1" 2>/dev/null; do
-    if pgrep -r D,R,S,T -P "$1" >/dev/null; then quiet=0; else quiet=$((quiet + 1)); fi
-    if ((quiet > 30)); then
-      echo "mpirun has not ended 30 s after the last of its ranks; it is killed" >&2
-      kill -KILL "$1" 2>/dev/null || true
+    if has_ranks "$1"; then
+      seen=yes quiet=0
+    elif [[ -n $seen ]] || ! pgrep -r D,R,S,T -P "$1" >/dev/null; then
+      quiet=$((quiet + 1))
+    fi
+    if ((quiet > patience)); then
+      echo "mpirun has not ended $patience s after the last of its ranks; it is killed" >&2
+      mapfile -t children < <(pgrep -P "$1")
+      kill -KILL "$1" "${children[@]}" 2>/dev/null || true
       return 0
     fi
     sleep 1

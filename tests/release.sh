@@ -6,11 +6,11 @@ usage() {
   cat <<'END'
 usage: tests/release.sh [BUILD_FOLDER] [FACTOR] [NAME ...]
 
-Runs tests/faults with FACTOR times CTest's counts (default 34: 1,020 kills, 136 runs stopped and continued), with every
+Runs tests/faults with FACTOR times CTest's counts (default 34: 1,020 kills, 136 runs stopped and continued, 102 faults of ranks and links on two hosts), with every
 file call of a run failing, files made to break HDF5 (10,880), and, if LOCKSTEP_DATA is set, row 6 as published for two epochs on 1, 2, 3, 5 and 8 ranks and
 with 2 and 3 threads, at batches of 256 and 250. Every configuration of experiments/ for three steps in all tiers of
 instructions. BUILD_FOLDER (default build/release) is built already. NAMEs: only these of disk, kills, damage, stuck,
-asleep, signals, replicas, folder, hostile, tiers, row6.
+asleep, signals, replicas, folder, hosts, hostile, tiers, row6.
 
 LOCKSTEP_SEED=N: other random numbers. Logs are left in BUILD_FOLDER/release; ends with a summary, and with 1 if
 anything failed.
@@ -26,7 +26,7 @@ BUILD=$(realpath -- "${1:-$TOP/build/release}")
 FACTOR=${2:-34}
 [[ $FACTOR =~ ^[1-9][0-9]*$ && -x $BUILD/lockstep ]] || { usage >&2 && exit 2; }
 NAMES=("${@:3}")
-if ((${#NAMES[@]} == 0)); then NAMES=(disk kills damage stuck asleep signals replicas folder hostile tiers row6); fi
+if ((${#NAMES[@]} == 0)); then NAMES=(disk kills damage stuck asleep signals replicas folder hosts hostile tiers row6); fi
 
 # shellcheck source-path=SCRIPTDIR source=../launch/environment.sh
 source "$TOP/launch/environment.sh"
@@ -72,6 +72,8 @@ for name in "${NAMES[@]}"; do
   case $name in
     disk | kills | damage | stuck | asleep | signals | replicas | folder)
       record "$name" "$TOP/tests/faults/$name.sh" "$LOGS/$name" ;;
+    hosts)
+      record hosts "$TOP/tests/hosts/hosts.sh" a,b "$TOP/tests/hosts/faults.sh" "$LOGS/hosts" ;;
     hostile)
       LOCKSTEP_HOSTILE=$FACTOR record hostile "$TOP/tests/inspect/hostile.sh" "$LOCKSTEP" "$BUILD/tests/inspect/test_hostile" \
         "$LOGS/hostile" "$LOCKSTEP_MADE_DATA" ;;
