@@ -1,10 +1,12 @@
 /* `bench comm`: sums over the ranks by themselves, against MPI's. */
 #include <inttypes.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 
 #include "bench/comm_times.h"
 #include "bench/kinds.h"
+#include "bench/pairs.h"
 #include "train/preview.h"
 
 enum { CUTS = 4, SIZES = LS_INT_LIST_MAX + 1 };
@@ -19,6 +21,8 @@ typedef struct comm_run {
     int64_t gradient; /* elements that a step of the configuration sums */
     int size_count;
     ls_comm_times sizes[SIZES], cuts[CUTS]; /* the configuration's own gradient first */
+    ls_pair *pairs;                         /* of hosts */
+    int pair_count;
 } comm_run;
 
 /* The configuration's; images are MNIST's where there is no data. */
@@ -42,6 +46,7 @@ static ls_status read_configuration(const ls_bench *bench, comm_run *r) {
 static ls_status measure(const ls_bench *bench, comm_run *r) {
     const int64_t repeats = bench->options.bench_steps;
     const ls_int_list *list = &bench->options.bench_sizes;
+    LS_TRY(ls_time_pairs(r->comm, repeats, &r->pairs, &r->pair_count));
     for (int i = 0; i < CUTS; i++)
         LS_TRY(ls_time_cut_sum(r->comm, r->window, r->team, r->shards, cut_lengths[i], repeats, &r->cuts[i]));
     for (r->size_count = 0; r->size_count <= list->count; r->size_count++) {
@@ -67,8 +72,22 @@ static void print_times(const char *what, const ls_comm_times *t) {
     printf(" %8.2f %6.2f\n", t->allreduce.median / t->tree.median, t->allreduce.min / t->tree.min);
 }
 
+static void print_pairs(const comm_run *r) {
+    if (r->pair_count == 0) return;
+    printf("messages between hosts, one way; by how much the second clock is ahead\n");
+    for (int i = 0; i < r->pair_count; i++) {
+        const ls_pair *p = &r->pairs[i];
+        printf("%s - %s: %.1f us (least %.1f), %.2f GB/s (at most %.2f), clock %+.3f ms\n",
+               r->comm->host_name[p->host], r->comm->host_name[p->other], 1e6 * p->latency.median,
+               1e6 * p->latency.min, 1e-9 * LS_PAIR_BYTES / p->seconds.median,
+               1e-9 * LS_PAIR_BYTES / p->seconds.min, 1e3 * p->clock);
+    }
+    printf("\n");
+}
+
 static void print(const ls_bench *bench, const comm_run *r) {
     const ls_comm_fit fit = ls_comm_fit_of(r->sizes, r->size_count);
+    print_pairs(r);
     printf("%s: %d ranks (%d on this node), %d thread%s each, %d shards; microseconds of the slowest rank, "
            "each buffer written\n"
            "anew before each of %" PRId64 " calls, turn by turn with MPI_Allreduce of as many bytes\n\n",
@@ -92,6 +111,22 @@ static void write_times(ls_json *json, const ls_comm_times *t) {
     ls_json_end(json, '}');
 }
 
+static void write_pairs(ls_json *json, const comm_run *r) {
+    ls_json_begin(json, "pairs", '[');
+    for (int i = 0; i < r->pair_count; i++) {
+        const ls_pair *p = &r->pairs[i];
+        ls_json_begin(json, NULL, '{');
+        ls_json_text(json, "host", r->comm->host_name[p->host]);
+        ls_json_text(json, "other", r->comm->host_name[p->other]);
+        ls_spread_write(json, "latency_us", ls_spread_scaled(p->latency, 1e6));
+        ls_json_count(json, "bytes", LS_PAIR_BYTES);
+        ls_spread_write(json, "bytes_us", ls_spread_scaled(p->seconds, 1e6));
+        ls_json_real(json, "clock_ms", 1e3 * p->clock);
+        ls_json_end(json, '}');
+    }
+    ls_json_end(json, ']');
+}
+
 static void write_json(const ls_bench *bench, const comm_run *r) {
     const ls_comm_fit fit = ls_comm_fit_of(r->sizes, r->size_count);
     ls_json json = {.out = stdout};
@@ -105,6 +140,8 @@ static void write_json(const ls_bench *bench, const comm_run *r) {
     ls_json_text(&json, "comm", r->comm->class->name);
     ls_json_bool(&json, "window", r->window);
     ls_json_count(&json, "repeats", (uint64_t)bench->options.bench_steps);
+    ls_json_count(&json, "hosts", (uint64_t)r->comm->hosts);
+    write_pairs(&json, r);
     ls_json_begin(&json, "cuts", '[');
     for (int i = 0; i < CUTS; i++) write_times(&json, &r->cuts[i]);
     ls_json_end(&json, ']');
@@ -127,5 +164,6 @@ ls_status ls_bench_comm(const ls_bench *bench) {
     if (status == LS_OK) status = measure(bench, &r);
     if (status == LS_OK && bench->comm->rank == 0) (bench->json ? write_json : print)(bench, &r);
     ls_team_destroy(&r.team);
+    free(r.pairs);
     return status;
 }

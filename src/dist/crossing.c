@@ -409,5 +409,6 @@ ls_status ls_crossing_add_gradient(ls_crossing *c, void *reduced) {
     LS_TRY(send_nodes(c));
     LS_TRY(comm->class->complete(comm, LS_MEANWHILE));
     add_pieces(c, reduced);
-    return comm->hosts > 2 ? exchange_sums(c, reduced) : LS_OK;
+    if (comm->hosts > 2) LS_TRY(exchange_sums(c, reduced));
+    return ls_window_exchange(c->window);
 }

@@ -54,8 +54,7 @@ void ls_crossing_destroy(ls_crossing **crossing);
 ls_status ls_crossing_add_vectors(ls_crossing *crossing, int64_t length, double *result);
 
 /* Adds the gradients that lie in the segments of the windows, [nodes of the rank][summed], into reduced [summed],
- * which the ranks of each host share. What other ranks of the host have added of it can be read after the next
- * exchange. Collective. */
+ * which the ranks of each host share. Collective. */
 ls_status ls_crossing_add_gradient(ls_crossing *crossing, void *reduced);
 
 #endif

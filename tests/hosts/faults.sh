@@ -31,7 +31,7 @@ find_hosts_ranks() {
 
 # What of the run is there still, but for zombies: ranks, and what mpirun has started on a host.
 left_running() {
-  pgrep -r D,R,S,T -x 'lockstep|orted|prted|mpirun|prterun' || true
+  ps -eo stat=,pid=,comm= | awk '$1 !~ /^Z/ && $3 ~ /^(lockstep|orted|prted|mpirun|prterun)/ { print $2 }'
 }
 
 nothing_left() { # SECONDS

@@ -10,9 +10,9 @@
 #
 #   HOSTS/link HOST down|up   takes a host off the network, and back
 #
-# Everything lives in a process namespace of its own, whose first process is this script: when it ends, however it ends, the
-# kernel ends all other processes in it, and with them go the namespaces, links and the bridge. None of them has a name that
-# could collide with another run's. Exits with 77 where the rights or the tools for it are missing.
+# Everything lives in a process namespace of its own, whose first process is this script: when it ends, or the process that
+# was started, however that happens, the kernel ends all other processes in it, and with them go the namespaces, links, the
+# bridge and the file system that holds HOSTS. Nobody else sees any of them, so that runs cannot collide. Exits with 77 where the rights or the tools for it are missing.
 set -euo pipefail
 
 skip() { echo "skipped: $*" && exit 77; }
@@ -24,17 +24,15 @@ if [[ ${HOSTS_INSIDE:-} != yes ]]; then
   unshare --net --uts --mount --pid --fork true 2>/dev/null || skip "no right to make namespaces"
   unshare --net ip link add name probe type bridge 2>/dev/null || skip "no bridge in this kernel"
   unshare --net ip link add name probe type veth peer name other 2>/dev/null || skip "no veth in this kernel"
-  HOSTS=$(mktemp -d "${TMPDIR:-/tmp}/hosts.XXXXXX")
-  export HOSTS HOSTS_INSIDE=yes
-  code=0
-  trap 'rm -rf "$HOSTS"' EXIT
-  unshare --pid --fork --kill-child --mount --mount-proc --net "$0" "$@" || code=$?
-  exit "$code"
+  export HOSTS=/srv HOSTS_INSIDE=yes
+  [[ -d $HOSTS ]] || skip "no $HOSTS to put a file system at that nobody else sees"
+  exec unshare --pid --fork --kill-child --mount --mount-proc --net "$0" "$@"
 fi
 
 IFS=, read -ra NAMES <<<"$1"
 shift
 umask 022
+mount -t tmpfs hosts "$HOSTS"
 
 # --- the switch, which is the network namespace that this script is in
 
