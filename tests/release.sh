@@ -6,7 +6,7 @@ usage() {
   cat <<'END'
 usage: tests/release.sh [BUILD_FOLDER] [FACTOR] [NAME ...]
 
-Runs tests/faults with FACTOR times CTest's counts (default 34: 1,020 kills, 136 runs stopped and continued, 102 faults of
+Runs tests/faults with FACTOR times CTest's counts (default 34: 1,020 kills, 136 runs stopped and continued, 136 faults of
 ranks and links on two hosts), with every file call of a run failing, files made to break HDF5 (10,880), and, if LOCKSTEP_DATA is set, row 6 as published for two epochs on 1, 2, 3, 5 and 8 ranks and
 with 2 and 3 threads, at batches of 256 and 250. Every configuration of experiments/ for three steps in all tiers of
 instructions. BUILD_FOLDER (default build/release) is built already. NAMEs: only these of disk, kills, damage, stuck,

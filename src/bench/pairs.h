@@ -15,8 +15,8 @@ typedef struct ls_pair {
 
 enum { LS_PAIR_BYTES = 1 << 20 };
 
-/* Measures each pair of hosts, one after the other, so many round trips each: *pairs [*count], owned by the caller,
- * the same on all ranks. NULL and 0 on one host. Collective. */
+/* Measures each pair of hosts, one after the other, so many round trips each: *pairs [*count], owned by the
+ * caller, the same on all ranks. NULL and 0 on one host. Collective. */
 ls_status ls_time_pairs(ls_comm *comm, int64_t repeats, ls_pair **pairs, int *count);
 
 #endif

@@ -81,7 +81,8 @@ static ls_status mpi_begin(ls_comm *comm, ls_channel which) {
 }
 
 /* Of a message of the collective at hand: 0 .. LS_MPI_TAGS - 1, other factors for each part so that
- * neighbours differ. Meanwhile the order in which messages are sent says which is which, so all have one tag. */
+ * neighbours differ. Meanwhile the order in which messages are sent says which is which, so all have one
+ * tag. */
 static int tag_of(const ls_mpi_state *state, ls_channel which, size_t bytes) {
     const ls_mpi_channel *channel = &state->channels[which];
     const uint64_t size = which == LS_AT_HAND ? bytes * 104729 : 0;

@@ -1,6 +1,6 @@
-/* Which ranks are on which host. Everything that ranks of a host do together in its memory wants them to follow
- * one another: their shards do then, and few tree nodes of a host leave it. So ranks that the launcher has dealt
- * out in turn (mpirun --map-by node) get other numbers here. */
+/* Which ranks are on which host. Everything that ranks of a host do together in its memory wants them to
+ * follow one another: their shards do then, and few tree nodes of a host leave it. So ranks that the launcher
+ * has dealt out in turn (mpirun --map-by node) get other numbers here. */
 #include <stdlib.h>
 #include <string.h>
 

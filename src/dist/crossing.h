@@ -1,16 +1,16 @@
 /* Sums over hosts: what the ranks of a host have added in their window, and what goes from host to host.
  *
  * The shards of a host's ranks follow one another, so as of one rank that had them all: the *host's nodes* are
- * the largest aligned subtrees whose leaves they own together, one where the shards are dealt out evenly to a
- * power of two of hosts, and at most 2 log2(shards) - 2. They alone cross, and every host adds those of all
+ * the largest aligned subtrees whose leaves they own together, one where the shards are dealt out evenly to
+ * a power of two of hosts, and at most 2 log2(shards) - 2. They alone cross, and every host adds those of all
  * hosts, or its part of them, in the order of the tree.
  *
  * Small vectors: the first rank of each host sends its host's nodes to that of every other host, one message a
  * pair, and each host adds them for itself.
  *
  * The gradient: an element belongs to one rank of each host, which adds it over the nodes of its host's ranks
- * (or finds it added), and exchanges it with the ranks to which it belongs elsewhere. Between two hosts both are
- * sent the other's nodes, and both add them: one way, and no more bytes than any other. Among more, the
+ * (or finds it added), and exchanges it with the ranks to which it belongs elsewhere. Between two hosts both
+ * are sent the other's nodes, and both add them: one way, and no more bytes than any other. Among more, the
  * elements are dealt out to the hosts: one of them is sent the nodes, adds them, and sends the sum: a
  * reduce-scatter and an all-gather. The sum comes out in the windows of all hosts. */
 #ifndef LOCKSTEP_DIST_CROSSING_H
@@ -53,8 +53,8 @@ void ls_crossing_destroy(ls_crossing **crossing);
  * outgoing message; the sum goes to result [length]. Collective. */
 ls_status ls_crossing_add_vectors(ls_crossing *crossing, int64_t length, double *result);
 
-/* Adds the gradients that lie in the segments of the windows, [nodes of the rank][summed], into reduced [summed],
- * which the ranks of each host share. Collective. */
+/* Adds the gradients that lie in the segments of the windows, [nodes of the rank][summed], into reduced
+ * [summed], which the ranks of each host share. Collective. */
 ls_status ls_crossing_add_gradient(ls_crossing *crossing, void *reduced);
 
 #endif

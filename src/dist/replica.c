@@ -23,7 +23,12 @@ static ls_status compare(ls_comm *comm, const uint64_t *hashes) {
     int used = 0, count = 0;
     for (int r = 0; r < comm->size; r++) {
         if (hashes[r] == common) continue;
-        int n = snprintf(odd + used, sizeof odd - (size_t)used, "%s%d", count ? ", " : "", r);
+        const int host = ls_comm_host_of(comm, r);
+        const bool last =
+            r + 1 == comm->host_first[host + 1] || hashes[r + 1] == common; /* named of its host */
+        int n = snprintf(odd + used, sizeof odd - (size_t)used, "%s%d%s%s", count ? ", " : "", r,
+                         last && comm->host_name ? " of host " : "",
+                         last && comm->host_name ? comm->host_name[host] : "");
         if (n > 0 && n < (int)sizeof odd - used) used += n;
         count++;
     }
@@ -43,5 +48,21 @@ ls_status ls_replica_check(ls_comm *comm, uint64_t hash) {
     ls_status status = ls_comm_allgather_equal(comm, &hash, sizeof hash, hashes);
     if (status == LS_OK) status = ls_comm_everywhere(comm, compare(comm, hashes));
     free(hashes);
+    return status;
+}
+
+ls_status ls_replica_check_hosts(ls_comm *comm, uint64_t part) {
+    uint64_t *sums;
+    if (comm->hosts == 1) return LS_OK;
+    LS_TRY(ls_calloc(&sums, (size_t)comm->size, sizeof *sums, "a message"));
+    comm->phase = "comparing hosts";
+    ls_status status = ls_comm_allgather_equal(comm, &part, sizeof part, sums);
+    for (int h = 0; status == LS_OK && h < comm->hosts; h++) {
+        uint64_t sum = 0;
+        for (int r = comm->host_first[h]; r < comm->host_first[h + 1]; r++) sum += sums[r];
+        for (int r = comm->host_first[h]; r < comm->host_first[h + 1]; r++) sums[r] = sum;
+    }
+    if (status == LS_OK) status = ls_comm_everywhere(comm, compare(comm, sums));
+    free(sums);
     return status;
 }

@@ -4,6 +4,9 @@
  *
  * Small vectors of doubles (BatchNorm sums): every rank gets all nodes and adds them itself, one message.
  *
+ * Over several hosts ranks add in the windows of their hosts, and the rest crosses (dist/crossing.h). What
+ * follows is for one host.
+ *
  * The flat gradient, where ranks share a host's memory: every rank's gradient lies in its segment of the
  * window, parameters, moments and the sum of the gradient lie in the common region, once for all. Rank r
  * reads the r-th slice of all nodes, adds it, and updates that slice of the parameters. Otherwise by

@@ -84,8 +84,8 @@ ls_status ls_window_create_in(ls_comm *comm, const ls_window_sizes *wanted, void
 /* --- making it ---------------------------------------------------------------------------------------- */
 
 /* A file without a name, which goes away with the processes however they end, and which no small /dev/shm
- * limits. Ranks find it under the process of their host's first rank; device and inode say whether it is that one (ranks
- * may be in containers). */
+ * limits. Ranks find it under the process of their host's first rank; device and inode say whether it is that
+ * one (ranks may be in containers). */
 typedef struct shared_file {
     long pid;
     int descriptor; /* -1: none */

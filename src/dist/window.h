@@ -22,12 +22,12 @@ typedef struct ls_window_sizes {
     size_t common;  /* of the region that all share */
 } ls_window_sizes;
 
-/* *window is NULL with one rank in all, or where the ranks of any host cannot be given memory: then all go on by
- * messages, and rank 0 has warned in the second case. Zeroed; cache lines are never shared between parts.
+/* *window is NULL with one rank in all, or where the ranks of any host cannot be given memory: then all go on
+ * by messages, and rank 0 has warned in the second case. Zeroed; cache lines are never shared between parts.
  * Collective, agreed. */
 ls_status ls_window_create(ls_comm *comm, const ls_window_sizes *sizes, ls_window **window);
-/* The same in `memory`, which all ranks of the host see, aligned to 64 bytes and zeroed, of ls_window_bytes() bytes; it
- * must outlive the window. Local. */
+/* The same in `memory`, which all ranks of the host see, aligned to 64 bytes and zeroed, of ls_window_bytes()
+ * bytes; it must outlive the window. Local. */
 ls_status ls_window_create_in(ls_comm *comm, const ls_window_sizes *sizes, void *memory, ls_window **window);
 size_t ls_window_bytes(int ranks, const ls_window_sizes *sizes);
 /* Local; safe twice. */

@@ -174,14 +174,27 @@ uint64_t ls_state_fingerprint(ls_state *state, uint64_t step) {
     return XXH3_64bits_withSeed(state->hashes, (size_t)state->count * sizeof *state->hashes, step);
 }
 
-uint64_t ls_replica_hash(const ls_parameters *p, uint64_t step) {
+/* Of elements [first, last) of each arena. */
+static uint64_t hash_arenas(const ls_parameters *p, int64_t first, int64_t last) {
     const ls_vector_kernels *vectors = LS_KERNELS_OF(p->backend, ls_vector_ref);
     const ls_lane lane = {.device = p->backend->device};
-    const void *arenas[] = {p->value, p->moment1, p->moment2};
+    void *arenas[] = {p->value, p->moment1, p->moment2};
+    uint64_t hash = 0;
+    for (int64_t i = 0; i < (int64_t)(sizeof arenas / sizeof *arenas); i++)
+        if (arenas[i] && first < last)
+            hash += vectors->bits(last - first, ls_arena_at(p, arenas[i], first),
+                                  (uint64_t)(i * p->total + first), &lane);
+    return hash;
+}
+
+uint64_t ls_replica_hash_shared(const ls_parameters *p, int64_t first, int64_t last) {
+    return p->lent ? hash_arenas(p, first, last) : 0;
+}
+
+uint64_t ls_replica_hash(const ls_parameters *p, uint64_t step) {
+    const ls_lane lane = {.device = p->backend->device};
     const uint64_t total = (uint64_t)p->total;
-    uint64_t hash = step;
-    for (uint64_t i = 0; i < sizeof arenas / sizeof *arenas; i++)
-        if (arenas[i] && !p->lent) hash += vectors->bits(p->total, arenas[i], i * total, &lane);
+    const uint64_t hash = step + (p->lent ? 0 : hash_arenas(p, 0, p->total));
     return hash + ls_vectors_of_doubles(&lane)->bits((int64_t)ls_parameters_statistics(p),
                                                      p->statistics_values, 3 * total, &lane);
 }

@@ -45,5 +45,8 @@ uint64_t ls_state_fingerprint(ls_state *state, uint64_t step);
 /* A cheap number made of the arenas and statistics as they lie in memory, the same on ranks whose replicas are
  * the same: the step plus a sum of all their bits, in any order (core/vector.h). Any one flipped bit shows. */
 uint64_t ls_replica_hash(const ls_parameters *parameters, uint64_t step);
+/* What arenas that ranks share add to such a sum, which the above leaves out: elements [first, last) of each; 0
+ * where nothing is shared. */
+uint64_t ls_replica_hash_shared(const ls_parameters *parameters, int64_t first, int64_t last);
 
 #endif

@@ -12,6 +12,7 @@
  *   flip       turns a bit of the model's state before it is checked after the step; ARENA: value, moment1,
  *              moment2, statistics. What ranks share is turned in the slice that this rank updates
  *   spoil      the same before the step, whether or not anything is checked
+ *   sum        turns a bit of the gradient's sum in the slice that this rank updates, before it does so
  * With FAULTY_ONCE=FILE only the process that makes this file does it. With FAULTY_COUNT=FILE rank 0 writes there
  * how many batches that are not of training it has begun. */
 #include <fcntl.h>
@@ -29,6 +30,7 @@
 
 static int own_rank = -1;
 static ls_slice own_slice; /* of the parameters that this rank updates */
+static ls_parameters *parameters;
 static long steps, batches;
 static bool in_step, allocation_fails, spilling;
 
@@ -152,6 +154,7 @@ ls_status __wrap_ls_train_step(ls_trainer *t) {
     char arena[16] = "";
     unsigned long bit = 0;
     steps++;
+    parameters = &t->network->parameters;
     if (turn("spoil", steps, arena, &bit)) flip(&t->network->parameters, arena, bit);
     if (simple_turn("die", steps)) raise(SIGKILL);
     if (simple_turn("signal", steps)) raise(SIGUSR1);
@@ -160,6 +163,22 @@ ls_status __wrap_ls_train_step(ls_trainer *t) {
     ls_status status = __real_ls_train_step(t);
     in_step = false;
     return status;
+}
+
+/* In fp32, of a number that is not 0, by less than it is itself. */
+static void turn_bit_of_sum(void) {
+    uint32_t *sum = parameters->reduced;
+    int64_t i = own_slice.first;
+    while (i < own_slice.last && (sum[i] << 1) == 0) i++;
+    if (i == own_slice.last) abort();
+    sum[i] ^= 1u << 16;
+}
+
+ls_status __real_ls_updater_run(ls_updater *u, const ls_update *update, const ls_observer *observer);
+ls_status __wrap_ls_updater_run(ls_updater *u, const ls_update *update, const ls_observer *observer);
+ls_status __wrap_ls_updater_run(ls_updater *u, const ls_update *update, const ls_observer *observer) {
+    if (simple_turn("sum", steps)) turn_bit_of_sum();
+    return __real_ls_updater_run(u, update, observer);
 }
 
 uint64_t __real_ls_replica_hash(const ls_parameters *p, uint64_t step);

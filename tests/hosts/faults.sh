@@ -1,8 +1,9 @@
 #!/usr/bin/env bash
 # A rank of another host is killed or stopped, or that host's link is cut: all end soon, with the right code and the name of
-# rank and host; nothing is left running; and the run goes on, on one host alone, to the bits of an uninterrupted one.
+# rank and host; nothing is left running; and the run goes on, on one host alone, to the bits of an uninterrupted one. A
+# host whose parameters are not those of the others is named.
 #
-# To be run by hosts.sh with the hosts a and b. LOCKSTEP_FAULTS: so many rounds of all three (default 1).
+# To be run by hosts.sh with the hosts a and b. LOCKSTEP_FAULTS: so many rounds of all of these (default 1).
 set -euo pipefail
 # shellcheck source-path=SCRIPTDIR source=../faults/common.sh
 source "$(dirname "${BASH_SOURCE[0]}")/../faults/common.sh"
@@ -116,8 +117,21 @@ cut_off() { # FOLDER
   went_on "$1" "the link of one of 2 hosts cut"
 }
 
+# A bit that turns in one host's sum of a gradient: its parameters are no longer those of the others.
+different() { # FOLDER
+  local step=$((1 + RANDOM % 20)) LAUNCHER=(-H "a:2,b:1")
+  run "$1" 3 env "FAULTY=sum:2:$step" "$LOCKSTEP_FAULTY" -- "${RUN[@]}" checkpoint_interval=1
+  ((CODE == 79)) || fail "a sum that differs: exit $CODE" "$1"
+  grep -q "step $step: the replicas differ: rank 2 of host b does not hold what the other 2 hold" "$1.err" ||
+    fail "a sum that differs in step $step: not said" "$1"
+  ((step == 1)) || [[ $(newest "$1") == */checkpoint-$((step - 1)).h5 ]] || fail "newest is $(newest "$1")" "$1"
+  nothing_left 10 || fail "a sum that differs: left running" "$1"
+  rm -rf "$1" "$1".*
+  echo "another sum on one host in step $step: found after it"
+}
+
 make_reference "${RUN[@]}"
 for ((i = 0; i < SCALE; i++)); do
-  for fault in killed stopped cut_off; do "$fault" "$WORK/$fault-$i"; done
+  for fault in killed stopped cut_off different; do "$fault" "$WORK/$fault-$i"; done
 done
-echo "$((3 * SCALE)) of $((3 * SCALE)) faults on two hosts ended as they must; launchers that had to be ended: $LAUNCHERS_ENDED"
+echo "$((4 * SCALE)) of $((4 * SCALE)) faults on two hosts ended as they must; launchers that had to be ended: $LAUNCHERS_ENDED"
