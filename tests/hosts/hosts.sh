@@ -6,7 +6,7 @@
 #
 # COMMAND finds in its environment HOSTS (a folder) and what mpirun needs to reach the hosts, by TCP: HOSTS/rsh HOST COMMAND
 # runs a command there in a fresh environment, as ssh does; HOSTS/path.HOST, where it exists, is put in front of PATH there.
-# Each host has the addresses of /etc/hosts, an interface eth0 and 127.0.0.1.
+# Each host has the addresses of /etc/hosts, an interface eth0, 127.0.0.1, and mounts of its own.
 #
 #   HOSTS/link HOST down|up   takes a host off the network, and back
 #
@@ -49,7 +49,7 @@ for ((i = 0; i < ${#NAMES[@]}; i++)); do
   name=${NAMES[i]} port=port$i
   mkfifo "$HOSTS/ready"
   # shellcheck disable=SC2016 # expanded in there
-  unshare --net --uts bash -c 'hostname "$1" && echo >"$2" && exec sleep infinity' holder "$name" "$HOSTS/ready" &
+  unshare --net --uts --mount bash -c 'hostname "$1" && echo >"$2" && exec sleep infinity' holder "$name" "$HOSTS/ready" &
   holder=$!
   read -r <"$HOSTS/ready"
   rm "$HOSTS/ready"
@@ -71,7 +71,7 @@ here=$(dirname "$0") host=$1
 shift
 path=/usr/local/bin:/usr/bin:/bin
 if [ -e "$here/path.$host" ]; then path=$(cat "$here/path.$host"):$path; fi
-exec nsenter -t "$(cat "$here/holder.$host")" --net --uts env -i "PATH=$path" HOME=/ "TMPDIR=$here" sh -c "$*"
+exec nsenter -t "$(cat "$here/holder.$host")" --net --uts --mount env -i "PATH=$path" HOME=/ "TMPDIR=$here" sh -c "$*"
 END_RSH
 cat >"$HOSTS/link" <<'END_LINK'
 #!/bin/sh
@@ -86,5 +86,5 @@ export OMPI_MCA_plm_rsh_agent=$HOSTS/rsh PRTE_MCA_plm_ssh_agent=$HOSTS/rsh
 export OMPI_MCA_btl_tcp_if_include=eth0 OMPI_MCA_oob_tcp_if_include=eth0 PRTE_MCA_prte_if_include=eth0
 export TMPDIR=$HOSTS
 code=0
-nsenter -t "$(cat "$HOSTS/holder.${NAMES[0]}")" --net --uts "$@" || code=$?
+nsenter -t "$(cat "$HOSTS/holder.${NAMES[0]}")" --net --uts --mount --wd="$PWD" "$@" || code=$?
 exit "$code"

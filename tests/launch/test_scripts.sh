@@ -11,7 +11,7 @@ else
   echo "shellcheck is not installed: only parsed"
 fi
 
-for script in launch/quickstart.sh launch/test.sh launch/run.sh launch/verify.sh launch/gpu-check.sh launch/reproduce.sh; do
+for script in launch/quickstart.sh launch/test.sh launch/run.sh launch/verify.sh launch/gpu-check.sh launch/reproduce.sh launch/doctor.sh; do
   [[ $("$script" --help) == "usage: $script"* ]]
   status=0
   "$script" --no-such-option >/dev/null 2>&1 || status=$?
