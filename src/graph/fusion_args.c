@@ -8,6 +8,7 @@ static ls_normalisation normalisation_of(const ls_op *norm) {
 }
 
 ls_prologue ls_op_prologue(const ls_op *op, const ls_run *run) {
+    if (op->fusion.loaded) __atomic_store_n(op->fusion.loaded, true, __ATOMIC_RELAXED); /* by any thread */
     ls_prologue p = {
         .pixels = ls_tensor_pixels(op->in[0]),
         .width = ls_tensor_width(op->in[0]),

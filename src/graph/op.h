@@ -62,7 +62,8 @@ typedef struct ls_op_class {
     /* Optional, for fusion: what the op can be folded into, and what can be folded into it. */
     bool norm, elementwise; /* can be folded into a load: BatchNorm; activation or dropout */
     bool join;              /* the sum of two tensors, which can be folded into the load of an activation */
-    bool loads_prologue;    /* forward and backward read in[0] through a prologue, and dy through its twin */
+    bool loads_prologue;    /* forward and backward read in[0] through a prologue (ls_op_prologue(): a plan
+                               refuses to run a class that does not), and dy through its twin */
     /* With loads_prologue: can this op's kernels fold the activation into that prologue, and its derivative
      * into the store of the gradient? Absent: none; activations before the op then have passes of their own. */
     bool (*folds)(const ls_op *op, const ls_activation *act);
@@ -92,6 +93,7 @@ typedef struct ls_fusion {
     void *stored;         /* [rows][in[0]'s shape]: x' kept for the backward pass */
     ls_op *sums_for;      /* BatchNorm whose forward sums this op's store takes */
     ls_op *grad_norm;     /* BatchNorm behind this op whose backward is applied while dy is loaded */
+    bool *loaded;         /* where something is folded into the load: has ls_op_prologue() been called? */
 } ls_fusion;
 
 struct ls_op {

@@ -132,4 +132,7 @@ void ls_plan_fuse(ls_plan *plan, bool fuse) {
         if (is_activation(graph->ops[i]) && !plan->ops[i].folded) fold_activation(plan, graph->ops[i]);
     for (int i = 0; i < graph->op_count; i++)
         if (graph->ops[i]->class->norm) fold_around_norm(plan, graph->ops[i]);
+    for (int i = 0; i < graph->op_count; i++)
+        if (graph->ops[i]->fusion.source != graph->ops[i]->in[0])
+            graph->ops[i]->fusion.loaded = &plan->ops[i].loaded;
 }

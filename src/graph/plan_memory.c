@@ -188,6 +188,14 @@ static ls_status allocate_scratch(ls_plan *plan) {
     return LS_OK;
 }
 
+/* What is folded into a load is computed nowhere. Who reads it all the same, which ls_plan_run() refuses, finds
+ * what the load reads, of the same shape. */
+static void stand_in(const ls_op *reader) {
+    const ls_fusion *f = &reader->fusion;
+    for (ls_tensor *t = reader->in[0]; t != f->source; t = t->producer->in[0])
+        if (!f->shared || t != f->shared->out) t->value = f->source->value;
+}
+
 void ls_plan_set_views(ls_plan *plan) {
     for (int i = 0; i < plan->graph->op_count; i++) {
         ls_tensor *out = plan->graph->ops[i]->out;
@@ -199,6 +207,7 @@ void ls_plan_set_views(ls_plan *plan) {
         view->value = ls_tensor_base(view)->value;
         view->grad = ls_tensor_base(view)->grad;
     }
+    for (int i = 0; i < plan->graph->op_count; i++) stand_in(plan->graph->ops[i]);
 }
 
 ls_status ls_plan_allocate(ls_plan *plan) {

@@ -24,6 +24,22 @@ static ls_shard_piece shard_function(const ls_piece *piece) {
     return NULL;
 }
 
+/* Notes an op that is through with its forward piece and has not read its input through what is folded into its
+ * load. */
+static void check_load(ls_plan *plan, const ls_op *op) {
+    if (op->fusion.loaded && !__atomic_load_n(op->fusion.loaded, __ATOMIC_RELAXED))
+        atomic_store(&plan->not_loaded, op);
+}
+
+static ls_status check_loads(const ls_plan *plan) {
+    const ls_op *op = atomic_load(&plan->not_loaded);
+    if (!op) return LS_OK;
+    return ls_fail(LS_INTERNAL,
+                   "operation %d (%s): its class declares loads_prologue and reads in[0] itself; read it "
+                   "through ls_op_prologue(), or do not declare that",
+                   op->index, op->class->name);
+}
+
 /* One member's share of a stage: its shards through all the pieces, then its parts of the weight gradients.
  */
 static void run_stage(void *argument, int member) {
@@ -36,6 +52,7 @@ static void run_stage(void *argument, int member) {
         const ls_piece *piece = &plan->shard_pieces[stage->shard_first + i];
         ls_observe(plan->observer, member, (ls_work)piece->kind, piece->op, true);
         shard_function(piece)(piece->op, r->run, (int)first, (int)last, &plan->lanes[member]);
+        if (piece->kind == LS_PIECE_FORWARD) check_load(r->plan, piece->op);
         ls_observe(plan->observer, member, (ls_work)piece->kind, piece->op, false);
     }
 }
@@ -119,6 +136,7 @@ ls_status ls_plan_run(ls_plan *plan, const ls_run *run, struct ls_team *team) {
         const ls_stage *stage = &plan->stages[s];
         replay r = {.plan = plan, .stage = stage, .run = run};
         if (stage->shard_count > 0) ls_team_run(team, run_stage, &r);
+        LS_TRY(check_loads(plan));
         if (stage->part_count > 0) ls_team_run(team, run_parts, &r);
         LS_TRY(run_cuts(plan, stage, run));
     }

@@ -52,6 +52,7 @@ typedef struct ls_op_plan {
     bool needed;   /* the loss depends on it: it has a backward pass */
     bool folded;   /* into the load of another op: no pass of its own */
     bool absorbed; /* a BatchNorm whose backward pass happens in its producer's load of dy */
+    bool loaded;   /* ls_fusion.loaded */
     bool sums_done, cut_done, forward_done;
     bool grad_sums_done, grad_cut_done, backward_done;
     ls_op *consumer;  /* the op that reads the output, where it is the only one or the op is folded into it */
@@ -76,6 +77,7 @@ struct ls_plan {
     int touching;           /* number of that piece */
     size_t shared_size;     /* of what lies in shared memory */
     int64_t shared_row;     /* of the batch, with which this rank's rows of it begin */
+    const ls_op *_Atomic not_loaded; /* read its input itself, though something is folded into its load */
     atomic_bool not_finite; /* a weight gradient of the last replay */
     void *scratch;          /* [threads][scratch_size] */
     ls_lane *lanes;         /* [threads] */

@@ -184,6 +184,41 @@ static void test_folds_without_load(void **state) {
     replica_destroy(&r);
 }
 
+static void copy_input(ls_op *op, const ls_run *run, int first, int last, const ls_lane *lane) {
+    const float *x = op->in[0]->value;
+    float *y = op->out->value;
+    (void)lane;
+    for (int64_t n = run->shards->start[first]; n < run->shards->start[last]; n++)
+        for (int64_t k = 0; k < op->out->shape[0]; k++) y[n * op->out->shape[0] + k] = x[n];
+}
+
+/* So is one that declares such a load and reads its input itself, when it has. */
+static void test_load_not_taken(void **state) {
+    const network_case network = {.name = "batchnorm, relu, dense",
+                                  .height = 3,
+                                  .width = 2,
+                                  .classes = 4,
+                                  .layers = "[batchnorm, relu, {dense: {units: 4}}]"};
+    ls_op_class class;
+    replica r;
+    (void)state;
+    replica_create(&r, &network, cpu_backend(LS_FP32), SHARDS, 0, 1, BATCH);
+    replica_reset(&r);
+    assert_int_equal(replica_record(&r, LS_TRAINING), LS_OK);
+    for (int i = 0; i < ls_graph_op_count(r.graph); i++) {
+        ls_op *op = ls_graph_op(r.graph, i);
+        if (!op->class->loads_prologue) continue;
+        class = *op->class;
+        class.forward = copy_input;
+        op->class = &class;
+    }
+    assert_int_equal(ls_team_create(1, &r.team), LS_OK);
+    assert_int_equal(ls_plan_create(r.graph, true, 1, &r.plan), LS_OK);
+    assert_int_equal(replica_try_run(&r, BATCH, 1), LS_INTERNAL);
+    assert_non_null(strstr(ls_error_message(), "(dense): its class declares loads_prologue and reads in[0]"));
+    replica_destroy(&r);
+}
+
 /* --- values ---------------------------------------------------------------------------------------------- */
 
 /* All have the right gradient, by differences, on both sides of 0 and with any value of their keys. */
@@ -273,6 +308,7 @@ int main(void) {
         cmocka_unit_test(test_ways),
         cmocka_unit_test(test_declared_alone_are_folded),
         cmocka_unit_test(test_folds_without_load),
+        cmocka_unit_test(test_load_not_taken),
         cmocka_unit_test(test_gradients),
     };
     if (ls_layer_register(&softplus_layer) != LS_OK) {
