@@ -19,8 +19,14 @@ static inline size_t ls_dtype_size(ls_dtype dtype) {
 
 /* How training computes. In bf16 every product of a dense or convolution layer, forward and backward, rounds
  * its two factors to bf16 (to nearest, ties to even) and adds in fp32; everything else, master weights too,
- * is fp32. */
-typedef enum ls_precision { LS_PRECISION_FP32, LS_PRECISION_FP64, LS_PRECISION_BF16 } ls_precision;
+ * is fp32, but on a GPU with tensor cores images, which are kept in bf16 there where their kernels can. tf32, the
+ * same with factors of 11 bits, is for such GPUs alone. */
+typedef enum ls_precision {
+    LS_PRECISION_FP32,
+    LS_PRECISION_FP64,
+    LS_PRECISION_BF16,
+    LS_PRECISION_TF32
+} ls_precision;
 
 static inline ls_dtype ls_precision_dtype(ls_precision precision) {
     return precision == LS_PRECISION_FP64 ? LS_FP64 : LS_FP32;
@@ -38,6 +44,7 @@ struct ls_backend {
     ls_dtype dtype;           /* ls_precision_dtype(precision) */
     bool host_memory;         /* backend memory is the host's own: the functions below copy nothing */
     struct ls_device *device; /* NULL: the CPU */
+    bool tensor_cores;        /* of the device, for products in bf16 and tf32 (core/mma_cuda.h) */
     /* Backend memory, aligned to 64 bytes and zeroed; `what` names it in the message of a failure
      * (LS_INTERNAL). */
     ls_status (*allocate)(const ls_backend *backend, void *out, size_t size, const char *what);
@@ -52,6 +59,11 @@ struct ls_backend {
     /* Waits for all that was begun; the first failure since the last call. */
     ls_status (*finish)(const ls_backend *backend);
 };
+
+/* Are images kept in bf16 by kernels of this back end that can? */
+static inline bool ls_backend_stores_bf16(const ls_backend *backend) {
+    return backend->tensor_cores && backend->precision == LS_PRECISION_BF16;
+}
 
 /* The back end of this machine's processors for fp32 or fp64, with the kernels of the tier that
  * ls_instruction_set_choose() gives. LS_USAGE: a wrong LOCKSTEP_ISA. It lives as long as the program. */

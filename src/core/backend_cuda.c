@@ -37,8 +37,13 @@ ls_status ls_backend_cuda_create(struct ls_device *device, ls_precision precisio
     ls_backend *b = NULL;
     *out = NULL;
     ls_status status = LS_OK;
+    const ls_device_facts *facts = ls_device_facts_of(device);
+    const bool tensor_cores = facts->architecture >= 80; /* with products in bf16 and tf32 */
     if (precision == LS_PRECISION_FP64)
-        status = ls_fail(LS_USAGE, "device=cuda computes in precision fp32 and bf16");
+        status = ls_fail(LS_USAGE, "device=cuda computes in precision fp32, bf16 and tf32");
+    if (precision == LS_PRECISION_TF32 && !tensor_cores)
+        status = ls_fail(LS_USAGE, "precision=tf32 takes a GPU of compute capability 8.0 or above; %s has %d.%d",
+                         facts->name, facts->architecture / 10, facts->architecture % 10);
     if (status == LS_OK) status = ls_calloc(&b, 1, sizeof *b, "a back end");
     if (status != LS_OK) {
         ls_device_destroy(&device);
@@ -50,6 +55,7 @@ ls_status ls_backend_cuda_create(struct ls_device *device, ls_precision precisio
                       .precision = precision,
                       .dtype = ls_precision_dtype(precision),
                       .device = device,
+                      .tensor_cores = tensor_cores && precision != LS_PRECISION_FP32,
                       .allocate = allocate,
                       .release = release,
                       .allocate_host = allocate_host,

@@ -73,6 +73,7 @@ static ls_status find_facts(int number, ls_device_facts *facts) {
     if (error == cudaSuccess) error = cudaMemGetInfo(&facts->free, &facts->memory);
     if (error != cudaSuccess) return no_device(error);
     snprintf(facts->name, sizeof facts->name, "%s", properties.name);
+    facts->architecture = 10 * properties.major + properties.minor;
     return LS_OK;
 }
 

@@ -44,6 +44,7 @@ typedef struct ls_device_facts {
     char name[256], bus[16]; /* "NVIDIA H200", "0000:1b:00.0" */
     size_t memory, free;     /* bytes */
     int driver, runtime;     /* 12040 is 12.4 */
+    int architecture;        /* compute capability: 90 is 9.0 */
     int index, count;        /* which of how many that this process sees */
 } ls_device_facts;
 

@@ -10,8 +10,9 @@
  *               sums of the BatchNorm before                                  ls_grad_epilogue
  *
  * An activation tensor is [rows][pixels][channels], channels last. A row is a sample; pixels is 1 for a
- * dense layer. Pixels lie in lines of `width`, by which sums are taken (layers/pixel_sums.h). Pointers to `void` are to fp32 or fp64 elements, as the kernel's name says. Rows are the
- * local rows of the shards. A normalisation is a set of vectors of length channels. It subtracts the mean
+ * dense layer. Pixels lie in lines of `width`, by which sums are taken (layers/pixel_sums.h).
+ * Pointers to `void` are to fp32 or fp64 elements, as the kernel's name says, or, where `narrow`, to bf16 ones. Rows
+ * are the local rows of the shards. A normalisation is a set of vectors of length channels. It subtracts the mean
  * first: with an eps of 1e-8 the scale can reach 1e4, and x scale + shift would cancel. */
 #ifndef LOCKSTEP_GRAPH_FUSION_H
 #define LOCKSTEP_GRAPH_FUSION_H
@@ -20,6 +21,9 @@
 #include <stdint.h>
 
 #include "graph/activation.h"
+
+struct ls_batchnorm_cut; /* layers/batchnorm/batchnorm.h */
+struct ls_batchnorm_grad_cut;
 
 /* (x - mean) * scale + shift; mean == NULL: nothing. */
 typedef struct ls_normalisation {
@@ -43,6 +47,8 @@ typedef struct ls_dropout_mask {
  * residual. */
 typedef struct ls_prologue {
     int64_t pixels, width, channels;
+    bool narrow_x, narrow_residual; /* that array is in bf16 (ls_tensor::narrow) .. */
+    bool narrow;                    /* .. and x' where it is stored, and gradients of it */
     const void *x; /* [rows][pixels][channels] */
     ls_normalisation norm;
     const void *residual; /* [rows][pixels][channels] or NULL */
@@ -65,15 +71,18 @@ static inline int64_t ls_sums_room(int64_t channels) {
 /* Storing: y = sum + bias, and the sums that the next BatchNorm needs. */
 typedef struct ls_epilogue {
     int64_t pixels, width, channels; /* of y */
+    bool narrow;                     /* y is in bf16 */
     const void *bias;                /* [channels] or NULL */
     double *sums; /* [local shards][2][channels]: sum of y, sum of y y, in double, or NULL */
     double *room; /* the thread's ls_sums_room(channels), where there are sums of several pixels */
+    const struct ls_batchnorm_cut *cut; /* is made of the sums by the store (ls_op_class::makes_cuts); or NULL */
 } ls_epilogue;
 
 /* Reading a gradient through the BatchNorm behind it: dy = a dz + b (y - mean) + c per channel; a == NULL: dy
  * = dz. */
 typedef struct ls_grad_prologue {
     int64_t pixels, channels;
+    bool narrow_dz, narrow_y; /* in bf16 */
     const void *dz; /* [rows][pixels][channels] */
     const void *y;  /* [rows][pixels][channels] the BatchNorm's input */
     const void *mean, *a, *b, *c;
@@ -84,6 +93,7 @@ typedef struct ls_grad_prologue {
  * the activation of the forward prologue. What is stored is dz, the gradient of z = (x - mean) scale + shift
  * + r'; without a normalisation that is the gradient of x. */
 typedef struct ls_grad_epilogue {
+    bool narrow_dz, narrow_dresidual; /* in bf16; others is as narrow as x' */
     const void *others; /* [rows][pixels][channels] gradient by other readers of x', or NULL; may be dz */
     void *dz;           /* [rows][pixels][channels], or NULL: nobody needs it */
     bool accumulate;    /* dz += instead of dz = : x has another consumer that ran before */
@@ -93,6 +103,7 @@ typedef struct ls_grad_epilogue {
     bool dresidual_accumulate;
     double *residual_sums; /* as sums, with the residual and its mean, or NULL */
     double *room;          /* the thread's 2 ls_sums_room(channels), where there are sums of several pixels */
+    const struct ls_batchnorm_grad_cut *cut, *residual_cut; /* as in ls_epilogue */
 } ls_grad_epilogue;
 
 #endif

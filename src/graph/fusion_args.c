@@ -13,6 +13,9 @@ ls_prologue ls_op_prologue(const ls_op *op, const ls_run *run) {
         .pixels = ls_tensor_pixels(op->in[0]),
         .width = ls_tensor_width(op->in[0]),
         .channels = ls_tensor_channels(op->in[0]),
+        .narrow_x = op->fusion.source->narrow,
+        .narrow_residual = op->fusion.residual && op->fusion.residual->narrow,
+        .narrow = op->in[0]->narrow,
         .x = op->fusion.source->value,
         .norm = normalisation_of(op->fusion.norm),
         .residual = op->fusion.residual ? op->fusion.residual->value : NULL,
@@ -30,11 +33,25 @@ ls_prologue ls_op_prologue(const ls_op *op, const ls_run *run) {
     return p;
 }
 
-ls_epilogue ls_op_epilogue(const ls_op *op) {
+bool ls_op_cut_by_store(const ls_op *norm, const ls_run *run, bool grad) {
+    const ls_op *by = grad ? norm->grad_sums_by : norm->sums_by;
+    return by && run->shards->count == run->shards->total && by->class->makes_cuts && by->class->makes_cuts(by);
+}
+
+static const struct ls_batchnorm_grad_cut *grad_cut_of(const ls_op *norm, const ls_run *run) {
+    return norm && ls_op_cut_by_store(norm, run, true) ? norm->class->grad_cut_arguments(norm, run) : NULL;
+}
+
+ls_epilogue ls_op_epilogue(const ls_op *op, const ls_run *run) {
+    const ls_op *norm = op->fusion.sums_for;
     return (ls_epilogue){.pixels = ls_tensor_pixels(op->out),
                          .width = ls_tensor_width(op->out),
                          .channels = ls_tensor_channels(op->out),
-                         .sums = op->fusion.sums_for ? op->fusion.sums_for->sums : NULL};
+                         .narrow = op->out->narrow,
+                         .sums = norm ? norm->sums : NULL,
+                         .cut = norm && ls_op_cut_by_store(norm, run, false)
+                                    ? norm->class->cut_arguments(norm, run)
+                                    : NULL};
 }
 
 ls_grad_prologue ls_op_grad_prologue(const ls_op *op) {
@@ -42,6 +59,8 @@ ls_grad_prologue ls_op_grad_prologue(const ls_op *op) {
     ls_grad_prologue p = {
         .pixels = ls_tensor_pixels(op->out),
         .channels = ls_tensor_channels(op->out),
+        .narrow_dz = norm ? norm->out->narrow : op->out->narrow,
+        .narrow_y = op->out->narrow,
         .dz = norm ? norm->out->grad : op->out->grad,
     };
     if (norm) {
@@ -55,10 +74,12 @@ ls_grad_prologue ls_op_grad_prologue(const ls_op *op) {
     return p;
 }
 
-ls_grad_epilogue ls_op_grad_epilogue(const ls_op *op) {
+ls_grad_epilogue ls_op_grad_epilogue(const ls_op *op, const ls_run *run) {
     const ls_op *norm = op->fusion.norm, *residual_norm = op->fusion.residual_norm;
     const ls_tensor *residual = residual_norm ? residual_norm->out : op->fusion.residual;
     ls_grad_epilogue e = {
+        .narrow_dz = norm ? norm->out->narrow : op->fusion.source->narrow,
+        .narrow_dresidual = residual && residual->narrow,
         .others = op->fusion.others ? op->fusion.others->grad : NULL,
         .dz = norm ? norm->out->grad : op->fusion.source->grad,
         .accumulate = op->accumulate[0],
@@ -66,6 +87,8 @@ ls_grad_epilogue ls_op_grad_epilogue(const ls_op *op) {
         .dresidual = residual ? residual->grad : NULL,
         .dresidual_accumulate = op->accumulate[1],
         .residual_sums = residual_norm ? residual_norm->grad_sums : NULL,
+        .cut = grad_cut_of(norm, run),
+        .residual_cut = grad_cut_of(residual_norm, run),
     };
     if (e.dresidual == e.dz && !e.dresidual_accumulate) e.dresidual = NULL; /* one place for both */
     return e;

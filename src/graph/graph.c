@@ -217,7 +217,7 @@ size_t ls_tensor_bytes(const ls_tensor *tensor) {
     const ls_graph *graph = tensor->graph;
     int64_t elements = ls_tensor_pixels(tensor) * ls_tensor_channels(tensor);
     return (size_t)(tensor->batched ? elements * ls_graph_rows(graph) : elements) *
-           ls_dtype_size(graph->backend->dtype);
+           (tensor->narrow ? sizeof(uint16_t) : ls_dtype_size(graph->backend->dtype));
 }
 
 ls_tensor *ls_graph_parameter(ls_graph *graph, int index) {

@@ -41,6 +41,7 @@ typedef struct ls_tensor {
     bool batched; /* has a leading dimension of samples, not counted in dims */
     int dims;
     int64_t shape[LS_MAX_DIMS]; /* of one sample: [H, W, C] or [C]; of a parameter: PyTorch's */
+    bool narrow; /* value and gradient are kept in bf16, as a plan may decide (ls_op_class::narrow) */
     bool requires_grad;
     ls_op *producer; /* NULL: a parameter */
     int parameter;   /* index in the graph's parameters, -1: none */

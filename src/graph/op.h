@@ -49,6 +49,10 @@ typedef struct ls_op_class {
     /* Optional, for ops with weights. */
     int64_t (*parts)(const ls_op *op); /* independent parts of the weight gradient, shared out over threads */
     ls_part_piece weight_grad;
+    /* The same of several such ops at once, after everything else, where `together` says so of an op; it then only
+     * adds what `backward` has left. Absent: no. */
+    bool (*together)(const ls_op *op);
+    void (*weight_grads)(ls_op *const *ops, int count, const ls_run *run, const ls_lane *lane);
     /* Does `backward` sum the weight gradient of each shard as well? Then it runs even where no input needs a
      * gradient, and computes x' again rather than have it stored, unless that takes a dropout or an
      * activation that is not cheap. Absent: no. */
@@ -70,6 +74,14 @@ typedef struct ls_op_class {
     bool loads_join; /* with a residual in the prologue, and with what other readers of x' have written of its
                         gradient on the way back; with loads_prologue */
     bool stores_sums; /* forward can take the sums of a BatchNorm that follows */
+    /* Do the stores that take sums of BatchNorms make their cuts as well, where all shards are here? Absent: no. */
+    bool (*makes_cuts)(const ls_op *op);
+    /* Of a BatchNorm: what its cuts are made with; valid until it is asked again. */
+    const struct ls_batchnorm_cut *(*cut_arguments)(const ls_op *op, const ls_run *run);
+    const struct ls_batchnorm_grad_cut *(*grad_cut_arguments)(const ls_op *op, const ls_run *run);
+
+    /* Can its kernels read and write activations in bf16 (ls_tensor::narrow)? Absent: no. */
+    bool (*narrow)(const ls_op *op);
 } ls_op_class;
 
 /* --- an op --- */
@@ -115,6 +127,7 @@ struct ls_op {
         *reduced; /* [local shards][sum_length]; with no cut [nodes][sum_length]; [sum_length] */
     int64_t grad_sum_length;
     double *grad_sums, *grad_reduced;
+    ls_op *sums_by, *grad_sums_by; /* of a BatchNorm in a plan: whose store takes them; NULL: its own pieces */
     bool all_shards; /* the weight gradient is computed over the shards of all ranks of this host, run->all */
     void *factors;   /* class->factor_bytes, or NULL: nothing is packed */
     bool accumulate[LS_MAX_INPUTS]; /* += into in[i]->grad: another consumer has written it before */
@@ -153,8 +166,10 @@ size_t ls_op_bytes_before(const ls_op *op, const ls_run *run, const ls_tensor *t
 
 /* The kernel arguments that an op's fusion, its inputs and the run amount to. */
 ls_prologue ls_op_prologue(const ls_op *op, const ls_run *run);
-ls_epilogue ls_op_epilogue(const ls_op *op);
+ls_epilogue ls_op_epilogue(const ls_op *op, const ls_run *run);
 ls_grad_prologue ls_op_grad_prologue(const ls_op *op);
-ls_grad_epilogue ls_op_grad_epilogue(const ls_op *op);
+ls_grad_epilogue ls_op_grad_epilogue(const ls_op *op, const ls_run *run);
+/* Is the cut of this BatchNorm made by the store that takes its sums? */
+bool ls_op_cut_by_store(const ls_op *norm, const ls_run *run, bool grad);
 
 #endif

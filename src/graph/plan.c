@@ -25,6 +25,10 @@ static void open_stage(ls_plan *plan) {
 
 static void emit(ls_plan *plan, ls_op *op, ls_piece_kind kind) {
     if (kind == LS_PIECE_WEIGHT_GRAD) ls_plan_take_all_shards(plan, op);
+    if (kind == LS_PIECE_WEIGHT_GRAD && op->class->together && op->class->together(op)) {
+        plan->together[plan->together_count++] = op;
+        return;
+    }
     if (kind == LS_PIECE_WEIGHT_GRAD && op->all_shards) {
         plan->all_shards_pieces[plan->all_shards_count++] = (ls_piece){.op = op, .kind = kind};
     } else if (kind == LS_PIECE_WEIGHT_GRAD) {
@@ -245,9 +249,11 @@ ls_status ls_plan_create(ls_graph *graph, bool fuse, int threads, ls_plan **out)
     LS_TRY_GOTO(status, failed, ls_calloc(&plan->part_pieces, n, sizeof *plan->part_pieces, "a plan"));
     LS_TRY_GOTO(status, failed,
                 ls_calloc(&plan->all_shards_pieces, n, sizeof *plan->all_shards_pieces, "a plan"));
+    LS_TRY_GOTO(status, failed, ls_calloc(&plan->together, n, sizeof *plan->together, "a plan"));
     LS_TRY_GOTO(status, failed, ls_calloc(&plan->cuts, 2 * n, sizeof *plan->cuts, "a plan"));
     LS_TRY_GOTO(status, failed, ls_calloc(&plan->stages, 2 * n + 1, sizeof *plan->stages, "a plan"));
     ls_plan_fuse(plan, fuse);
+    ls_plan_narrow(plan);
     schedule(plan);
     LS_TRY_GOTO(status, failed, check_complete(plan));
     ls_plan_accumulate(plan);
@@ -270,6 +276,7 @@ void ls_plan_destroy(ls_plan **out) {
     free(plan->stages);
     free(plan->cuts);
     free(plan->all_shards_pieces);
+    free(plan->together);
     free(plan->part_pieces);
     free(plan->shard_pieces);
     free(plan->ops);
@@ -304,6 +311,9 @@ void ls_plan_print(const ls_plan *plan) {
                    cut->grad ? " (gradient)" : "");
         }
     }
+    if (plan->together_count > 0) printf("together\n");
+    for (int i = 0; i < plan->together_count; i++)
+        print_piece(&(const ls_piece){.op = plan->together[i], .kind = LS_PIECE_WEIGHT_GRAD});
     if (plan->all_shards_count > 0) printf("over the shards of all ranks\n");
     for (int i = 0; i < plan->all_shards_count; i++) print_piece(&plan->all_shards_pieces[i]);
 }

@@ -93,8 +93,10 @@ static void fold_activation(ls_plan *plan, ls_op *activation) {
 /* The sums of a BatchNorm in the store of the op before it, and its backward pass in that op's load of dy. */
 static void fold_around_norm(ls_plan *plan, ls_op *norm) {
     ls_op *producer = norm->in[0]->producer;
-    if (norm->sum_length > 0 && producer->class->stores_sums && !producer->fusion.sums_for)
+    if (norm->sum_length > 0 && producer->class->stores_sums && !producer->fusion.sums_for) {
         producer->fusion.sums_for = norm;
+        norm->sums_by = producer;
+    }
     if (ls_purpose_goes_back(plan->graph->purpose) && norm->in[0]->requires_grad &&
         producer->class->loads_prologue && sole_consumer(norm->in[0])) {
         producer->fusion.grad_norm = norm;
@@ -122,6 +124,7 @@ void ls_plan_fuse(ls_plan *plan, bool fuse) {
     for (int i = 0; i < graph->op_count; i++) {
         ls_op *op = graph->ops[i];
         op->fusion = (ls_fusion){.source = op->in[0]};
+        op->sums_by = op->grad_sums_by = NULL;
         for (int k = 0; k < LS_MAX_INPUTS && op->in[k]; k++)
             if (op->in[k]->producer) plan_of(plan, op->in[k]->producer)->consumer = op;
     }
@@ -135,4 +138,9 @@ void ls_plan_fuse(ls_plan *plan, bool fuse) {
     for (int i = 0; i < graph->op_count; i++)
         if (graph->ops[i]->fusion.source != graph->ops[i]->in[0])
             graph->ops[i]->fusion.loaded = &plan->ops[i].loaded;
+    for (int i = 0; i < graph->op_count; i++) {
+        const ls_fusion *f = &graph->ops[i]->fusion;
+        if (f->norm) f->norm->grad_sums_by = graph->ops[i];
+        if (f->residual_norm) f->residual_norm->grad_sums_by = graph->ops[i];
+    }
 }

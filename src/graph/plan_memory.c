@@ -210,6 +210,23 @@ void ls_plan_set_views(ls_plan *plan) {
     for (int i = 0; i < plan->graph->op_count; i++) stand_in(plan->graph->ops[i]);
 }
 
+/* An addition that is folded has no kernels. */
+static bool can_be_narrow(const ls_plan *plan, const ls_op *op) {
+    if (op->class->join && plan->ops[op->index].folded) return true;
+    return op->class->narrow && op->class->narrow(op);
+}
+
+void ls_plan_narrow(ls_plan *plan) {
+    ls_graph *graph = plan->graph;
+    for (int i = 0; i < graph->op_count; i++) {
+        const ls_op *op = graph->ops[i];
+        op->out->narrow = op->out->batched && op->out->dims == 3 && can_be_narrow(plan, op);
+    }
+    for (int i = 0; i < graph->op_count; i++)
+        for (int k = 0; k < LS_MAX_INPUTS && graph->ops[i]->in[k]; k++)
+            if (!can_be_narrow(plan, graph->ops[i])) graph->ops[i]->in[k]->narrow = false;
+}
+
 ls_status ls_plan_allocate(ls_plan *plan) {
     ls_graph *graph = plan->graph;
     /* an op has at most a value, a gradient, a stored input and packed factors */

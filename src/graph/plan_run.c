@@ -101,7 +101,8 @@ static ls_status run_cuts(ls_plan *plan, const ls_stage *stage, const ls_run *ru
     int pending = 0;
     for (int i = 0; i < stage->cut_count; i++) {
         const ls_partial partial = ls_op_partial(cuts[i].op, run, cuts[i].grad);
-        if (partial.length > 0) partials[pending++] = partial;
+        const bool added = ls_op_cut_by_store(cuts[i].op, run, cuts[i].grad);
+        if (partial.length > 0 && !added) partials[pending++] = partial;
         if (pending == BATCH || (i + 1 == stage->cut_count && pending > 0)) {
             ls_observe(plan->observer, 0, LS_WORK_EXCHANGE, NULL, true);
             LS_TRY(plan->graph->reducer.sum(plan->graph->reducer.self, partials, pending, &plan->lanes[0]));
@@ -111,12 +112,24 @@ static ls_status run_cuts(ls_plan *plan, const ls_stage *stage, const ls_run *ru
     }
     for (int i = 0; i < stage->cut_count; i++) {
         ls_op *op = cuts[i].op;
+        if (ls_op_cut_by_store(op, run, cuts[i].grad)) continue;
         const ls_work work = cuts[i].grad ? LS_WORK_GRAD_CUT : LS_WORK_CUT;
         ls_observe(plan->observer, 0, work, op, true);
         (cuts[i].grad ? op->class->grad_cut : op->class->cut)(op, run, &plan->lanes[0]);
         ls_observe(plan->observer, 0, work, op, false);
     }
     return LS_OK;
+}
+
+/* The weight gradients that are left, of each class at once. */
+static void run_together(const ls_plan *plan, const ls_run *run) {
+    for (int first = 0, last; first < plan->together_count; first = last) {
+        const ls_op_class *class = plan->together[first]->class;
+        for (last = first; last < plan->together_count && plan->together[last]->class == class;) last++;
+        ls_observe(plan->observer, 0, LS_WORK_WEIGHT_GRAD, plan->together[first], true);
+        class->weight_grads(plan->together + first, last - first, run, &plan->lanes[0]);
+        ls_observe(plan->observer, 0, LS_WORK_WEIGHT_GRAD, plan->together[first], false);
+    }
 }
 
 void ls_plan_observe(ls_plan *plan, const ls_observer *observer) {
@@ -140,6 +153,7 @@ ls_status ls_plan_run(ls_plan *plan, const ls_run *run, struct ls_team *team) {
         if (stage->part_count > 0) ls_team_run(team, run_parts, &r);
         LS_TRY(run_cuts(plan, stage, run));
     }
+    run_together(plan, run);
     for (int i = 0; i < graph->op_count; i++) {
         const ls_op *op = graph->ops[i];
         if (op->sum_length > 0 && !op->class->cut) ls_op_sum_nodes(op, run, &plan->lanes[0]);

@@ -65,6 +65,8 @@ struct ls_plan {
     const ls_observer *observer; /* NULL: nobody */
     ls_op_plan *ops;
     ls_piece *shard_pieces, *part_pieces;
+    ls_op **together;            /* whose weight gradients come together, after the last stage */
+    int together_count;
     ls_piece *all_shards_pieces; /* weight gradients over the shards of all ranks, after the last stage */
     ls_cut *cuts;
     ls_stage *stages;
@@ -86,6 +88,9 @@ struct ls_plan {
 
 /* Decides what is folded into what, and which ops have a backward pass. */
 void ls_plan_fuse(ls_plan *plan, bool fuse);
+
+/* Decides which tensors are kept in bf16: images of which all who touch them say that they can. */
+void ls_plan_narrow(ls_plan *plan);
 
 /* The tensor whose gradient an op's backward piece writes for its input k; NULL: none. A folded residual
  * counts as input 1. */

@@ -9,6 +9,7 @@ const ls_elementwise_kernels *ls_elementwise_kernels_for(const ls_backend *backe
 /* The prologue that this op, unfused, amounts to. */
 static ls_prologue own_prologue(const ls_op *op, const ls_run *run) {
     ls_prologue p = ls_op_prologue(op, run);
+    p.narrow = op->out->narrow; /* x' is what this op gives */
     p.act = op->act;
     p.dropout = op->mask;
     p.dropout.seed = run->seed;
@@ -27,7 +28,7 @@ static void elementwise_forward(ls_op *op, const ls_run *run, int first, int las
 static void elementwise_backward(ls_op *op, const ls_run *run, int first, int last, const ls_lane *lane) {
     ls_prologue in = own_prologue(op, run);
     if (op->act.class) in.stored = op->out->value; /* x' itself */
-    ls_grad_epilogue dx = ls_op_grad_epilogue(op);
+    ls_grad_epilogue dx = ls_op_grad_epilogue(op, run);
     ls_elementwise_kernels_for(ls_graph_backend(op->graph))
         ->backward(&in, &dx, run->shards, first, last, op->out->grad, lane);
 }
@@ -41,6 +42,11 @@ static const void *any_kernels(const ls_op *op) {
     return ls_elementwise_kernels_for(ls_graph_backend(op->graph));
 }
 
+/* Kernels for GPUs take both. */
+static bool narrow(const ls_op *op) {
+    return ls_backend_stores_bf16(ls_graph_backend(op->graph));
+}
+
 static const ls_op_class activation_class = {
     .name = "activation",
     .kernels = any_kernels,
@@ -48,6 +54,7 @@ static const ls_op_class activation_class = {
     .elementwise = true,
     .forward = elementwise_forward,
     .backward = elementwise_backward,
+    .narrow = narrow,
     .scratch = scratch_bytes,
 };
 
@@ -58,6 +65,7 @@ static const ls_op_class dropout_class = {
     .elementwise = true,
     .forward = elementwise_forward,
     .backward = elementwise_backward,
+    .narrow = narrow,
     .scratch = scratch_bytes,
 };
 

@@ -7,14 +7,14 @@
 #include "graph/op.h"
 
 typedef struct ls_elementwise_kernels {
-    /* out = x' for the rows of shards [first, last) */
+    /* out = x' for the rows of shards [first, last), as narrow as the prologue's x' */
     void (*forward)(const ls_prologue *in, const ls_shards *shards, int first, int last, void *out,
                     const ls_lane *lane);
-    /* takes dx' back through the prologue and stores it as the epilogue says; zeroes and fills the shards'
+    /* takes dx', as narrow as x', back through the prologue and stores it as the epilogue says; zeroes and fills the shards'
      * sums, whose room is in the lane's scratch */
     void (*backward)(const ls_prologue *in, const ls_grad_epilogue *dx, const ls_shards *shards, int first,
                      int last, const void *gradient, const ls_lane *lane);
-    /* out = a dz + b (y - mean) + c, or out += that */
+    /* out = a dz + b (y - mean) + c, or out += that; as narrow as y */
     void (*normalised_gradient)(const ls_grad_prologue *dy, bool accumulate, const ls_shards *shards,
                                 int first, int last, void *out, const ls_lane *lane);
     /* Is that activation among those of forward() and backward()? */

@@ -8,7 +8,8 @@
 static void forward(const ls_prologue *in, const ls_shards *shards, int first, int last, void *out,
                     const ls_lane *lane) {
     const ls_cuda_prologue p = ls_cuda_prologue_of(in);
-    ls_elementwise_forward_cuda(lane->device, &p, (int)shards->start[first], (int)shards->start[last], out);
+    ls_elementwise_forward_cuda(lane->device, &p, (int)shards->start[first], (int)shards->start[last], out,
+                                in->narrow);
 }
 
 static void backward(const ls_prologue *in, const ls_grad_epilogue *dx, const ls_shards *shards, int first,
@@ -16,7 +17,7 @@ static void backward(const ls_prologue *in, const ls_grad_epilogue *dx, const ls
     const ls_cuda_prologue p = ls_cuda_prologue_of(in);
     const ls_cuda_grad_epilogue e = ls_cuda_grad_epilogue_of(dx);
     ls_elementwise_backward_cuda(lane->device, &p, &e, (int)shards->start[first], (int)shards->start[last],
-                                 gradient);
+                                 gradient, in->narrow);
     const ls_cuda_shards s = ls_cuda_shards_of(shards, first, last);
     ls_grad_epilogue_sums_cuda(lane->device, &p, &e, &s);
 }
@@ -25,7 +26,7 @@ static void normalised_gradient(const ls_grad_prologue *dy, bool accumulate, con
                                 int first, int last, void *out, const ls_lane *lane) {
     const ls_cuda_grad_prologue p = ls_cuda_grad_prologue_of(dy);
     ls_elementwise_gradient_cuda(lane->device, &p, accumulate, (int)shards->start[first],
-                                 (int)shards->start[last], out);
+                                 (int)shards->start[last], out, dy->narrow_y);
 }
 
 static bool knows(const ls_activation *act) {

@@ -16,30 +16,32 @@ enum { THREADS = 128 };
 
 template <int N>
 __global__ void __launch_bounds__(THREADS)
-    k_elementwise_forward(ls_cuda_prologue p, int first, int last, float *out) {
+    k_elementwise_forward(ls_cuda_prologue p, int first, int last, void *out, bool narrow) {
     EACH_VALUE(row, first, last, element, N, p.length) {
         const size_t at = (size_t)row * p.length + element;
         const ls_values<N> x = ls_prologue_values<all_ones, N>(p, row, element, element % p.channels);
-        if (p.stored) ls_store<N>(p.stored + at, x);
-        ls_store<N>(out + at, x);
+        if (p.stored) ls_put<N>(p.stored, at, p.narrow, x);
+        ls_put<N>(out, at, narrow, x);
     }
 }
 
 template <int N>
 __global__ void __launch_bounds__(THREADS) k_elementwise_backward(ls_cuda_prologue p, ls_cuda_grad_epilogue e,
-                                                                  int first, int last, const float *dx) {
+                                                                  int first, int last, const void *dx,
+                                                                  bool narrow) {
     EACH_VALUE(row, first, last, element, N, p.length) {
-        const ls_values<N> g = ls_load<N>(dx + (size_t)row * p.length + element);
+        const ls_values<N> g = ls_fetch<N>(dx, (size_t)row * p.length + element, narrow);
         ls_grad_epilogue_values<all_ones, N>(p, e, row, element, element % p.channels, g);
     }
 }
 
 template <int N>
 __global__ void __launch_bounds__(THREADS)
-    k_elementwise_gradient(ls_cuda_grad_prologue p, bool accumulate, int first, int last, float *out) {
+    k_elementwise_gradient(ls_cuda_grad_prologue p, bool accumulate, int first, int last, void *out,
+                           bool narrow) {
     EACH_VALUE(row, first, last, element, N, p.length) {
         const ls_values<N> g = ls_grad_prologue_values<N>(p, row, element, element % p.channels);
-        ls_store_gradient<N>(out, accumulate, (size_t)row * p.length + element, g);
+        ls_store_gradient<N>(out, narrow, accumulate, (size_t)row * p.length + element, g);
     }
 }
 
@@ -48,34 +50,35 @@ static dim3 grid_of(int length, int at_once, int rows) {
 }
 
 void ls_elementwise_forward_cuda(struct ls_device *device, const ls_cuda_prologue *p, int first, int last,
-                                 float *out) {
+                                 void *out, bool narrow) {
     const int n = ls_values_at_once(p->channels);
     if (first == last) return;
     const dim3 grid = grid_of(p->length, n, last - first);
     if (n == 4)
-        LS_LAUNCH(device, k_elementwise_forward<4>, grid, THREADS, 0, *p, first, last, out);
+        LS_LAUNCH(device, k_elementwise_forward<4>, grid, THREADS, 0, *p, first, last, out, narrow);
     else
-        LS_LAUNCH(device, k_elementwise_forward<1>, grid, THREADS, 0, *p, first, last, out);
+        LS_LAUNCH(device, k_elementwise_forward<1>, grid, THREADS, 0, *p, first, last, out, narrow);
 }
 
 void ls_elementwise_backward_cuda(struct ls_device *device, const ls_cuda_prologue *p,
-                                  const ls_cuda_grad_epilogue *e, int first, int last, const float *dx) {
+                                  const ls_cuda_grad_epilogue *e, int first, int last, const void *dx,
+                                  bool narrow) {
     const int n = ls_values_at_once(p->channels);
     if (first == last) return;
     const dim3 grid = grid_of(p->length, n, last - first);
     if (n == 4)
-        LS_LAUNCH(device, k_elementwise_backward<4>, grid, THREADS, 0, *p, *e, first, last, dx);
+        LS_LAUNCH(device, k_elementwise_backward<4>, grid, THREADS, 0, *p, *e, first, last, dx, narrow);
     else
-        LS_LAUNCH(device, k_elementwise_backward<1>, grid, THREADS, 0, *p, *e, first, last, dx);
+        LS_LAUNCH(device, k_elementwise_backward<1>, grid, THREADS, 0, *p, *e, first, last, dx, narrow);
 }
 
 void ls_elementwise_gradient_cuda(struct ls_device *device, const ls_cuda_grad_prologue *p, bool accumulate,
-                                  int first, int last, float *out) {
+                                  int first, int last, void *out, bool narrow) {
     const int n = ls_values_at_once(p->channels);
     if (first == last) return;
     const dim3 grid = grid_of(p->length, n, last - first);
     if (n == 4)
-        LS_LAUNCH(device, k_elementwise_gradient<4>, grid, THREADS, 0, *p, accumulate, first, last, out);
+        LS_LAUNCH(device, k_elementwise_gradient<4>, grid, THREADS, 0, *p, accumulate, first, last, out, narrow);
     else
-        LS_LAUNCH(device, k_elementwise_gradient<1>, grid, THREADS, 0, *p, accumulate, first, last, out);
+        LS_LAUNCH(device, k_elementwise_gradient<1>, grid, THREADS, 0, *p, accumulate, first, last, out, narrow);
 }

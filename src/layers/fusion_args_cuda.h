@@ -32,26 +32,32 @@ typedef struct ls_cuda_dropout {
     const uint32_t *sample;
 } ls_cuda_dropout;
 
+/* Activations and their gradients are void here: they are stored in fp32 or, where a flag `narrow` says so, in bf16
+ * (ls_tensor::narrow). Vectors never are. */
 typedef struct ls_cuda_prologue {
     int length, channels, width; /* elements of a row, and of a pixel; pixels of a line */
-    const float *x;
+    bool narrow_x, narrow_residual, narrow; /* the last: stored, and a gradient of x' */
+    const void *x;
     ls_cuda_normalisation norm;
-    const float *residual;
+    const void *residual;
     ls_cuda_normalisation residual_norm;
     ls_cuda_activation act;
     ls_cuda_dropout dropout;
-    float *stored;
+    void *stored;
 } ls_cuda_prologue;
 
 typedef struct ls_cuda_grad_prologue {
     int length, channels;
-    const float *dz, *y, *mean, *a, *b, *c;
-    float *stored;
+    bool narrow_dz, narrow_y;
+    const void *dz, *y;
+    const float *mean, *a, *b, *c;
+    void *stored;
 } ls_cuda_grad_prologue;
 
 typedef struct ls_cuda_grad_epilogue {
-    const float *others;
-    float *dz, *dresidual;
+    bool narrow_dz, narrow_dresidual;
+    const void *others;
+    void *dz, *dresidual;
     bool accumulate, dresidual_accumulate;
     double *sums, *residual_sums;
 } ls_cuda_grad_epilogue;

@@ -51,6 +51,9 @@ ls_cuda_prologue ls_cuda_prologue_of(const ls_prologue *p) {
     return (ls_cuda_prologue){.length = (int)(p->pixels * p->channels),
                               .channels = (int)p->channels,
                               .width = (int)p->width,
+                              .narrow_x = p->narrow_x,
+                              .narrow_residual = p->narrow_residual,
+                              .narrow = p->narrow,
                               .x = p->x,
                               .norm = normalisation_of(&p->norm),
                               .residual = p->residual,
@@ -63,6 +66,8 @@ ls_cuda_prologue ls_cuda_prologue_of(const ls_prologue *p) {
 ls_cuda_grad_prologue ls_cuda_grad_prologue_of(const ls_grad_prologue *p) {
     return (ls_cuda_grad_prologue){.length = (int)(p->pixels * p->channels),
                                    .channels = (int)p->channels,
+                                   .narrow_dz = p->narrow_dz,
+                                   .narrow_y = p->narrow_y,
                                    .dz = p->dz,
                                    .y = p->y,
                                    .mean = p->mean,
@@ -73,7 +78,9 @@ ls_cuda_grad_prologue ls_cuda_grad_prologue_of(const ls_grad_prologue *p) {
 }
 
 ls_cuda_grad_epilogue ls_cuda_grad_epilogue_of(const ls_grad_epilogue *e) {
-    return (ls_cuda_grad_epilogue){.others = e->others,
+    return (ls_cuda_grad_epilogue){.narrow_dz = e->narrow_dz,
+                                   .narrow_dresidual = e->narrow_dresidual,
+                                   .others = e->others,
                                    .dz = e->dz,
                                    .dresidual = e->dresidual,
                                    .accumulate = e->accumulate,

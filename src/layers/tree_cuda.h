@@ -7,8 +7,8 @@
 
 /* Merges the N sums of leaf i with the pending ones of their tree, of at most 2^LEVELS leaves. After the last
  * leaf of a node they are the node's. Each level is written out, or the pending sums would lie in memory. */
-template <int LEVELS, int N>
-__device__ __forceinline__ void ls_merge_leaf(int i, float (&sum)[N], float (&pending)[LEVELS][N]) {
+template <int LEVELS, int N, class Number>
+__device__ __forceinline__ void ls_merge_leaf(int i, Number (&sum)[N], Number (&pending)[LEVELS][N]) {
     bool carried = true;
     UNROLL
     for (int l = 0; l < LEVELS; l++) {

@@ -105,7 +105,9 @@ static ls_status create_counter(const ls_preview *p, bool on_device, size_t *hel
     const ls_backend *cpu;
     const ls_precision precision = (ls_precision)p->options.precision;
     if (on_device && precision == LS_PRECISION_FP64)
-        return ls_fail(LS_USAGE, "device=cuda computes in precision fp32 and bf16");
+        return ls_fail(LS_USAGE, "device=cuda computes in precision fp32, bf16 and tf32");
+    if (!on_device && precision == LS_PRECISION_TF32)
+        return ls_backend_find_for(precision, LS_PORTABLE, &cpu); /* which refuses it */
     LS_TRY(ls_backend_find(ls_precision_dtype(precision), &cpu));
     *c = (counter){*cpu, held};
     c->backend.allocate = reserve;
@@ -113,6 +115,7 @@ static ls_status create_counter(const ls_preview *p, bool on_device, size_t *hel
     if (!on_device) return LS_OK;
     c->backend.precision = precision;
     c->backend.device = no_device();
+    c->backend.tensor_cores = precision != LS_PRECISION_FP32;
     c->backend.host_memory = false;
     return LS_OK;
 }

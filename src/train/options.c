@@ -59,8 +59,8 @@ static const ls_key rows[] = {
     INT(TRAIN, steps, "0", 0, 4294967295.0, "stop after this many optimizer steps; 0: no limit")
     INT(RESULT, batch, "256", 1, 0x1p20, "samples per optimizer step, over all ranks")
     INT(RESULT, shards, "16", 1, 256, "parts a batch is cut into; at most so many ranks")
-    CHOICE(RESULT, precision, "fp32", "fp32|fp64|bf16",
-           "floating-point type of training; bf16: of the factors of products, else fp32")
+    CHOICE(RESULT, precision, "fp32", "fp32|fp64|bf16|tf32",
+           "floating-point type of training; bf16, tf32: of the factors of products, else fp32; tf32: on GPUs alone")
     REAL(RESULT, loss_clip, "1e-8", 0, 0.5, "probabilities below this count as this in the loss")
     ROW(CHOICE, RESULT, clip_gradient, "ignored", 0, 0, "ignored|damped",
         "gradient p - y, or that times p/(p + clip) where p is clipped", WHEN_ABOVE_ZERO(loss_clip, clip_gradient))

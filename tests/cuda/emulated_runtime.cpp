@@ -8,7 +8,7 @@
  * after some threads have returned, a mask without its own lane, lanes of a mask in different operations, a float4 or the
  * like at an address that is no multiple of its size. Environment:
  * LOCKSTEP_EMULATED_ORDER, LOCKSTEP_EMULATED_FAIL (emulated.h), LOCKSTEP_EMULATED_DEVICES (how many; 0: no GPU, -1: no
- * driver; default 1), LOCKSTEP_EMULATED_MEMORY (MiB, default 4096), LOCKSTEP_EMULATED_KERNELS (file to which the
+ * driver; default 1), LOCKSTEP_EMULATED_MEMORY (MiB, default 4096), LOCKSTEP_EMULATED_CAPABILITY (default 90: 9.0), LOCKSTEP_EMULATED_KERNELS (file to which the
  * names of launched kernels are added at the end), LOCKSTEP_EMULATED_LAUNCHES (file to which it is added how often each
  * was launched). */
 #include <cerrno>
@@ -21,6 +21,7 @@
 #endif
 
 #include "cuda_runtime.h"
+#include "core/mma_cuda.h"
 #include "emulated.h"
 
 #if defined __SANITIZE_ADDRESS__
@@ -47,7 +48,8 @@ extern "C" void ls_emulated_switch(void **save, void *to);
 
 namespace {
 
-enum { MOST_THREADS = 1024, WARP = 32, STACK = 128 * 1024, GUARD = 4096, SHARED = 64 * 1024, KEYS = 64 };
+enum { MOST_THREADS = 1024, WARP = 32, STACK = 128 * 1024, GUARD = 4096, SHARED = 64 * 1024, KEYS = 64,
+       DYNAMIC = 99 * 1024 /* of compute capability 8.6 and 8.9 */ };
 
 const char *kernel_name = "";
 void (*on_fault)(const char *);
@@ -276,6 +278,15 @@ UNWATCHED bool warp_completes(int t) {
         }
         active |= 1u << l;
         if (b.predicate) ballot |= 1u << l;
+    }
+    if (a.operation == LS_EMULATED_TOGETHER) { /* of core/mma_cuda.h */
+        ls_emulated::together *lane[WARP];
+        if (active != ~0u) {
+            fault("a product of a warp without all its lanes");
+            return false;
+        }
+        for (int l = 0; l < WARP; l++) lane[l] = (ls_emulated::together *)(uintptr_t)e.t[base + l].value;
+        lane[0]->run(lane);
     }
     for (int l = 0; l < lanes; l++) {
         thread &b = e.t[base + l];
@@ -750,7 +761,7 @@ cudaError_t ls_emulated_enqueue(const char *kernel, dim3 grid, dim3 block, size_
                                 void (*call)(void *), void *body, size_t size, size_t at) {
     const uint64_t threads = (uint64_t)block.x * block.y * block.z;
     if (!grid.x || !grid.y || !grid.z || grid.x > INT_MAX || grid.y > 65535 || grid.z > 65535 ||
-        threads == 0 || threads > MOST_THREADS || shared > SHARED || !prepare_stacks()) {
+        threads == 0 || threads > MOST_THREADS || shared > DYNAMIC || !prepare_stacks()) {
         std::free(body);
         return fail(cudaErrorInvalidConfiguration);
     }
@@ -791,8 +802,9 @@ cudaError_t cudaRuntimeGetVersion(int *version) {
 cudaError_t cudaGetDeviceProperties(struct cudaDeviceProp *properties, int device) {
     std::memset(properties, 0, sizeof *properties);
     std::snprintf(properties->name, sizeof properties->name, "emulated GPU");
-    properties->major = 7;
-    properties->minor = 5;
+    const int capability = (int)number_of("LOCKSTEP_EMULATED_CAPABILITY", 90);
+    properties->major = capability / 10;
+    properties->minor = capability % 10;
     properties->multiProcessorCount = 2;
     return cudaSetDevice(device);
 }

@@ -9,6 +9,8 @@ typedef struct batchnorm_state {
     double eps;
     int statistics;
     double *mean, *variance; /* [channels] of the batch, or to evaluate with; of the graph */
+    ls_batchnorm_cut cut;    /* of the run at hand */
+    ls_batchnorm_grad_cut grad_cut;
 } batchnorm_state;
 
 static const ls_batchnorm_kernels *kernels_for(const ls_op *op) {
@@ -30,6 +32,8 @@ static ls_batchnorm_input input_of(const ls_op *op) {
     return (ls_batchnorm_input){.pixels = ls_tensor_pixels(op->out),
                                 .width = ls_tensor_width(op->out),
                                 .channels = ls_tensor_channels(op->out),
+                                .narrow_x = op->in[0]->narrow,
+                                .narrow_dz = op->out->narrow,
                                 .x = op->in[0]->value};
 }
 
@@ -43,9 +47,9 @@ static size_t scratch_bytes(const ls_op *op, int64_t rows_per_shard) {
     return (size_t)ls_sums_room(ls_tensor_channels(op->out)) * sizeof(double);
 }
 
-static void cut(ls_op *op, const ls_run *run, const ls_lane *lane) {
-    const batchnorm_state *state = op->state;
-    const ls_batchnorm_cut args = {
+static const ls_batchnorm_cut *cut_arguments(const ls_op *op, const ls_run *run) {
+    batchnorm_state *state = op->state;
+    state->cut = (ls_batchnorm_cut){
         .purpose = ls_graph_purpose(op->graph),
         .statistics = &ls_graph_parameters(op->graph)->statistics[state->statistics],
         .sums = op->reduced,
@@ -59,11 +63,16 @@ static void cut(ls_op *op, const ls_run *run, const ls_lane *lane) {
         .out = op->vectors,
         .now = run->now,
     };
-    kernels_for(op)->cut(&args, lane);
+    return &state->cut;
+}
+
+static void cut(ls_op *op, const ls_run *run, const ls_lane *lane) {
+    kernels_for(op)->cut(cut_arguments(op, run), lane);
 }
 
 static void forward(ls_op *op, const ls_run *run, int first, int last, const ls_lane *lane) {
     ls_prologue in = ls_op_prologue(op, run);
+    in.narrow = op->out->narrow;
     in.norm = (ls_normalisation){op->vectors.mean, op->vectors.scale, op->vectors.shift};
     ls_elementwise_kernels_for(ls_graph_backend(op->graph))
         ->forward(&in, run->shards, first, last, op->out->value, lane);
@@ -76,16 +85,31 @@ static void grad_sums(ls_op *op, const ls_run *run, int first, int last, const l
     kernels_for(op)->grad_sums(&in, run->shards, first, last, op->grad_sums, lane);
 }
 
+static const ls_batchnorm_grad_cut *grad_cut_arguments(const ls_op *op, const ls_run *run) {
+    batchnorm_state *state = op->state;
+    state->grad_cut = (ls_batchnorm_grad_cut){
+        .sums = op->grad_reduced,
+        .variance = state->variance,
+        .eps = state->eps,
+        .elements = elements_of(op, run),
+        .channels = ls_tensor_channels(op->out),
+        .gamma = value_of(op->in[1]),
+        .out = op->vectors,
+        .dgamma = grad_of(op->in[1]),
+        .dbeta = grad_of(op->in[2]),
+    };
+    return &state->grad_cut;
+}
+
 static void grad_cut(ls_op *op, const ls_run *run, const ls_lane *lane) {
-    const batchnorm_state *state = op->state;
-    kernels_for(op)->grad_cut(op->grad_reduced, state->variance, state->eps, elements_of(op, run),
-                              value_of(op->in[1]), ls_tensor_channels(op->out), &op->vectors,
-                              grad_of(op->in[1]), grad_of(op->in[2]), lane);
+    kernels_for(op)->grad_cut(grad_cut_arguments(op, run), lane);
 }
 
 static void backward(ls_op *op, const ls_run *run, int first, int last, const ls_lane *lane) {
     ls_grad_prologue dy = {.pixels = ls_tensor_pixels(op->out),
                            .channels = ls_tensor_channels(op->out),
+                           .narrow_dz = op->out->narrow,
+                           .narrow_y = op->in[0]->narrow,
                            .dz = op->out->grad,
                            .y = op->in[0]->value,
                            .mean = op->vectors.mean,
@@ -100,6 +124,11 @@ static const void *any_kernels(const ls_op *op) {
     return kernels_for(op);
 }
 
+/* Kernels for GPUs take both. */
+static bool narrow(const ls_op *op) {
+    return ls_backend_stores_bf16(ls_graph_backend(op->graph));
+}
+
 static const ls_op_class batchnorm_class = {
     .name = "batchnorm",
     .kernels = any_kernels,
@@ -110,6 +139,9 @@ static const ls_op_class batchnorm_class = {
     .forward = forward,
     .grad_sums = grad_sums,
     .grad_cut = grad_cut,
+    .cut_arguments = cut_arguments,
+    .grad_cut_arguments = grad_cut_arguments,
+    .narrow = narrow,
     .backward = backward,
     .scratch = scratch_bytes,
 };
@@ -147,8 +179,10 @@ ls_tensor *ls_batchnorm(ls_graph *graph, ls_tensor *x, ls_tensor *gamma, ls_tens
     if (status == LS_OK) status = ls_calloc(&state, 1, sizeof *state, "a BatchNorm");
     if (status != LS_OK) return ls_graph_give_up(graph, status);
     const size_t size = (size_t)channels * sizeof(double);
-    *state = (batchnorm_state){eps, statistics, ls_graph_allocate(graph, size, "BatchNorm moments"),
-                               ls_graph_allocate(graph, size, "BatchNorm moments")};
+    *state = (batchnorm_state){.eps = eps,
+                               .statistics = statistics,
+                               .mean = ls_graph_allocate(graph, size, "BatchNorm moments"),
+                               .variance = ls_graph_allocate(graph, size, "BatchNorm moments")};
     ls_op op = {.class = &batchnorm_class,
                 .in = {x, gamma, beta},
                 .state = state,

@@ -34,9 +34,21 @@ typedef struct ls_batchnorm_cut {
     const struct ls_now *now; /* core/now.h: once a step has been given up there, statistics stay; or NULL */
 } ls_batchnorm_cut;
 
+/* The backward cut: its vectors a, b and c from the sums; gamma, dgamma and dbeta may be NULL. */
+typedef struct ls_batchnorm_grad_cut {
+    const double *sums; /* [2][channels] of dz and dz (x - mean) over the batch */
+    const double *variance;
+    double eps, elements;
+    int64_t channels;
+    const void *gamma;
+    ls_norm_vectors out;
+    void *dgamma, *dbeta;
+} ls_batchnorm_grad_cut;
+
 /* What is summed. */
 typedef struct ls_batchnorm_input {
     int64_t pixels, width, channels; /* of a row, of a line, of a pixel */
+    bool narrow_x, narrow_dz;        /* in bf16 (ls_tensor::narrow) */
     const void *x;                   /* [rows][pixels][channels] */
     const void *mean, *dz;           /* [channels], as x; of the backward pass */
 } ls_batchnorm_input;
@@ -51,10 +63,8 @@ typedef struct ls_batchnorm_kernels {
                       double *sums, const ls_lane *lane);
     /* the forward cut */
     void (*cut)(const ls_batchnorm_cut *args, const ls_lane *lane);
-    /* the backward one: its vectors from the sums; gamma, dgamma and dbeta may be NULL */
-    void (*grad_cut)(const double *sums, const double *variance, double eps, double elements,
-                     const void *gamma, int64_t channels, const ls_norm_vectors *out, void *dgamma,
-                     void *dbeta, const ls_lane *lane);
+    /* the backward one */
+    void (*grad_cut)(const ls_batchnorm_grad_cut *args, const ls_lane *lane);
 } ls_batchnorm_kernels;
 
 LS_KERNELS(ls_batchnorm_kernels, ls_batchnorm_ref);

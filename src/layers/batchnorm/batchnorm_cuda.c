@@ -9,6 +9,8 @@ static void take_sums(const ls_batchnorm_input *in, const void *dz, const ls_sha
     const ls_cuda_batchnorm_sums args = {.pixels = (int)in->pixels,
                                          .width = (int)in->width,
                                          .channels = (int)in->channels,
+                                         .narrow_x = in->narrow_x,
+                                         .narrow_dz = in->narrow_dz,
                                          .x = in->x,
                                          .dz = dz,
                                          .mean = in->mean,
@@ -27,43 +29,49 @@ static void grad_sums(const ls_batchnorm_input *in, const ls_shards *shards, int
     take_sums(in, in->dz, shards, first, last, sums_of_shards, lane);
 }
 
+ls_cuda_batchnorm_cut ls_cuda_batchnorm_cut_of(const ls_batchnorm_cut *a) {
+    return (ls_cuda_batchnorm_cut){.evaluates = ls_purpose_evaluates(a->purpose),
+                                   .trains = a->purpose == LS_TRAINING,
+                                   .attacks = a->purpose == LS_ATTACKING,
+                                   .channels = (int)a->channels,
+                                   .kind = a->statistics->kind,
+                                   .momentum = a->statistics->momentum,
+                                   .values = a->statistics->values,
+                                   .sums = a->sums,
+                                   .elements = a->elements,
+                                   .eps = a->eps,
+                                   .gamma = a->gamma,
+                                   .beta = a->beta,
+                                   .mean = a->mean,
+                                   .variance = a->variance,
+                                   .out_mean = a->out.mean,
+                                   .out_scale = a->out.scale,
+                                   .out_shift = a->out.shift,
+                                   .out_a = a->out.a,
+                                   .now = a->now};
+}
+
+ls_cuda_batchnorm_grad_cut ls_cuda_batchnorm_grad_cut_of(const ls_batchnorm_grad_cut *g) {
+    return (ls_cuda_batchnorm_grad_cut){.channels = (int)g->channels,
+                                        .sums = g->sums,
+                                        .variance = g->variance,
+                                        .eps = g->eps,
+                                        .elements = g->elements,
+                                        .gamma = g->gamma,
+                                        .a = g->out.a,
+                                        .b = g->out.b,
+                                        .c = g->out.c,
+                                        .dgamma = g->dgamma,
+                                        .dbeta = g->dbeta};
+}
+
 static void cut(const ls_batchnorm_cut *a, const ls_lane *lane) {
-    const ls_cuda_batchnorm_cut args = {.evaluates = ls_purpose_evaluates(a->purpose),
-                                        .trains = a->purpose == LS_TRAINING,
-                                        .attacks = a->purpose == LS_ATTACKING,
-                                        .channels = (int)a->channels,
-                                        .kind = a->statistics->kind,
-                                        .momentum = a->statistics->momentum,
-                                        .values = a->statistics->values,
-                                        .sums = a->sums,
-                                        .elements = a->elements,
-                                        .eps = a->eps,
-                                        .gamma = a->gamma,
-                                        .beta = a->beta,
-                                        .mean = a->mean,
-                                        .variance = a->variance,
-                                        .out_mean = a->out.mean,
-                                        .out_scale = a->out.scale,
-                                        .out_shift = a->out.shift,
-                                        .out_a = a->out.a,
-                                        .now = a->now};
+    const ls_cuda_batchnorm_cut args = ls_cuda_batchnorm_cut_of(a);
     ls_batchnorm_cut_cuda(lane->device, &args);
 }
 
-static void grad_cut(const double *sums_of_batch, const double *variance, double eps, double elements,
-                     const void *gamma, int64_t channels, const ls_norm_vectors *out, void *dgamma,
-                     void *dbeta, const ls_lane *lane) {
-    const ls_cuda_batchnorm_grad_cut args = {.channels = (int)channels,
-                                             .sums = sums_of_batch,
-                                             .variance = variance,
-                                             .eps = eps,
-                                             .elements = elements,
-                                             .gamma = gamma,
-                                             .a = out->a,
-                                             .b = out->b,
-                                             .c = out->c,
-                                             .dgamma = dgamma,
-                                             .dbeta = dbeta};
+static void grad_cut(const ls_batchnorm_grad_cut *g, const ls_lane *lane) {
+    const ls_cuda_batchnorm_grad_cut args = ls_cuda_batchnorm_grad_cut_of(g);
     ls_batchnorm_grad_cut_cuda(lane->device, &args);
 }
 

@@ -2,9 +2,8 @@
  * increasing order from 0, in double; and the two cuts, a thread a channel. */
 #include "core/kernel_cuda.h"
 
-#include "core/dual_cuda.h"
-#include "layers/batchnorm/batchnorm_cuda.h"
-#include "layers/batchnorm/channel.h"
+#include "layers/batchnorm/cut_cuda.h"
+#include "layers/fusion_cuda.h"
 
 enum { CHANNELS = 32, LINES = 8, THREADS = CHANNELS * LINES, CUT_THREADS = 128 };
 
@@ -18,9 +17,9 @@ __device__ __forceinline__ two_sums pixel_sums(const ls_cuda_batchnorm_sums &a, 
                                                int channel, float mean) {
     two_sums s = {0, 0};
     for (size_t i = from; i < to; i++) {
-        const float x = a.x[i * a.channels + channel];
+        const float x = ls_fetch<1>(a.x, i * a.channels + channel, a.narrow_x).v[0];
         if (GRADIENT) {
-            const double g = (double)a.dz[i * a.channels + channel];
+            const double g = (double)ls_fetch<1>(a.dz, i * a.channels + channel, a.narrow_dz).v[0];
             s.first += g;
             s.second += g * (double)(a.mean ? x - mean : x);
         } else {
@@ -80,49 +79,15 @@ __global__ void __launch_bounds__(CUT_THREADS, 1)
     to[a.channels] = s.second;
 }
 
-__device__ __forceinline__ double scale_of(const float *gamma, double variance, double eps, int channel) {
-    const double inverse = 1 / sqrt(variance + eps);
-    return gamma ? (double)gamma[channel] * inverse : inverse;
-}
-
 __global__ void __launch_bounds__(CUT_THREADS, 1) k_batchnorm_cut(ls_cuda_batchnorm_cut a) {
     const int c = (int)ls_thread();
-    if (c >= a.channels) return;
-    double *first = a.values + 1 + c, *second = first + a.channels, *third = second + a.channels;
-    double mean, variance;
-    if (a.evaluates) {
-        ls_channel_evaluate(a.kind, a.values[0], *first, *second, *third, &mean, &variance);
-    } else {
-        const double sum = a.sums[c], squares = a.sums[a.channels + c];
-        ls_moments_from_sums(sum, squares, a.elements, &mean, &variance);
-        const bool dataset = a.kind == LS_STATISTICS_DATASET, stays = a.now && a.now->state.halted;
-        if (a.trains && !dataset && !stays)
-            ls_channel_update(a.kind, a.momentum, mean, variance, a.elements, first, second, third);
-        if (!a.trains && dataset) {
-            *first += sum;
-            *second += squares;
-        }
-        if (c == 0 && a.trains != dataset && !stays) a.values[0] += dataset ? a.elements : 1;
-    }
-    const float scale = (float)scale_of(a.gamma, variance, a.eps, c);
-    a.mean[c] = mean;
-    a.variance[c] = variance;
-    a.out_mean[c] = (float)mean;
-    a.out_scale[c] = scale;
-    a.out_shift[c] = a.beta ? a.beta[c] : 0;
-    if (a.attacks) a.out_a[c] = scale;
+    if (c < a.channels) ls_batchnorm_cut_channel(a, c, a.evaluates ? 0 : a.sums[c],
+                                                 a.evaluates ? 0 : a.sums[a.channels + c]);
 }
 
 __global__ void __launch_bounds__(CUT_THREADS, 1) k_batchnorm_grad_cut(ls_cuda_batchnorm_grad_cut g) {
     const int c = (int)ls_thread();
-    if (c >= g.channels) return;
-    const double s1 = g.sums[c], s2 = g.sums[g.channels + c], variance = g.variance[c];
-    const double a = scale_of(g.gamma, variance, g.eps, c);
-    g.a[c] = (float)a;
-    g.b[c] = (float)(-a * s2 / ((variance + g.eps) * g.elements));
-    g.c[c] = (float)(-a * s1 / g.elements);
-    if (g.dgamma) g.dgamma[c] = (float)(s2 / sqrt(variance + g.eps));
-    if (g.dbeta) g.dbeta[c] = (float)s1;
+    if (c < g.channels) ls_batchnorm_grad_cut_channel(g, c, g.sums[c], g.sums[g.channels + c]);
 }
 
 void ls_batchnorm_sums_cuda(struct ls_device *device, const ls_cuda_batchnorm_sums *a,
@@ -148,13 +113,16 @@ void ls_grad_epilogue_sums_cuda(struct ls_device *device, const ls_cuda_prologue
     a.width = p->width;
     a.channels = p->channels;
     a.x = p->x;
+    a.narrow_x = p->narrow_x;
     a.dz = e->dz;
+    a.narrow_dz = e->narrow_dz;
     a.mean = p->norm.mean;
     a.sums = e->sums;
     if (e->sums) ls_batchnorm_sums_cuda(device, &a, shards);
     if (!e->residual_sums) return;
     a.x = p->residual;
-    if (e->dresidual) a.dz = e->dresidual;
+    a.narrow_x = p->narrow_residual;
+    if (e->dresidual) a.dz = e->dresidual, a.narrow_dz = e->narrow_dresidual;
     a.mean = p->residual_norm.mean;
     a.sums = e->residual_sums;
     ls_batchnorm_sums_cuda(device, &a, shards);

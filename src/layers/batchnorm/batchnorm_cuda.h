@@ -30,8 +30,9 @@ typedef struct ls_cuda_batchnorm_grad_cut {
 /* What sums are of: an activation [rows][pixels][channels] whose lines have `width` pixels. */
 typedef struct ls_cuda_batchnorm_sums {
     int pixels, width, channels;
-    const float *x;
-    const float *dz, *mean; /* gradient sums: of dz and dz (x - mean), or dz x where mean is NULL */
+    bool narrow_x, narrow_dz; /* stored in bf16 */
+    const void *x, *dz;
+    const float *mean; /* gradient sums: of dz and dz (x - mean), or dz x where mean is NULL */
     double *sums;           /* [local shards][2][channels] */
 } ls_cuda_batchnorm_sums;
 
@@ -50,6 +51,11 @@ void ls_batchnorm_cut_cuda(struct ls_device *device, const ls_cuda_batchnorm_cut
 void ls_batchnorm_grad_cut_cuda(struct ls_device *device, const ls_cuda_batchnorm_grad_cut *args);
 #ifdef __cplusplus
 }
+#else
+#include "layers/batchnorm/batchnorm.h"
+
+ls_cuda_batchnorm_cut ls_cuda_batchnorm_cut_of(const ls_batchnorm_cut *args);
+ls_cuda_batchnorm_grad_cut ls_cuda_batchnorm_grad_cut_of(const ls_batchnorm_grad_cut *args);
 #endif
 
 #endif

@@ -63,18 +63,16 @@ static void batchnorm_cut(const ls_batchnorm_cut *a, const ls_lane *lane) {
     if (a->purpose == LS_ATTACKING) memcpy(a->out.a, scale, (size_t)a->channels * sizeof *scale);
 }
 
-static void batchnorm_grad_cut(const double *sums, const double *variance, double eps, double elements,
-                               const void *gamma, int64_t channels, const ls_norm_vectors *out, void *dgamma,
-                               void *dbeta, const ls_lane *lane) {
+static void batchnorm_grad_cut(const ls_batchnorm_grad_cut *g, const ls_lane *lane) {
     (void)lane;
-    const double *s1 = sums, *s2 = sums + channels;
-    for (int64_t c = 0; c < channels; c++) {
-        double a = scale_of(gamma, variance[c], eps, c);
-        ((real *)out->a)[c] = (real)a;
-        ((real *)out->b)[c] = (real)(-a * s2[c] / ((variance[c] + eps) * elements));
-        ((real *)out->c)[c] = (real)(-a * s1[c] / elements);
-        if (dgamma) ((real *)dgamma)[c] = (real)(s2[c] / sqrt(variance[c] + eps));
-        if (dbeta) ((real *)dbeta)[c] = (real)s1[c];
+    const double *s1 = g->sums, *s2 = g->sums + g->channels;
+    for (int64_t c = 0; c < g->channels; c++) {
+        const double variance = g->variance[c], a = scale_of(g->gamma, variance, g->eps, c);
+        ((real *)g->out.a)[c] = (real)a;
+        ((real *)g->out.b)[c] = (real)(-a * s2[c] / ((variance + g->eps) * g->elements));
+        ((real *)g->out.c)[c] = (real)(-a * s1[c] / g->elements);
+        if (g->dgamma) ((real *)g->dgamma)[c] = (real)(s2[c] / sqrt(variance + g->eps));
+        if (g->dbeta) ((real *)g->dbeta)[c] = (real)s1[c];
     }
 }
 

@@ -15,6 +15,10 @@ typedef struct conv2d_state {
 
 const ls_conv2d_kernels *ls_conv2d_kernels_for(const ls_backend *backend, const ls_conv2d_args *args) {
     const bool bf16 = backend->precision == LS_PRECISION_BF16;
+    if (backend->tensor_cores) {
+        const ls_conv2d_kernels *tensor = bf16 ? &ls_conv2d_tensor_bf16_cuda : &ls_conv2d_tensor_tf32_cuda;
+        if (tensor->fits(args)) return tensor;
+    }
     if (backend->device) return bf16 ? &ls_conv2d_bf16_cuda : &ls_conv2d_cuda;
     if (backend->dtype == LS_FP64) return &ls_conv2d_ref_f64;
 #ifdef __x86_64__
@@ -56,11 +60,11 @@ static ls_conv2d_args arguments(const ls_op *op, const ls_run *run) {
     ls_conv2d_args args = geometry(op);
     args.weight = op->in[1]->value;
     args.in = ls_op_prologue(op, run);
-    args.out = ls_op_epilogue(op);
+    args.out = ls_op_epilogue(op, run);
     args.out.bias = op->in[2] ? op->in[2]->value : NULL;
     args.y = op->out->value;
     args.dy = ls_op_grad_prologue(op);
-    args.dx = ls_op_grad_epilogue(op);
+    args.dx = ls_op_grad_epilogue(op, run);
     args.dweight = op->in[1]->grad;
     args.dbias = op->in[2] ? op->in[2]->grad : NULL;
     args.node_stride = ls_graph_parameters(op->graph)->summed;
@@ -95,6 +99,33 @@ static bool weight_grad(ls_op *op, const ls_run *run, int64_t first, int64_t las
     return true;
 }
 
+static bool together(const ls_op *op) {
+    return kernels_for(op)->weight_grads;
+}
+
+/* Those of one table after the other. */
+static void weight_grads(ls_op *const *ops, int count, const ls_run *run, const ls_lane *lane) {
+    enum { BATCH = 64 };
+    ls_conv2d_args args[BATCH];
+    const ls_conv2d_args *list[BATCH];
+    for (int first = 0, n; first < count; first += n) {
+        const ls_conv2d_kernels *kernels = kernels_for(ops[first]);
+        for (n = 0; n < BATCH && first + n < count && kernels_for(ops[first + n]) == kernels; n++) {
+            args[n] = arguments(ops[first + n], run);
+            list[n] = &args[n];
+        }
+        kernels->weight_grads(list, n, run->shards, lane);
+    }
+}
+
+static bool narrow(const ls_op *op) {
+    return kernels_for(op)->narrow;
+}
+
+static bool makes_cuts(const ls_op *op) {
+    return kernels_for(op)->makes_cuts;
+}
+
 static size_t scratch_bytes(const ls_op *op, int64_t rows_per_shard) {
     ls_conv2d_args args = geometry(op);
     return kernels_for(op)->scratch_bytes(&args, rows_per_shard);
@@ -122,6 +153,10 @@ static const ls_op_class conv2d_class = {
     .backward_sums_weights = backward_sums_weights,
     .parts = parts,
     .weight_grad = weight_grad,
+    .together = together,
+    .weight_grads = weight_grads,
+    .narrow = narrow,
+    .makes_cuts = makes_cuts,
     .scratch = scratch_bytes,
 };
 

@@ -109,6 +109,11 @@ typedef struct ls_conv2d_kernels {
     /* Backend memory that these kernels keep for an operation of up to so many local rows, with its weight
      * gradient or without; NULL: none. */
     size_t (*workspace_bytes)(const ls_conv2d_args *args, int shards, int64_t rows, bool gradient);
+    /* Of several operations at once; then weight_grad is not called. NULL: one after the other. */
+    void (*weight_grads)(const ls_conv2d_args *const *args, int count, const ls_shards *shards, const ls_lane *lane);
+    bool narrow;     /* arrays may be in bf16 (ls_tensor::narrow) */
+    bool makes_cuts; /* of the BatchNorms whose sums they take, where they are asked to */
+    bool (*fits)(const ls_conv2d_args *args); /* NULL: every shape */
 } ls_conv2d_kernels;
 
 extern const ls_conv2d_kernels ls_conv2d_ref_f64;
@@ -122,6 +127,9 @@ extern const ls_conv2d_kernels ls_conv2d_vector_bf16_avx2, ls_conv2d_vector_roun
 /* For GPUs, with the sums of the vector kernels. */
 LS_KERNELS_CUDA(ls_conv2d_kernels, ls_conv2d);
 LS_KERNELS_CUDA(ls_conv2d_kernels, ls_conv2d_bf16);
+/* By tensor cores, for shapes that ls_conv2d_tensor_fits. */
+LS_KERNELS_CUDA(ls_conv2d_kernels, ls_conv2d_tensor_bf16);
+LS_KERNELS_CUDA(ls_conv2d_kernels, ls_conv2d_tensor_tf32);
 /* For an operation of this shape. */
 const ls_conv2d_kernels *ls_conv2d_kernels_for(const ls_backend *backend, const ls_conv2d_args *args);
 

@@ -52,7 +52,7 @@ static void forward(const ls_conv2d_args *a, const ls_shards *shards, int first,
     ls_conv2d_cuda_forward args = {.in = ls_cuda_prologue_of(&a->in), .bias = a->out.bias, .y = a->y};
     if (a->in.stored) {
         ls_elementwise_forward_cuda(lane->device, &args.in, (int)shards->start[first],
-                                    (int)shards->start[last], a->in.stored);
+                                    (int)shards->start[last], a->in.stored, false);
         args.plain = a->in.stored;
     } else if (ls_prologue_is_identity(&a->in)) {
         args.plain = a->in.x;
@@ -77,7 +77,7 @@ static void backward(const ls_conv2d_args *a, const ls_shards *shards, int first
     if (a->dy.stored) {
         const ls_cuda_grad_prologue dy = ls_cuda_grad_prologue_of(&a->dy);
         ls_elementwise_gradient_cuda(lane->device, &dy, false, (int)shards->start[first],
-                                     (int)shards->start[last], a->dy.stored);
+                                     (int)shards->start[last], a->dy.stored, false);
     }
     if (!a->dx.dz && !a->dx.dresidual) return;
     ls_conv2d_cuda_product p = product_of(a, true, rounded);

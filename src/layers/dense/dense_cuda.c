@@ -41,7 +41,7 @@ static void backward(const ls_dense_args *args, const ls_shards *shards, int fir
     const int begin = (int)shards->start[first], end = (int)shards->start[last];
     if (args->dy.stored) {
         const ls_cuda_grad_prologue dy = ls_cuda_grad_prologue_of(&args->dy);
-        ls_elementwise_gradient_cuda(lane->device, &dy, false, begin, end, args->dy.stored);
+        ls_elementwise_gradient_cuda(lane->device, &dy, false, begin, end, args->dy.stored, false);
     }
     if (!args->dx.dz && !args->dx.dresidual) return;
     const ls_cuda_dense_back d = {.first = begin,

@@ -51,7 +51,7 @@ __device__ __forceinline__ void stage_inputs(const ls_cuda_dense &d, int row, in
         if (row + r < d.last && term + t < d.inputs) {
             x = ls_prologue_values<cheap_ones, N>(d.in, row + r, term + t, (term + t) % d.in.channels);
             if (d.in.stored && blockIdx.x == 0)
-                ls_store<N>(d.in.stored + (size_t)(row + r) * d.inputs + term + t, x);
+                ls_put<N>(d.in.stored, (size_t)(row + r) * d.inputs + term + t, false, x);
         }
         UNROLL
         for (int n = 0; n < N; n++) s.a[t + n][r] = ls_factor(x.v[n], d.rounded);

@@ -118,7 +118,7 @@ struct ls_emulated_vote {
     int any, all, count;
 };
 ls_emulated_vote ls_emulated_barrier(int predicate);
-enum ls_emulated_operation { LS_EMULATED_SYNC, LS_EMULATED_SHUFFLE, LS_EMULATED_BALLOT };
+enum ls_emulated_operation { LS_EMULATED_SYNC, LS_EMULATED_SHUFFLE, LS_EMULATED_BALLOT, LS_EMULATED_TOGETHER };
 uint64_t ls_emulated_warp(int operation, unsigned mask, uint64_t value, int source, int predicate);
 int ls_emulated_lane(void);
 cudaError_t ls_emulated_enqueue(const char *kernel, dim3 grid, dim3 block, size_t shared, cudaStream_t stream,
