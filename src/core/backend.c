@@ -27,7 +27,10 @@ static ls_status finish(const ls_backend *backend) {
 }
 
 #define CPU(set, precision, dtype)                                                                           \
-    { "cpu", set, precision, dtype, true, NULL, false, allocate, release, allocate, release, copy, copy, finish }
+    {                                                                                                        \
+        "cpu", set, precision, dtype, true, NULL, false, allocate, release, allocate, release, copy, copy,   \
+            finish                                                                                           \
+    }
 
 /* Of one precision in ascending order. */
 static const ls_backend backends[] = {
@@ -41,8 +44,9 @@ static const ls_backend backends[] = {
 ls_status ls_backend_find_for(ls_precision precision, ls_instruction_set set, const ls_backend **backend) {
     *backend = NULL;
     if (precision == LS_PRECISION_TF32)
-        return ls_fail(LS_USAGE, "precision=tf32 is computed by tensor cores of a GPU alone (device=cuda); on the "
-                                 "processor there are fp32, fp64 and bf16");
+        return ls_fail(LS_USAGE,
+                       "precision=tf32 is computed by tensor cores of a GPU alone (device=cuda); on the "
+                       "processor there are fp32, fp64 and bf16");
     for (size_t i = 0; i < sizeof backends / sizeof *backends; i++)
         if (backends[i].precision == precision && backends[i].instruction_set <= set) *backend = &backends[i];
     return *backend ? LS_OK : ls_fail(LS_INTERNAL, "no kernels for precision %d", (int)precision);

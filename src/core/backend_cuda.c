@@ -42,8 +42,9 @@ ls_status ls_backend_cuda_create(struct ls_device *device, ls_precision precisio
     if (precision == LS_PRECISION_FP64)
         status = ls_fail(LS_USAGE, "device=cuda computes in precision fp32, bf16 and tf32");
     if (precision == LS_PRECISION_TF32 && !tensor_cores)
-        status = ls_fail(LS_USAGE, "precision=tf32 takes a GPU of compute capability 8.0 or above; %s has %d.%d",
-                         facts->name, facts->architecture / 10, facts->architecture % 10);
+        status =
+            ls_fail(LS_USAGE, "precision=tf32 takes a GPU of compute capability 8.0 or above; %s has %d.%d",
+                    facts->name, facts->architecture / 10, facts->architecture % 10);
     if (status == LS_OK) status = ls_calloc(&b, 1, sizeof *b, "a back end");
     if (status != LS_OK) {
         ls_device_destroy(&device);

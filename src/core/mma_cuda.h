@@ -17,9 +17,15 @@
 
 #include "core/kernel_cuda.h"
 
-struct ls_mma_a { unsigned w[4]; };
-struct ls_mma_b { unsigned w[2]; };
-struct ls_mma_c { float v[4]; };
+struct ls_mma_a {
+    unsigned w[4];
+};
+struct ls_mma_b {
+    unsigned w[2];
+};
+struct ls_mma_c {
+    float v[4];
+};
 
 enum { LS_MMA_WORDS = 8, LS_MMA_ROWS = 16, LS_MMA_COLUMNS = 8 };
 
@@ -37,12 +43,14 @@ template <int DROPPED> __device__ __forceinline__ unsigned ls_rounded_bits(float
 #define LS_MMA_ASM(...) asm volatile(__VA_ARGS__)
 #endif
 __device__ __forceinline__ void ls_mma_bf16(ls_mma_c &c, const ls_mma_a &a, const ls_mma_b &b) {
-    LS_MMA_ASM("mma.sync.aligned.m16n8k16.row.col.f32.bf16.bf16.f32 {%0,%1,%2,%3}, {%4,%5,%6,%7}, {%8,%9}, {%0,%1,%2,%3};"
+    LS_MMA_ASM("mma.sync.aligned.m16n8k16.row.col.f32.bf16.bf16.f32 {%0,%1,%2,%3}, {%4,%5,%6,%7}, {%8,%9}, "
+               "{%0,%1,%2,%3};"
                : "+f"(c.v[0]), "+f"(c.v[1]), "+f"(c.v[2]), "+f"(c.v[3])
                : "r"(a.w[0]), "r"(a.w[1]), "r"(a.w[2]), "r"(a.w[3]), "r"(b.w[0]), "r"(b.w[1]));
 }
 __device__ __forceinline__ void ls_mma_tf32(ls_mma_c &c, const ls_mma_a &a, const ls_mma_b &b) {
-    LS_MMA_ASM("mma.sync.aligned.m16n8k8.row.col.f32.tf32.tf32.f32 {%0,%1,%2,%3}, {%4,%5,%6,%7}, {%8,%9}, {%0,%1,%2,%3};"
+    LS_MMA_ASM("mma.sync.aligned.m16n8k8.row.col.f32.tf32.tf32.f32 {%0,%1,%2,%3}, {%4,%5,%6,%7}, {%8,%9}, "
+               "{%0,%1,%2,%3};"
                : "+f"(c.v[0]), "+f"(c.v[1]), "+f"(c.v[2]), "+f"(c.v[3])
                : "r"(a.w[0]), "r"(a.w[1]), "r"(a.w[2]), "r"(a.w[3]), "r"(b.w[0]), "r"(b.w[1]));
 }

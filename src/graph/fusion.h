@@ -49,7 +49,7 @@ typedef struct ls_prologue {
     int64_t pixels, width, channels;
     bool narrow_x, narrow_residual; /* that array is in bf16 (ls_tensor::narrow) .. */
     bool narrow;                    /* .. and x' where it is stored, and gradients of it */
-    const void *x; /* [rows][pixels][channels] */
+    const void *x;                  /* [rows][pixels][channels] */
     ls_normalisation norm;
     const void *residual; /* [rows][pixels][channels] or NULL */
     ls_normalisation residual_norm;
@@ -75,7 +75,8 @@ typedef struct ls_epilogue {
     const void *bias;                /* [channels] or NULL */
     double *sums; /* [local shards][2][channels]: sum of y, sum of y y, in double, or NULL */
     double *room; /* the thread's ls_sums_room(channels), where there are sums of several pixels */
-    const struct ls_batchnorm_cut *cut; /* is made of the sums by the store (ls_op_class::makes_cuts); or NULL */
+    const struct ls_batchnorm_cut
+        *cut; /* is made of the sums by the store (ls_op_class::makes_cuts); or NULL */
 } ls_epilogue;
 
 /* Reading a gradient through the BatchNorm behind it: dy = a dz + b (y - mean) + c per channel; a == NULL: dy
@@ -83,8 +84,8 @@ typedef struct ls_epilogue {
 typedef struct ls_grad_prologue {
     int64_t pixels, channels;
     bool narrow_dz, narrow_y; /* in bf16 */
-    const void *dz; /* [rows][pixels][channels] */
-    const void *y;  /* [rows][pixels][channels] the BatchNorm's input */
+    const void *dz;           /* [rows][pixels][channels] */
+    const void *y;            /* [rows][pixels][channels] the BatchNorm's input */
     const void *mean, *a, *b, *c;
     void *stored; /* receives dy for the weight gradient; may be dz itself; NULL only if a is NULL */
 } ls_grad_prologue;

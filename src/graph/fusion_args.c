@@ -35,7 +35,8 @@ ls_prologue ls_op_prologue(const ls_op *op, const ls_run *run) {
 
 bool ls_op_cut_by_store(const ls_op *norm, const ls_run *run, bool grad) {
     const ls_op *by = grad ? norm->grad_sums_by : norm->sums_by;
-    return by && run->shards->count == run->shards->total && by->class->makes_cuts && by->class->makes_cuts(by);
+    return by && run->shards->count == run->shards->total && by->class->makes_cuts &&
+           by->class->makes_cuts(by);
 }
 
 static const struct ls_batchnorm_grad_cut *grad_cut_of(const ls_op *norm, const ls_run *run) {
@@ -44,14 +45,13 @@ static const struct ls_batchnorm_grad_cut *grad_cut_of(const ls_op *norm, const 
 
 ls_epilogue ls_op_epilogue(const ls_op *op, const ls_run *run) {
     const ls_op *norm = op->fusion.sums_for;
-    return (ls_epilogue){.pixels = ls_tensor_pixels(op->out),
-                         .width = ls_tensor_width(op->out),
-                         .channels = ls_tensor_channels(op->out),
-                         .narrow = op->out->narrow,
-                         .sums = norm ? norm->sums : NULL,
-                         .cut = norm && ls_op_cut_by_store(norm, run, false)
-                                    ? norm->class->cut_arguments(norm, run)
-                                    : NULL};
+    return (ls_epilogue){
+        .pixels = ls_tensor_pixels(op->out),
+        .width = ls_tensor_width(op->out),
+        .channels = ls_tensor_channels(op->out),
+        .narrow = op->out->narrow,
+        .sums = norm ? norm->sums : NULL,
+        .cut = norm && ls_op_cut_by_store(norm, run, false) ? norm->class->cut_arguments(norm, run) : NULL};
 }
 
 ls_grad_prologue ls_op_grad_prologue(const ls_op *op) {

@@ -94,7 +94,8 @@ ls_tensor *ls_plan_gradient_place(const ls_plan *plan, ls_tensor *tensor) {
 }
 
 static void put_at(ls_plan *plan, ls_tensor *tensor, ls_tensor *place) {
-    if (tensor->narrow == place->narrow) plan->ops[tensor->producer->index].place = ls_plan_gradient_place(plan, place);
+    if (tensor->narrow == place->narrow)
+        plan->ops[tensor->producer->index].place = ls_plan_gradient_place(plan, place);
 }
 
 void ls_plan_share_gradients(ls_plan *plan) {

@@ -26,9 +26,9 @@ __global__ void __launch_bounds__(THREADS)
 }
 
 template <int N>
-__global__ void __launch_bounds__(THREADS) k_elementwise_backward(ls_cuda_prologue p, ls_cuda_grad_epilogue e,
-                                                                  int first, int last, const void *dx,
-                                                                  bool narrow) {
+__global__ void __launch_bounds__(THREADS)
+    k_elementwise_backward(ls_cuda_prologue p, ls_cuda_grad_epilogue e, int first, int last, const void *dx,
+                           bool narrow) {
     EACH_VALUE(row, first, last, element, N, p.length) {
         const ls_values<N> g = ls_fetch<N>(dx, (size_t)row * p.length + element, narrow);
         ls_grad_epilogue_values<all_ones, N>(p, e, row, element, element % p.channels, g);
@@ -78,7 +78,9 @@ void ls_elementwise_gradient_cuda(struct ls_device *device, const ls_cuda_grad_p
     if (first == last) return;
     const dim3 grid = grid_of(p->length, n, last - first);
     if (n == 4)
-        LS_LAUNCH(device, k_elementwise_gradient<4>, grid, THREADS, 0, *p, accumulate, first, last, out, narrow);
+        LS_LAUNCH(device, k_elementwise_gradient<4>, grid, THREADS, 0, *p, accumulate, first, last, out,
+                  narrow);
     else
-        LS_LAUNCH(device, k_elementwise_gradient<1>, grid, THREADS, 0, *p, accumulate, first, last, out, narrow);
+        LS_LAUNCH(device, k_elementwise_gradient<1>, grid, THREADS, 0, *p, accumulate, first, last, out,
+                  narrow);
 }

@@ -24,7 +24,8 @@ static ls_status open_device(const ls_comm *comm, ls_precision precision, ls_ins
 static void describe(const ls_backend *backend, char *why, size_t size) {
     const ls_device_facts *f = ls_device_facts_of(backend->device);
     snprintf(why, size, "%s, %s, compute capability %d.%d, %.0f MiB, driver for CUDA %d.%d", f->name, f->bus,
-             f->architecture / 10, f->architecture % 10, (double)f->memory / (1 << 20), f->driver / 1000, f->driver % 1000 / 10);
+             f->architecture / 10, f->architecture % 10, (double)f->memory / (1 << 20), f->driver / 1000,
+             f->driver % 1000 / 10);
 }
 
 /* What tensor cores compute has the bits of their generation. Collective. */
@@ -35,10 +36,11 @@ static ls_status check_architectures(ls_comm *comm, const ls_backend *backend) {
     ls_status status = ls_comm_allgather_equal(comm, &own, sizeof own, all);
     for (int r = 0; status == LS_OK && r < comm->size; r++)
         if (all[r] != all[0])
-            status = ls_fail(LS_USAGE,
-                             "tensor cores of rank 0 have compute capability %d.%d, those of rank %d %d.%d: their sums "
-                             "differ; train on equal GPUs, or with precision=fp32",
-                             all[0] / 10, all[0] % 10, r, all[r] / 10, all[r] % 10);
+            status = ls_fail(
+                LS_USAGE,
+                "tensor cores of rank 0 have compute capability %d.%d, those of rank %d %d.%d: their sums "
+                "differ; train on equal GPUs, or with precision=fp32",
+                all[0] / 10, all[0] % 10, r, all[r] / 10, all[r] % 10);
     free(all);
     return status;
 }

@@ -66,7 +66,8 @@ static ls_status create_backend(ls_trainer *t) {
     ls_instruction_set set;
     const ls_precision precision = (ls_precision)t->options.precision;
     LS_TRY(agree_on_instructions(t->comm, precision, &set));
-    LS_TRY(ls_backend_find_for(precision == LS_PRECISION_TF32 ? LS_PRECISION_FP32 : precision, set, &t->backend));
+    LS_TRY(ls_backend_find_for(precision == LS_PRECISION_TF32 ? LS_PRECISION_FP32 : precision, set,
+                               &t->backend));
     LS_TRY(ls_device_choose(t->comm, (ls_device_kind)t->options.device, precision,
                             t->backend->instruction_set, t->why_device, sizeof t->why_device, &t->gpu));
     if (!t->gpu) return ls_backend_find_for(precision, set, &t->backend);

@@ -240,8 +240,16 @@ static void check_cut(const cut_case *c, const ls_lane *lane) {
                                        .variance = m + n,
                                        .out = vectors};
         k->cut(&args, lane);
-        k->grad_cut(totals.on[side], m + n, 1e-5, c->elements, args.gamma, n, &vectors, c->affine ? g : NULL,
-                    c->affine ? g + n : NULL, lane);
+        const ls_batchnorm_grad_cut back = {.sums = totals.on[side],
+                                            .variance = m + n,
+                                            .eps = 1e-5,
+                                            .elements = c->elements,
+                                            .channels = n,
+                                            .gamma = args.gamma,
+                                            .out = vectors,
+                                            .dgamma = c->affine ? g : NULL,
+                                            .dbeta = c->affine ? g + n : NULL};
+        k->grad_cut(&back, lane);
     }
     check_twin(&values, "statistics");
     check_twin(&moments, "moments");

@@ -116,6 +116,12 @@ faults() {
   done
   run_alone "$WORK/fp64" "$LOCKSTEP" -- device=cuda precision=fp64
   ((CODE == 2)) || fail "fp64: exit $CODE, expected 2" "$WORK/fp64"
+  LOCKSTEP_EMULATED_CAPABILITY=75 run_alone "$WORK/tf32" "$LOCKSTEP" -- device=cuda precision=tf32
+  ((CODE == 2)) || fail "tf32 without tensor cores: exit $CODE, expected 2" "$WORK/tf32"
+  grep -q "compute capability 8.0" "$WORK/tf32.err" || fail "tf32 without tensor cores: not said" "$WORK/tf32"
+  run_alone "$WORK/tf32-cpu" "$LOCKSTEP" -- device=cpu precision=tf32
+  ((CODE == 2)) || fail "tf32 on the CPU: exit $CODE, expected 2" "$WORK/tf32-cpu"
+  grep -q "tensor cores of a GPU alone" "$WORK/tf32-cpu.err" || fail "tf32 on the CPU: not said" "$WORK/tf32-cpu"
   echo "stuck ranks, flipped bits, no device: as on the CPU"
 }
 

@@ -173,8 +173,15 @@ static void bench(int64_t size, int64_t inputs, int64_t outputs, int64_t kernel,
         l.args.in.act.class = &ls_relu_activation;
         l.args.out = (ls_epilogue){.pixels = out * out, .width = out, .channels = outputs, .sums = sums};
         l.args.dx.sums = sums;
-        l.args.dy =
-            (ls_grad_prologue){out * out, outputs, dz, y, vector, vector + 64, vector + 128, vector, dz};
+        l.args.dy = (ls_grad_prologue){.pixels = out * out,
+                                       .channels = outputs,
+                                       .dz = dz,
+                                       .y = y,
+                                       .mean = vector,
+                                       .a = vector + 64,
+                                       .b = vector + 128,
+                                       .c = vector,
+                                       .stored = dz};
     }
     if (l.kernels->shard_gradient_elements)
         l.args.shard_gradients = shard_sums = numbers(SHARDS * l.kernels->shard_gradient_elements(&l.args));

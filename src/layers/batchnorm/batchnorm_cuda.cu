@@ -81,8 +81,8 @@ __global__ void __launch_bounds__(CUT_THREADS, 1)
 
 __global__ void __launch_bounds__(CUT_THREADS, 1) k_batchnorm_cut(ls_cuda_batchnorm_cut a) {
     const int c = (int)ls_thread();
-    if (c < a.channels) ls_batchnorm_cut_channel(a, c, a.evaluates ? 0 : a.sums[c],
-                                                 a.evaluates ? 0 : a.sums[a.channels + c]);
+    if (c < a.channels)
+        ls_batchnorm_cut_channel(a, c, a.evaluates ? 0 : a.sums[c], a.evaluates ? 0 : a.sums[a.channels + c]);
 }
 
 __global__ void __launch_bounds__(CUT_THREADS, 1) k_batchnorm_grad_cut(ls_cuda_batchnorm_grad_cut g) {

@@ -10,7 +10,8 @@
 #include "layers/batchnorm/channel.h"
 #include "layers/tree_cuda.h"
 
-__device__ __forceinline__ double ls_batchnorm_scale(const float *gamma, double variance, double eps, int channel) {
+__device__ __forceinline__ double ls_batchnorm_scale(const float *gamma, double variance, double eps,
+                                                     int channel) {
     const double inverse = 1 / sqrt(variance + eps);
     return gamma ? (double)gamma[channel] * inverse : inverse;
 }
@@ -42,8 +43,8 @@ __device__ __forceinline__ void ls_batchnorm_cut_channel(const ls_cuda_batchnorm
     if (a.attacks) a.out_a[c] = scale;
 }
 
-__device__ __forceinline__ void ls_batchnorm_grad_cut_channel(const ls_cuda_batchnorm_grad_cut &g, int c, double s1,
-                                                              double s2) {
+__device__ __forceinline__ void ls_batchnorm_grad_cut_channel(const ls_cuda_batchnorm_grad_cut &g, int c,
+                                                              double s1, double s2) {
     const double variance = g.variance[c];
     const double a = ls_batchnorm_scale(g.gamma, variance, g.eps, c);
     g.a[c] = (float)a;
@@ -57,8 +58,8 @@ __device__ __forceinline__ void ls_batchnorm_grad_cut_channel(const ls_cuda_batc
 
 /* Two sums of a BatchNorm over each shard [shards][2][channels], from those of its images
  * [rows][2][channels], in order from 0. By all threads of a block. */
-__device__ __forceinline__ void ls_sums_of_images(const double *images, int channels, const ls_cuda_shards &shards,
-                                                  double *sums) {
+__device__ __forceinline__ void ls_sums_of_images(const double *images, int channels,
+                                                  const ls_cuda_shards &shards, double *sums) {
     const int each = 2 * channels;
     for (int i = (int)threadIdx.x; i < shards.count * each; i += (int)blockDim.x) {
         const int shard = i / each, at = i % each;

@@ -110,7 +110,8 @@ typedef struct ls_conv2d_kernels {
      * gradient or without; NULL: none. */
     size_t (*workspace_bytes)(const ls_conv2d_args *args, int shards, int64_t rows, bool gradient);
     /* Of several operations at once; then weight_grad is not called. NULL: one after the other. */
-    void (*weight_grads)(const ls_conv2d_args *const *args, int count, const ls_shards *shards, const ls_lane *lane);
+    void (*weight_grads)(const ls_conv2d_args *const *args, int count, const ls_shards *shards,
+                         const ls_lane *lane);
     bool narrow;     /* arrays may be in bf16 (ls_tensor::narrow) */
     bool makes_cuts; /* of the BatchNorms whose sums they take, where they are asked to */
     bool (*fits)(const ls_conv2d_args *args); /* NULL: every shape */

@@ -48,8 +48,8 @@ template <class F> __device__ __forceinline__ unsigned word_of(const float *v) {
 /* Loads an area of an image of height x width pixels into to [high][wide][step]: load(pixel, channel) gives four
  * values for N = 4, else one. Channels [first, first + channels), of which `known` exist. */
 template <class F, int N, class Load>
-__device__ __forceinline__ void stage(const area &a, int height, int width, int first, int channels, int known,
-                                      unsigned *to, const Load &load) {
+__device__ __forceinline__ void stage(const area &a, int height, int width, int first, int channels,
+                                      int known, unsigned *to, const Load &load) {
     enum { AT_ONCE = N == 4 ? 4 : F::PER_WORD, WORDS = AT_ONCE / F::PER_WORD };
     const bool tf32 = F::PER_WORD == 1;
     const int groups = words_of(channels, tf32) / WORDS, step = pixel_step(channels, tf32);
@@ -73,7 +73,8 @@ __device__ __forceinline__ void stage(const area &a, int height, int width, int 
 /* Double sums of lines in shared memory, then of the image: `line` has those of [lines][columns] channels (two: of
  * x and x x, or of dz and dz (x - mean)); value(line, pixel, column) gives what is added. */
 template <class Value>
-__device__ __forceinline__ void add_lines(int lines, int pixels, int columns, double *line, const Value &value) {
+__device__ __forceinline__ void add_lines(int lines, int pixels, int columns, double *line,
+                                          const Value &value) {
     for (int i = (int)threadIdx.x; i < lines * columns; i += TENSOR_THREADS) {
         const int c = i % columns, l = i / columns;
         double first = 0, second = 0;

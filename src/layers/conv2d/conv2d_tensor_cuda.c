@@ -35,23 +35,21 @@ static size_t workspace_bytes(const ls_conv2d_args *a, int shards, int64_t rows,
 }
 
 /* `number`: of BatchNorms whose sums are taken at once. */
-static ls_conv2d_cuda_sums sums_of(const ls_conv2d_args *a, double *sums, bool cut, int64_t rows, int64_t channels,
-                                   int number) {
+static ls_conv2d_cuda_sums sums_of(const ls_conv2d_args *a, double *sums, bool cut, int64_t rows,
+                                   int64_t channels, int number) {
     double *images = a->workspace;
-    return (ls_conv2d_cuda_sums){.images = images + number * rows * 2 * channels,
-                                 .sums = sums,
-                                 .cut = cut};
+    return (ls_conv2d_cuda_sums){.images = images + number * rows * 2 * channels, .sums = sums, .cut = cut};
 }
 
 /* --- forward, and back -------------------------------------------------------------------------- */
 
 /* An x' that is kept, and of which the product does not read all pixels, is made by a pass of its own. */
-static ls_cuda_prologue prologue_of(const ls_conv2d_args *a, const ls_conv2d_cuda_shape *s, const ls_shards *shards,
-                                    int first, int last, const ls_lane *lane) {
+static ls_cuda_prologue prologue_of(const ls_conv2d_args *a, const ls_conv2d_cuda_shape *s,
+                                    const ls_shards *shards, int first, int last, const ls_lane *lane) {
     ls_cuda_prologue in = ls_cuda_prologue_of(&a->in);
     if (!in.stored || ls_conv2d_cuda_covers(s)) return in;
-    ls_elementwise_forward_cuda(lane->device, &in, (int)shards->start[first], (int)shards->start[last], in.stored,
-                                in.narrow);
+    ls_elementwise_forward_cuda(lane->device, &in, (int)shards->start[first], (int)shards->start[last],
+                                in.stored, in.narrow);
     return (ls_cuda_prologue){.length = in.length,
                               .channels = in.channels,
                               .width = in.width,
@@ -59,8 +57,8 @@ static ls_cuda_prologue prologue_of(const ls_conv2d_args *a, const ls_conv2d_cud
                               .x = in.stored};
 }
 
-static void forward(const ls_conv2d_args *a, const ls_shards *shards, int first, int last, const ls_lane *lane,
-                    bool tf32) {
+static void forward(const ls_conv2d_args *a, const ls_shards *shards, int first, int last,
+                    const ls_lane *lane, bool tf32) {
     const ls_conv2d_cuda_shape s = shape_of(a, tf32);
     ls_conv2d_cuda_tensor_forward f = {
         .shape = s,
@@ -82,8 +80,8 @@ static float *dbias_of(const ls_conv2d_args *a, int parts, const ls_shards *shar
     return a->dbias ? (float *)a->shard_gradients + shards->count * parts * weights : NULL;
 }
 
-static void backward(const ls_conv2d_args *a, const ls_shards *shards, int first, int last, const ls_lane *lane,
-                     bool tf32) {
+static void backward(const ls_conv2d_args *a, const ls_shards *shards, int first, int last,
+                     const ls_lane *lane, bool tf32) {
     const ls_conv2d_cuda_shape s = shape_of(a, tf32);
     const int64_t rows = ls_shards_rows(shards);
     ls_conv2d_cuda_tensor_backward b = {
@@ -110,12 +108,14 @@ static void backward(const ls_conv2d_args *a, const ls_shards *shards, int first
 
 static int64_t shard_gradient_elements(const ls_conv2d_args *a, bool tf32) {
     const ls_conv2d_cuda_shape s = shape_of(a, tf32);
-    return ls_conv2d_cuda_backward_strips(&s).parts * (a->kernel_h * a->kernel_w * a->inputs * a->outputs + a->outputs);
+    return ls_conv2d_cuda_backward_strips(&s).parts *
+           (a->kernel_h * a->kernel_w * a->inputs * a->outputs + a->outputs);
 }
 
-static void weight_grads(const ls_conv2d_args *const *list, int count, const ls_shards *shards, const ls_lane *lane,
-                         bool tf32) {
-    ls_conv2d_cuda_jobs jobs = {.nodes = shards->node_count, .node_stride = count > 0 ? list[0]->node_stride : 0};
+static void weight_grads(const ls_conv2d_args *const *list, int count, const ls_shards *shards,
+                         const ls_lane *lane, bool tf32) {
+    ls_conv2d_cuda_jobs jobs = {.nodes = shards->node_count,
+                                .node_stride = count > 0 ? list[0]->node_stride : 0};
     for (int n = 0; n < jobs.nodes; n++) {
         jobs.first[n] = shards->node[n].first - shards->first;
         jobs.shards[n] = shards->node[n].count;

@@ -7,7 +7,8 @@ enum { GROUP = 4 /* tiles of 8 outputs that share what is loaded of x' */ };
 
 /* The weights of a block's outputs: [taps][words][columns + 8]. */
 template <class F>
-__device__ __forceinline__ void stage_weights(const ls_conv2d_cuda_tensor_forward &a, int first_column, unsigned *to) {
+__device__ __forceinline__ void stage_weights(const ls_conv2d_cuda_tensor_forward &a, int first_column,
+                                              unsigned *to) {
     const ls_conv2d_cuda_shape &s = a.shape;
     const int words = words_of(s.inputs, s.tf32), columns = a.strips.columns, step = columns + 8;
     for (int i = (int)threadIdx.x; i < s.kernel_h * s.kernel_w * words * columns; i += TENSOR_THREADS) {
@@ -29,8 +30,8 @@ __host__ __device__ static inline area area_of(const ls_conv2d_cuda_shape &s, in
 }
 
 template <class F, int N>
-__device__ __forceinline__ void stage_image(const ls_conv2d_cuda_tensor_forward &a, int row, int line, int lines,
-                                            unsigned *to) {
+__device__ __forceinline__ void stage_image(const ls_conv2d_cuda_tensor_forward &a, int row, int line,
+                                            int lines, unsigned *to) {
     const ls_conv2d_cuda_shape &s = a.shape;
     const area from = area_of(s, line, lines);
     /* of lines that two strips read the later one stores x' */
@@ -39,14 +40,15 @@ __device__ __forceinline__ void stage_image(const ls_conv2d_cuda_tensor_forward 
     stage<F, N>(from, s.height, s.width, 0, s.inputs, s.inputs, to, [&](int pixel, int channel) {
         const int element = pixel * s.inputs + channel;
         const ls_values<N> x = ls_prologue_values<cheap_ones, N>(a.in, row, element, channel);
-        if (stores && pixel / s.width < below) ls_put<N>(a.in.stored, (size_t)row * a.in.length + element, a.in.narrow, x);
+        if (stores && pixel / s.width < below)
+            ls_put<N>(a.in.stored, (size_t)row * a.in.length + element, a.in.narrow, x);
         return x;
     });
 }
 
 /* y of up to two neighbouring outputs. */
-__device__ __forceinline__ void store_outputs(const ls_conv2d_cuda_tensor_forward &a, size_t at, int k, float first,
-                                              float second) {
+__device__ __forceinline__ void store_outputs(const ls_conv2d_cuda_tensor_forward &a, size_t at, int k,
+                                              float first, float second) {
     const int outputs = a.shape.outputs;
     if (k >= outputs) return;
     if (a.bias) first += a.bias[k];
@@ -60,8 +62,9 @@ __device__ __forceinline__ void store_outputs(const ls_conv2d_cuda_tensor_forwar
 }
 
 template <class F>
-__device__ __forceinline__ void multiply_strip(const ls_conv2d_cuda_tensor_forward &a, int row, int line, int lines,
-                                               int first_column, const unsigned *x, const unsigned *weights) {
+__device__ __forceinline__ void multiply_strip(const ls_conv2d_cuda_tensor_forward &a, int row, int line,
+                                               int lines, int first_column, const unsigned *x,
+                                               const unsigned *weights) {
     const ls_conv2d_cuda_shape &s = a.shape;
     const int words = words_of(s.inputs, s.tf32), step = pixel_step(s.inputs, s.tf32);
     const int wide = area_of(s, line, lines).wide, columns = a.strips.columns, weight_step = columns + 8;
@@ -72,7 +75,8 @@ __device__ __forceinline__ void multiply_strip(const ls_conv2d_cuda_tensor_forwa
         const int tile = item / sides, column = item % sides * (GROUP * LS_MMA_COLUMNS);
         const int here = min((int)GROUP, (columns - column) / LS_MMA_COLUMNS);
         const int mine = min(tile * LS_MMA_ROWS + lane % 16, pixels - 1);
-        const unsigned *from = x + (mine / s.out_width * wide + mine % s.out_width) * s.stride * step + lane / 16 * 4;
+        const unsigned *from =
+            x + (mine / s.out_width * wide + mine % s.out_width) * s.stride * step + lane / 16 * 4;
         ls_mma_c sum[GROUP] = {};
         for (int u = 0; u < s.kernel_h; u++)
             for (int v = 0; v < s.kernel_w; v++) {
@@ -93,7 +97,8 @@ __device__ __forceinline__ void multiply_strip(const ls_conv2d_cuda_tensor_forwa
         for (int half = 0; half < 2; half++) {
             const int pixel = tile * LS_MMA_ROWS + half * 8 + group;
             if (j >= here || pixel >= pixels) continue;
-            const size_t at = ((size_t)row * s.out_height * s.out_width + line * s.out_width + pixel) * s.outputs;
+            const size_t at =
+                ((size_t)row * s.out_height * s.out_width + line * s.out_width + pixel) * s.outputs;
             store_outputs(a, at, first_column + column + j * LS_MMA_COLUMNS + 2 * place, sum[j].v[2 * half],
                           sum[j].v[2 * half + 1]);
         }
@@ -101,8 +106,8 @@ __device__ __forceinline__ void multiply_strip(const ls_conv2d_cuda_tensor_forwa
 }
 
 /* Adds those of a strip's lines to the image's; a thread has one of 2 columns sums. */
-__device__ __forceinline__ void add_strip(const ls_conv2d_cuda_tensor_forward &a, int row, int line, int lines,
-                                          int first_column, double *room, double &image) {
+__device__ __forceinline__ void add_strip(const ls_conv2d_cuda_tensor_forward &a, int row, int line,
+                                          int lines, int first_column, double *room, double &image) {
     const ls_conv2d_cuda_shape &s = a.shape;
     const int columns = min(a.strips.columns, s.outputs - first_column);
     add_lines(lines, s.out_width, columns, room, [&](int l, int p, int c, double &first, double &second) {
@@ -131,11 +136,13 @@ __device__ __forceinline__ void finish(const ls_conv2d_cuda_tensor_forward &a) {
 
 /* Grid: blocks of images, blocks of outputs. */
 template <class F, int N>
-__global__ void __launch_bounds__(TENSOR_THREADS, 1) k_tensor_forward(ls_conv2d_cuda_tensor_forward a, unsigned *counter) {
+__global__ void __launch_bounds__(TENSOR_THREADS, 1)
+    k_tensor_forward(ls_conv2d_cuda_tensor_forward a, unsigned *counter) {
     DYN_SHARED(unsigned, room);
     const ls_conv2d_cuda_shape &s = a.shape;
     const int first_column = (int)blockIdx.y * a.strips.columns;
-    unsigned *weights = room, *x = room + s.kernel_h * s.kernel_w * words_of(s.inputs, s.tf32) * (a.strips.columns + 8);
+    unsigned *weights = room,
+             *x = room + s.kernel_h * s.kernel_w * words_of(s.inputs, s.tf32) * (a.strips.columns + 8);
     stage_weights<F>(a, first_column, weights);
     const int first = a.shards.start[0], last = a.shards.start[a.shards.count];
     for (int row = first + (int)blockIdx.x; row < last; row += (int)gridDim.x) {
@@ -183,9 +190,11 @@ template <class F, int N>
 static void launch(struct ls_device *device, const ls_conv2d_cuda_tensor_forward &a) {
     enum { MANY = 48 * 1024 /* bytes of weights that two images share */ };
     const int rows = a.shards.start[a.shards.count] - a.shards.start[0];
-    const bool many = (size_t)a.shape.kernel_h * a.shape.kernel_w * a.shape.inputs * a.strips.columns * 4 > MANY;
+    const bool many =
+        (size_t)a.shape.kernel_h * a.shape.kernel_w * a.shape.inputs * a.strips.columns * 4 > MANY;
     const int blocks = divide_up(rows, many ? 2 : 1);
-    const dim3 grid((unsigned)(blocks > 0 ? blocks : 1), (unsigned)divide_up(a.shape.outputs, a.strips.columns));
+    const dim3 grid((unsigned)(blocks > 0 ? blocks : 1),
+                    (unsigned)divide_up(a.shape.outputs, a.strips.columns));
     LS_LAUNCH(device, (k_tensor_forward<F, N>), grid, TENSOR_THREADS, a.strips.bytes, a,
               ls_device_counters(device));
 }

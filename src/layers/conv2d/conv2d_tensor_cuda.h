@@ -57,7 +57,8 @@ typedef struct ls_conv2d_cuda_tensor_backward {
     ls_cuda_grad_prologue dy;
     ls_cuda_grad_epilogue dx;
     bool has_dx;
-    float *dweight, *dbias; /* partial sums [local shards][parts][taps][inputs][outputs], [..][outputs], or NULL */
+    float *dweight,
+        *dbias; /* partial sums [local shards][parts][taps][inputs][outputs], [..][outputs], or NULL */
     ls_conv2d_cuda_sums sums, residual_sums;
     ls_cuda_batchnorm_grad_cut norm, residual_norm;
     ls_cuda_shards shards;
@@ -90,8 +91,10 @@ extern "C" {
 struct ls_device;
 ls_conv2d_cuda_strips ls_conv2d_cuda_forward_strips(const ls_conv2d_cuda_shape *shape);
 ls_conv2d_cuda_strips ls_conv2d_cuda_backward_strips(const ls_conv2d_cuda_shape *shape);
-void ls_conv2d_cuda_tensor_forward_launch(struct ls_device *device, const ls_conv2d_cuda_tensor_forward *args);
-void ls_conv2d_cuda_tensor_backward_launch(struct ls_device *device, const ls_conv2d_cuda_tensor_backward *args);
+void ls_conv2d_cuda_tensor_forward_launch(struct ls_device *device,
+                                          const ls_conv2d_cuda_tensor_forward *args);
+void ls_conv2d_cuda_tensor_backward_launch(struct ls_device *device,
+                                           const ls_conv2d_cuda_tensor_backward *args);
 void ls_conv2d_cuda_add_parts(struct ls_device *device, const ls_conv2d_cuda_jobs *jobs);
 #ifdef __cplusplus
 }

@@ -25,8 +25,10 @@ __host__ __device__ static inline strip strip_of(const ls_conv2d_cuda_shape &s, 
 
 /* What it reads of dy, with what dx' reads beyond its lines; of x' for the weight gradient. */
 __host__ __device__ static inline area dy_area(const ls_conv2d_cuda_shape &s, const strip &p) {
-    int top = divide_down(p.top + s.pad - s.kernel_h + 1, s.stride), bottom = divide_down(p.bottom - 1 + s.pad, s.stride);
-    int left = divide_down(s.pad - s.kernel_w + 1, s.stride), right = divide_down(s.width - 1 + s.pad, s.stride);
+    int top = divide_down(p.top + s.pad - s.kernel_h + 1, s.stride),
+        bottom = divide_down(p.bottom - 1 + s.pad, s.stride);
+    int left = divide_down(s.pad - s.kernel_w + 1, s.stride),
+        right = divide_down(s.width - 1 + s.pad, s.stride);
     top = top < p.line ? top : p.line;
     left = left < 0 ? left : 0;
     bottom = bottom > p.line + p.lines - 1 ? bottom : p.line + p.lines - 1;
@@ -40,7 +42,8 @@ __host__ __device__ static inline area x_area(const ls_conv2d_cuda_shape &s, con
 
 /* The weights of a block's inputs: [taps][words of outputs][WEIGHT_STEP]. */
 template <class F>
-__device__ __forceinline__ void stage_weights(const ls_conv2d_cuda_tensor_backward &a, int first, unsigned *to) {
+__device__ __forceinline__ void stage_weights(const ls_conv2d_cuda_tensor_backward &a, int first,
+                                              unsigned *to) {
     const ls_conv2d_cuda_shape &s = a.shape;
     const int words = words_of(s.outputs, s.tf32);
     for (int i = (int)threadIdx.x; i < s.kernel_h * s.kernel_w * words * INPUTS; i += TENSOR_THREADS) {
@@ -67,30 +70,33 @@ __device__ __forceinline__ phase phase_of(int tap, int begin, int end, int strid
 }
 
 /* dx' of up to two neighbouring inputs, back through the prologue. */
-__device__ __forceinline__ void store_gradients(const ls_conv2d_cuda_tensor_backward &a, int row, int pixel, int c,
-                                                float first, float second) {
+__device__ __forceinline__ void store_gradients(const ls_conv2d_cuda_tensor_backward &a, int row, int pixel,
+                                                int c, float first, float second) {
     const int inputs = a.shape.inputs, element = pixel * inputs + c;
     if (c >= inputs) return;
     if (inputs % 2 == 0) {
         ls_grad_epilogue_values<cheap_ones, 2>(a.in, a.dx, row, element, c, {{first, second}});
     } else {
         ls_grad_epilogue_values<cheap_ones, 1>(a.in, a.dx, row, element, c, {{first}});
-        if (c + 1 < inputs) ls_grad_epilogue_values<cheap_ones, 1>(a.in, a.dx, row, element + 1, c + 1, {{second}});
+        if (c + 1 < inputs)
+            ls_grad_epilogue_values<cheap_ones, 1>(a.in, a.dx, row, element + 1, c + 1, {{second}});
     }
 }
 
 template <class F>
-__device__ __forceinline__ void multiply_phase(const ls_conv2d_cuda_tensor_backward &a, int row, const area &of_dy,
-                                               const phase &lines, const phase &columns, int first_input,
-                                               const unsigned *dy, const unsigned *weights) {
+__device__ __forceinline__ void multiply_phase(const ls_conv2d_cuda_tensor_backward &a, int row,
+                                               const area &of_dy, const phase &lines, const phase &columns,
+                                               int first_input, const unsigned *dy, const unsigned *weights) {
     const ls_conv2d_cuda_shape &s = a.shape;
     const int words = words_of(s.outputs, s.tf32), step = pixel_step(s.outputs, s.tf32);
     const int lane = (int)threadIdx.x % LS_WARP, group = lane / 4, place = lane % 4;
     const int pixels = lines.count * columns.count;
     for (int tile = (int)threadIdx.x / LS_WARP; tile * LS_MMA_ROWS < pixels; tile += TENSOR_WARPS) {
         const int mine = min(tile * LS_MMA_ROWS + lane % 16, pixels - 1);
-        const int h = lines.first + mine / columns.count * s.stride, w = columns.first + mine % columns.count * s.stride;
-        const int i = (h + s.pad - lines.tap) / s.stride - of_dy.top, j = (w + s.pad - columns.tap) / s.stride - of_dy.left;
+        const int h = lines.first + mine / columns.count * s.stride,
+                  w = columns.first + mine % columns.count * s.stride;
+        const int i = (h + s.pad - lines.tap) / s.stride - of_dy.top,
+                  j = (w + s.pad - columns.tap) / s.stride - of_dy.left;
         const unsigned *from = dy + (i * of_dy.wide + j) * step + lane / 16 * 4;
         ls_mma_c sum[2] = {};
         for (int u = lines.tap, up = 0; u < s.kernel_h; u += s.stride, up++)
@@ -118,9 +124,9 @@ __device__ __forceinline__ void multiply_phase(const ls_conv2d_cuda_tensor_backw
 }
 
 template <class F>
-__device__ __forceinline__ void multiply_back(const ls_conv2d_cuda_tensor_backward &a, int row, const strip &p,
-                                              const area &of_dy, int first_input, const unsigned *dy,
-                                              const unsigned *weights) {
+__device__ __forceinline__ void multiply_back(const ls_conv2d_cuda_tensor_backward &a, int row,
+                                              const strip &p, const area &of_dy, int first_input,
+                                              const unsigned *dy, const unsigned *weights) {
     const ls_conv2d_cuda_shape &s = a.shape;
     for (int u = 0; u < s.stride; u++)
         for (int v = 0; v < s.stride; v++)
@@ -140,11 +146,14 @@ struct share {
 template <class F>
 __device__ __forceinline__ void multiply_weights(const ls_conv2d_cuda_tensor_backward &a, const strip &p,
                                                  const area &of_dy, const share &mine, const unsigned *dy,
-                                                 const unsigned *x, const unsigned *zeros, ls_mma_c (&sum)[TAPS][2]) {
+                                                 const unsigned *x, const unsigned *zeros,
+                                                 ls_mma_c (&sum)[TAPS][2]) {
     enum { K = LS_MMA_WORDS * F::PER_WORD };
     const ls_conv2d_cuda_shape &s = a.shape;
-    const int step = pixel_step(s.outputs, s.tf32), x_step = pixel_step(INPUTS, s.tf32), wide = x_area(s, p).wide;
-    const int lane = (int)threadIdx.x % LS_WARP, taps = s.kernel_h * s.kernel_w, pixels = p.lines * s.out_width;
+    const int step = pixel_step(s.outputs, s.tf32), x_step = pixel_step(INPUTS, s.tf32),
+              wide = x_area(s, p).wide;
+    const int lane = (int)threadIdx.x % LS_WARP, taps = s.kernel_h * s.kernel_w,
+              pixels = p.lines * s.out_width;
     const int output = mine.first_output + mine.pair * PAIR;
     int tap[TAPS];
     if (mine.split >= mine.splits) return; /* the whole warp */
@@ -152,12 +161,14 @@ __device__ __forceinline__ void multiply_weights(const ls_conv2d_cuda_tensor_bac
     for (int t = 0; t < TAPS; t++)
         tap[t] = ((mine.first_tap + t) / s.kernel_w * wide + (mine.first_tap + t) % s.kernel_w) * x_step;
     const auto of_y = [&](int q) {
-        return q < pixels ? dy + ((p.line + q / s.out_width - of_dy.top) * of_dy.wide + q % s.out_width - of_dy.left) * step
+        return q < pixels ? dy + ((p.line + q / s.out_width - of_dy.top) * of_dy.wide + q % s.out_width -
+                                  of_dy.left) *
+                                     step
                           : zeros;
     };
     const auto of_x = [&](int q) { /* beside zeros any pixel will do */
-        q = min(q, pixels - 1);
-        return x + (q / s.out_width * wide + q % s.out_width) * s.stride * x_step;
+                                   q = min(q, pixels - 1);
+                                   return x + (q / s.out_width * wide + q % s.out_width) * s.stride * x_step;
     };
     for (int k = mine.split * K; k < pixels; k += mine.splits * K) {
         ls_mma_b b[2];
@@ -178,7 +189,8 @@ __device__ __forceinline__ void multiply_weights(const ls_conv2d_cuda_tensor_bac
             }
         } else {
             const int group = lane / 4, place = lane % 4;
-            const unsigned *near = of_y(k + place) + output + group, *far = of_y(k + place + 4) + output + group;
+            const unsigned *near = of_y(k + place) + output + group,
+                           *far = of_y(k + place + 4) + output + group;
             const bool second = output + LS_MMA_COLUMNS < words_of(s.outputs, s.tf32);
             b[0] = {{near[0], far[0]}};
             b[1] = {{second ? near[8] : 0, second ? far[8] : 0}};
@@ -195,10 +207,12 @@ __device__ __forceinline__ void multiply_weights(const ls_conv2d_cuda_tensor_bac
 }
 
 /* The first split's warps add those of the others, in order, and store the part's sums. */
-__device__ __forceinline__ void store_weights(const ls_conv2d_cuda_tensor_backward &a, const share &mine, int pairs,
-                                              int first_input, float *to, float *room, ls_mma_c (&sum)[TAPS][2]) {
+__device__ __forceinline__ void store_weights(const ls_conv2d_cuda_tensor_backward &a, const share &mine,
+                                              int pairs, int first_input, float *to, float *room,
+                                              ls_mma_c (&sum)[TAPS][2]) {
     const ls_conv2d_cuda_shape &s = a.shape;
-    const int lane = (int)threadIdx.x % LS_WARP, group = lane / 4, place = lane % 4, taps = s.kernel_h * s.kernel_w;
+    const int lane = (int)threadIdx.x % LS_WARP, group = lane / 4, place = lane % 4,
+              taps = s.kernel_h * s.kernel_w;
     float *of_pair = room + mine.pair * LANE_SUMS * LS_WARP + lane;
     (void)pairs;
     for (int split = 1; split < mine.splits; split++) {
@@ -227,8 +241,8 @@ template <class F> __device__ __forceinline__ float factor_of(const unsigned *pi
 
 /* Adds a strip's lines to the bias's gradient, an output a thread. */
 template <class F>
-__device__ __forceinline__ void add_bias(const ls_conv2d_cuda_tensor_backward &a, const strip &p, const area &of_dy,
-                                         const unsigned *dy, float *room, float &sum) {
+__device__ __forceinline__ void add_bias(const ls_conv2d_cuda_tensor_backward &a, const strip &p,
+                                         const area &of_dy, const unsigned *dy, float *room, float &sum) {
     const ls_conv2d_cuda_shape &s = a.shape;
     const int step = pixel_step(s.outputs, s.tf32);
     for (int i = (int)threadIdx.x; i < p.lines * s.outputs; i += TENSOR_THREADS) {
@@ -252,8 +266,8 @@ struct summed {
     const float *mean;
 };
 
-__device__ __forceinline__ void add_strip(const ls_conv2d_cuda_shape &s, int row, const strip &p, int first_input,
-                                          const summed &of, double *room, double &image) {
+__device__ __forceinline__ void add_strip(const ls_conv2d_cuda_shape &s, int row, const strip &p,
+                                          int first_input, const summed &of, double *room, double &image) {
     const int columns = min((int)INPUTS, s.inputs - first_input), lines = p.bottom - p.top;
     add_lines(lines, s.width, columns, room, [&](int l, int q, int c, double &first, double &second) {
         const size_t at = (((size_t)row * s.height + p.top + l) * s.width + q) * s.inputs + first_input + c;
@@ -269,14 +283,15 @@ __device__ __forceinline__ void add_strip(const ls_conv2d_cuda_shape &s, int row
     __syncthreads();
 }
 
-__device__ __forceinline__ void store_image(const ls_conv2d_cuda_shape &s, int row, int first_input, double *images,
-                                            double image) {
+__device__ __forceinline__ void store_image(const ls_conv2d_cuda_shape &s, int row, int first_input,
+                                            double *images, double image) {
     const int columns = min((int)INPUTS, s.inputs - first_input);
     const int which = (int)threadIdx.x / columns, c = first_input + (int)threadIdx.x % columns;
     if (which < 2) images[((size_t)row * 2 + which) * s.inputs + c] = image;
 }
 
-__device__ __forceinline__ void finish(const ls_conv2d_cuda_tensor_backward &a, const ls_conv2d_cuda_sums &sums,
+__device__ __forceinline__ void finish(const ls_conv2d_cuda_tensor_backward &a,
+                                       const ls_conv2d_cuda_sums &sums,
                                        const ls_cuda_batchnorm_grad_cut &norm) {
     const int channels = a.shape.inputs;
     if (!sums.sums) return;
@@ -293,7 +308,8 @@ __device__ __forceinline__ void finish(const ls_conv2d_cuda_tensor_backward &a, 
 
 /* Grid: parts of shards, blocks of inputs, blocks of taps and outputs, of which the first makes dx'. */
 template <class F, int N>
-__global__ void __launch_bounds__(TENSOR_THREADS, 1) k_tensor_backward(ls_conv2d_cuda_tensor_backward a, unsigned *counter) {
+__global__ void __launch_bounds__(TENSOR_THREADS, 1)
+    k_tensor_backward(ls_conv2d_cuda_tensor_backward a, unsigned *counter) {
     DYN_SHARED(unsigned, room);
     const ls_conv2d_cuda_shape &s = a.shape;
     const int parts = a.strips.parts, shard = (int)blockIdx.x / parts, part = (int)blockIdx.x % parts;
@@ -301,8 +317,8 @@ __global__ void __launch_bounds__(TENSOR_THREADS, 1) k_tensor_backward(ls_conv2d
     const int output_blocks = divide_up(s.outputs, OUTPUTS), warp = (int)threadIdx.x / LS_WARP;
     const int outputs = min((int)OUTPUTS, s.outputs - (int)blockIdx.z % output_blocks * OUTPUTS);
     const int pairs = divide_up(outputs, PAIR);
-    const share mine = {warp % pairs, warp / pairs, TENSOR_WARPS / pairs, (int)blockIdx.z / output_blocks * TAPS,
-                        (int)blockIdx.z % output_blocks * OUTPUTS};
+    const share mine = {warp % pairs, warp / pairs, TENSOR_WARPS / pairs,
+                        (int)blockIdx.z / output_blocks * TAPS, (int)blockIdx.z % output_blocks * OUTPUTS};
     const bool goes_back = a.has_dx && blockIdx.z == 0;
     const bool bias = a.dbias && blockIdx.y == 0 && blockIdx.z == 0;
     const int step = pixel_step(s.outputs, s.tf32);
@@ -325,31 +341,36 @@ __global__ void __launch_bounds__(TENSOR_THREADS, 1) k_tensor_backward(ls_conv2d
                 return ls_grad_prologue_values<N>(a.dy, row, pixel * s.outputs + k, k);
             });
             if (a.dweight)
-                stage<F, N>(x_area(s, p), s.height, s.width, first_input, INPUTS, s.inputs, x, [&](int pixel, int c) {
-                    return ls_prologue_values<cheap_ones, N>(a.in, row, pixel * s.inputs + c, c);
-                });
+                stage<F, N>(x_area(s, p), s.height, s.width, first_input, INPUTS, s.inputs, x,
+                            [&](int pixel, int c) {
+                                return ls_prologue_values<cheap_ones, N>(a.in, row, pixel * s.inputs + c, c);
+                            });
             __syncthreads();
             if (goes_back) multiply_back<F>(a, row, p, of_dy, first_input, dy, weights);
             if (a.dweight) multiply_weights<F>(a, p, of_dy, mine, dy, x, zeros, sum);
             __syncthreads();
             if (bias) add_bias<F>(a, p, of_dy, dy, (float *)x, bias_sum);
             if (goes_back && a.sums.sums)
-                add_strip(s, row, p, first_input, {a.dx.dz, a.in.x, a.dx.narrow_dz, a.in.narrow_x, a.in.norm.mean},
-                          (double *)x, image);
+                add_strip(s, row, p, first_input,
+                          {a.dx.dz, a.in.x, a.dx.narrow_dz, a.in.narrow_x, a.in.norm.mean}, (double *)x,
+                          image);
             if (goes_back && a.residual_sums.sums) {
                 const bool own = a.dx.dresidual != NULL;
                 add_strip(s, row, p, first_input,
-                          {own ? a.dx.dresidual : a.dx.dz, a.in.residual, own ? a.dx.narrow_dresidual : a.dx.narrow_dz,
-                           a.in.narrow_residual, a.in.residual_norm.mean},
+                          {own ? a.dx.dresidual : a.dx.dz, a.in.residual,
+                           own ? a.dx.narrow_dresidual : a.dx.narrow_dz, a.in.narrow_residual,
+                           a.in.residual_norm.mean},
                           (double *)x, residual);
             }
         }
         if (goes_back && a.sums.sums) store_image(s, row, first_input, a.sums.images, image);
-        if (goes_back && a.residual_sums.sums) store_image(s, row, first_input, a.residual_sums.images, residual);
+        if (goes_back && a.residual_sums.sums)
+            store_image(s, row, first_input, a.residual_sums.images, residual);
     }
     const size_t of_part = (size_t)(a.shards.first + shard) * parts + part;
     if (a.dweight)
-        store_weights(a, mine, pairs, first_input, a.dweight + of_part * taps * s.inputs * s.outputs, (float *)dy, sum);
+        store_weights(a, mine, pairs, first_input, a.dweight + of_part * taps * s.inputs * s.outputs,
+                      (float *)dy, sum);
     if (bias && (int)threadIdx.x < s.outputs) a.dbias[of_part * s.outputs + threadIdx.x] = bias_sum;
     if ((a.sums.sums || a.residual_sums.sums) && ls_last_block(counter, gridDim.x * gridDim.y * gridDim.z)) {
         finish(a, a.sums, a.norm);
@@ -385,7 +406,8 @@ static size_t largest(size_t a, size_t b) {
 
 /* Bytes of shared memory for strips of so many lines, of any of them. */
 static size_t shared_bytes(const ls_conv2d_cuda_shape &s, int most) {
-    const int step = pixel_step(s.outputs, s.tf32), pairs = divide_up(s.outputs < OUTPUTS ? s.outputs : (int)OUTPUTS, PAIR);
+    const int step = pixel_step(s.outputs, s.tf32),
+              pairs = divide_up(s.outputs < OUTPUTS ? s.outputs : (int)OUTPUTS, PAIR);
     const size_t weights = (size_t)s.kernel_h * s.kernel_w * words_of(s.outputs, s.tf32) * WEIGHT_STEP;
     size_t bytes = 0;
     for (int line = 0; line < s.out_height; line += most) {
@@ -409,15 +431,18 @@ ls_conv2d_cuda_strips ls_conv2d_cuda_backward_strips(const ls_conv2d_cuda_shape 
     return best;
 }
 
-template <class F, int N> static void launch(struct ls_device *device, const ls_conv2d_cuda_tensor_backward &a) {
-    const int taps = divide_up(a.shape.kernel_h * a.shape.kernel_w, TAPS), outputs = divide_up(a.shape.outputs, OUTPUTS);
+template <class F, int N>
+static void launch(struct ls_device *device, const ls_conv2d_cuda_tensor_backward &a) {
+    const int taps = divide_up(a.shape.kernel_h * a.shape.kernel_w, TAPS),
+              outputs = divide_up(a.shape.outputs, OUTPUTS);
     const dim3 grid((unsigned)(a.shards.count * a.strips.parts), (unsigned)divide_up(a.shape.inputs, INPUTS),
                     (unsigned)(a.dweight ? taps * outputs : 1));
     LS_LAUNCH(device, (k_tensor_backward<F, N>), grid, TENSOR_THREADS, a.strips.bytes, a,
               ls_device_counters(device));
 }
 
-void ls_conv2d_cuda_tensor_backward_launch(struct ls_device *device, const ls_conv2d_cuda_tensor_backward *a) {
+void ls_conv2d_cuda_tensor_backward_launch(struct ls_device *device,
+                                           const ls_conv2d_cuda_tensor_backward *a) {
     const bool fours = a->shape.inputs % 4 == 0 && a->shape.outputs % 4 == 0;
     if (a->shards.count == 0) return;
     if (a->shape.tf32)

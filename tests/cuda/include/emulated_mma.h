@@ -21,25 +21,28 @@ static inline void in_warp(together &mine) {
 template <bool BF16> inline float factor(unsigned word, int half) {
     return from_bits<float>(BF16 ? half ? word & 0xffff0000u : word << 16 : word);
 }
+/* The columns of a row side by side, which compilers make one instruction. */
 template <bool BF16> void multiply(together *const *lanes) {
     enum { PER_WORD = BF16 ? 2 : 1, K = 8 * PER_WORD };
-    float a[16][K], b[8][K];
-    for (int row = 0; row < 16; row++)
-        for (int k = 0; k < K; k++) {
-            const int word = k / PER_WORD;
-            a[row][k] =
-                factor<BF16>(lanes[row % 8 * 4 + word % 4]->a->w[row / 8 + word / 4 * 2], k % PER_WORD);
-        }
+    float b[K][8];
     for (int column = 0; column < 8; column++)
         for (int k = 0; k < K; k++) {
             const int word = k / PER_WORD;
-            b[column][k] = factor<BF16>(lanes[column * 4 + word % 4]->b->w[word / 4], k % PER_WORD);
+            b[k][column] = factor<BF16>(lanes[column * 4 + word % 4]->b->w[word / 4], k % PER_WORD);
         }
-    for (int row = 0; row < 16; row++)
-        for (int column = 0; column < 8; column++) {
-            float &c = lanes[row % 8 * 4 + column / 2]->c->v[row / 8 * 2 + column % 2];
-            for (int k = 0; k < K; k++) c = fmaf(a[row][k], b[column][k], c);
+    for (int row = 0; row < 16; row++) {
+        together *const *mine = lanes + row % 8 * 4;
+        float c[8];
+        for (int column = 0; column < 8; column++)
+            c[column] = mine[column / 2]->c->v[row / 8 * 2 + column % 2];
+        for (int k = 0; k < K; k++) {
+            const int word = k / PER_WORD;
+            const float a = factor<BF16>(mine[word % 4]->a->w[row / 8 + word / 4 * 2], k % PER_WORD);
+            for (int column = 0; column < 8; column++) c[column] = fmaf(a, b[k][column], c[column]);
         }
+        for (int column = 0; column < 8; column++)
+            mine[column / 2]->c->v[row / 8 * 2 + column % 2] = c[column];
+    }
 }
 
 /* Word w of row r of matrix m goes to lane 4 r + w, or, transposed, numbers 2 w and 2 w + 1 of column r do. */
