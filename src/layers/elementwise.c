@@ -33,9 +33,23 @@ static void elementwise_backward(ls_op *op, const ls_run *run, int first, int la
         ->backward(&in, &dx, run->shards, first, last, op->out->grad, lane);
 }
 
+static size_t cut_bytes(const ls_op *op) {
+    const ls_elementwise_kernels *kernels = ls_elementwise_kernels_for(ls_graph_backend(op->graph));
+    const ls_tensor *out = op->out;
+    if (!kernels->cut_bytes) return 0;
+    return kernels->cut_bytes(ls_tensor_pixels(out), ls_tensor_width(out), ls_tensor_channels(out),
+                              ls_graph_rows(op->graph));
+}
+
+static bool makes_cuts(const ls_op *op) {
+    return cut_bytes(op) > 0;
+}
+
 static size_t scratch_bytes(const ls_op *op, int64_t rows_per_shard) {
+    const size_t sums = 2 * (size_t)ls_sums_room(ls_tensor_channels(op->out)) * sizeof(double),
+                 cuts = cut_bytes(op);
     (void)rows_per_shard;
-    return 2 * (size_t)ls_sums_room(ls_tensor_channels(op->out)) * sizeof(double);
+    return cuts > sums ? cuts : sums;
 }
 
 static const void *any_kernels(const ls_op *op) {
@@ -55,6 +69,7 @@ static const ls_op_class activation_class = {
     .forward = elementwise_forward,
     .backward = elementwise_backward,
     .narrow = narrow,
+    .makes_cuts = makes_cuts,
     .scratch = scratch_bytes,
 };
 
@@ -66,6 +81,7 @@ static const ls_op_class dropout_class = {
     .forward = elementwise_forward,
     .backward = elementwise_backward,
     .narrow = narrow,
+    .makes_cuts = makes_cuts,
     .scratch = scratch_bytes,
 };
 

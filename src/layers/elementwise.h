@@ -19,6 +19,9 @@ typedef struct ls_elementwise_kernels {
                                 int first, int last, void *out, const ls_lane *lane);
     /* Is that activation among those of forward() and backward()? */
     bool (*knows)(const ls_activation *act);
+    /* Bytes of the lane's scratch with which backward() takes the sums of so many rows in one pass, and makes the
+     * cuts that it is asked for (ls_op_class::makes_cuts); 0, or NULL: it does not. */
+    size_t (*cut_bytes)(int64_t pixels, int64_t width, int64_t channels, int64_t rows);
 } ls_elementwise_kernels;
 
 LS_KERNELS(ls_elementwise_kernels, ls_elementwise_ref);

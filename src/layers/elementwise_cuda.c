@@ -16,6 +16,18 @@ static void backward(const ls_prologue *in, const ls_grad_epilogue *dx, const ls
                      int last, const void *gradient, const ls_lane *lane) {
     const ls_cuda_prologue p = ls_cuda_prologue_of(in);
     const ls_cuda_grad_epilogue e = ls_cuda_grad_epilogue_of(dx);
+    if ((e.sums || e.residual_sums) && ls_elementwise_takes_sums(in->pixels, in->width, in->channels)) {
+        const int64_t each = 2 * ls_shards_rows(shards) * in->channels;
+        double *room = lane->scratch;
+        ls_cuda_elementwise_sums sums = {
+            .sums = {room, e.sums, dx->cut != NULL},
+            .residual_sums = {room + each, e.residual_sums, dx->residual_cut != NULL},
+            .shards = ls_cuda_shards_of(shards, first, last)};
+        if (dx->cut) sums.norm = ls_cuda_batchnorm_grad_cut_of(dx->cut);
+        if (dx->residual_cut) sums.residual_norm = ls_cuda_batchnorm_grad_cut_of(dx->residual_cut);
+        ls_elementwise_backward_sums_cuda(lane->device, &p, &e, &sums, gradient, in->narrow);
+        return;
+    }
     ls_elementwise_backward_cuda(lane->device, &p, &e, (int)shards->start[first], (int)shards->start[last],
                                  gradient, in->narrow);
     const ls_cuda_shards s = ls_cuda_shards_of(shards, first, last);
@@ -33,4 +45,10 @@ static bool knows(const ls_activation *act) {
     return ls_cuda_activation_kind_of(act->class) != LS_CUDA_NO_ACTIVATION;
 }
 
-const ls_elementwise_kernels ls_elementwise_ref_cuda = {forward, backward, normalised_gradient, knows};
+static size_t cut_bytes(int64_t pixels, int64_t width, int64_t channels, int64_t rows) {
+    return ls_elementwise_takes_sums(pixels, width, channels) ? (size_t)(4 * rows * channels) * sizeof(double)
+                                                              : 0;
+}
+
+const ls_elementwise_kernels ls_elementwise_ref_cuda = {forward, backward, normalised_gradient, knows,
+                                                        cut_bytes};

@@ -3,7 +3,8 @@
 #include "core/kernel_cuda.h"
 
 #include "layers/elementwise_cuda.h"
-#include "layers/fusion_cuda.h"
+#include "layers/batchnorm/cut_cuda.h"
+#include "core/last_block_cuda.h"
 
 using ls_activations::all_ones;
 
@@ -33,6 +34,37 @@ __global__ void __launch_bounds__(THREADS)
         const ls_values<N> g = ls_fetch<N>(dx, (size_t)row * p.length + element, narrow);
         ls_grad_epilogue_values<all_ones, N>(p, e, row, element, element % p.channels, g);
     }
+}
+
+/* The same, a block an image; sums are of what it has stored. */
+enum { SUM_THREADS = 256 };
+template <int N>
+__global__ void __launch_bounds__(SUM_THREADS, 1)
+    k_elementwise_backward_sums(ls_cuda_prologue p, ls_cuda_grad_epilogue e, ls_cuda_elementwise_sums s,
+                                const void *dx, bool narrow, unsigned *counter) {
+    DYN_SHARED(double, line);
+    const int lines = p.length / p.channels / p.width;
+    const int first = s.shards.start[0], last = s.shards.start[s.shards.count];
+    for (int row = first + (int)blockIdx.x; row < last; row += (int)gridDim.x) {
+        const size_t pixel = (size_t)row * lines * p.width;
+        double image = 0, residual = 0;
+        for (int element = (int)threadIdx.x * N; element < p.length; element += SUM_THREADS * N) {
+            const ls_values<N> g = ls_fetch<N>(dx, (size_t)row * p.length + element, narrow);
+            ls_grad_epilogue_values<all_ones, N>(p, e, row, element, element % p.channels, g);
+        }
+        __syncthreads();
+        if (s.sums.sums)
+            ls_add_gradients(ls_summed_of(p, e), pixel, lines, p.width, p.channels, 0, p.channels, line,
+                             image);
+        if (s.residual_sums.sums)
+            ls_add_gradients(ls_summed_of_residual(p, e), pixel, lines, p.width, p.channels, 0, p.channels,
+                             line, residual);
+        if (s.sums.sums) ls_store_image(s.sums, row, p.channels, 0, p.channels, image);
+        if (s.residual_sums.sums) ls_store_image(s.residual_sums, row, p.channels, 0, p.channels, residual);
+    }
+    if (!ls_last_block(counter, gridDim.x)) return;
+    ls_finish_gradients(s.sums, s.norm, p.channels, s.shards);
+    ls_finish_gradients(s.residual_sums, s.residual_norm, p.channels, s.shards);
 }
 
 template <int N>
@@ -70,6 +102,20 @@ void ls_elementwise_backward_cuda(struct ls_device *device, const ls_cuda_prolog
         LS_LAUNCH(device, k_elementwise_backward<4>, grid, THREADS, 0, *p, *e, first, last, dx, narrow);
     else
         LS_LAUNCH(device, k_elementwise_backward<1>, grid, THREADS, 0, *p, *e, first, last, dx, narrow);
+}
+
+void ls_elementwise_backward_sums_cuda(struct ls_device *device, const ls_cuda_prologue *p,
+                                       const ls_cuda_grad_epilogue *e, const ls_cuda_elementwise_sums *s,
+                                       const void *dx, bool narrow) {
+    const int rows = s->shards.start[s->shards.count] - s->shards.start[0];
+    const size_t shared = (size_t)(p->length / p->width) * 2 * sizeof(double);
+    const dim3 grid((unsigned)(rows < 1 ? 1 : rows < 65535 ? rows : 65535));
+    if (ls_values_at_once(p->channels) == 4)
+        LS_LAUNCH(device, k_elementwise_backward_sums<4>, grid, SUM_THREADS, shared, *p, *e, *s, dx, narrow,
+                  ls_device_counters(device));
+    else
+        LS_LAUNCH(device, k_elementwise_backward_sums<1>, grid, SUM_THREADS, shared, *p, *e, *s, dx, narrow,
+                  ls_device_counters(device));
 }
 
 void ls_elementwise_gradient_cuda(struct ls_device *device, const ls_cuda_grad_prologue *p, bool accumulate,

@@ -65,4 +65,5 @@ static void normalised_gradient(const ls_grad_prologue *dy, bool accumulate, con
     (dy, row, rows, (real *)out + row * row_elements(dy->pixels, dy->channels));
 }
 
-const ls_elementwise_kernels LS_NAME(ls_elementwise_ref) = {forward, backward, normalised_gradient, ls_folds_any};
+const ls_elementwise_kernels LS_NAME(ls_elementwise_ref) = {forward, backward, normalised_gradient,
+                                                            ls_folds_any, NULL};

@@ -6,6 +6,7 @@
 #include <time.h>
 #include <unistd.h>
 
+#include "core/device_cuda.h"
 #include "train/versions.h"
 #include "version.h"
 
@@ -48,7 +49,13 @@ ls_status ls_facts_collect(const ls_trainer *t, const char *config_path, ls_fact
     add(facts, LS_FACT_RANKS, "%d", t->comm->size);
     add(facts, LS_FACT_THREADS, "%lld", (long long)t->options.threads);
     add(facts, LS_FACT_COMM, "%s", t->comm->class->name);
-    add(facts, LS_FACT_BACKEND, "%s", t->backend->name);
+    if (t->gpu) { /* products by tensor cores have the bits of their generation */
+        const ls_device_facts *gpu = ls_device_facts_of(t->gpu->device);
+        add(facts, LS_FACT_BACKEND, "%s, compute capability %d.%d", t->backend->name, gpu->architecture / 10,
+            gpu->architecture % 10);
+    } else {
+        add(facts, LS_FACT_BACKEND, "%s", t->backend->name);
+    }
     add(facts, LS_FACT_INSTRUCTION_SET, "%s", ls_instruction_set_name(t->backend->instruction_set));
     add(facts, LS_FACT_LOCKSTEP, "%s", LOCKSTEP_VERSION);
     add(facts, LS_FACT_GIT, "%s", LOCKSTEP_GIT);

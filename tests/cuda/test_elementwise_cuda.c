@@ -94,10 +94,12 @@ static void check_backward(const fused *f, const ls_lane *lane) {
     const int64_t doubles = 2 * f->channels * f->shards.count;
     const twin sums = room_twin(doubles, 8), residual_sums = room_twin(doubles, 8);
     double *room = calloc((size_t)(2 * ls_sums_room(f->channels)), sizeof *room);
+    const twin device_room = room_twin(4 * f->channels * (ls_shards_rows(&f->shards) + 1), 8);
     assert_non_null(room);
     for (int side = HOST; side < SIDES; side++) {
         const ls_prologue p = prologue(f, side);
-        const ls_lane host = {.scratch = room};
+        const ls_lane host = {.scratch = room},
+                      device = {.device = lane->device, .scratch = device_room.on[DEVICE]};
         const ls_grad_epilogue e = {.others = has(f, 5) ? others.on[side] : NULL,
                                     .dz = dz.on[side],
                                     .accumulate = has(f, 6),
@@ -106,7 +108,7 @@ static void check_backward(const fused *f, const ls_lane *lane) {
                                     .dresidual_accumulate = has(f, 7),
                                     .residual_sums = has(f, 1) ? residual_sums.on[side] : NULL};
         (side == DEVICE ? &ls_elementwise_ref_cuda : &ls_elementwise_ref_f32)
-            ->backward(&p, &e, &f->shards, 0, f->shards.count, dx.on[side], side == DEVICE ? lane : &host);
+            ->backward(&p, &e, &f->shards, 0, f->shards.count, dx.on[side], side == DEVICE ? &device : &host);
     }
     check_twin(&dz, "dz");
     check_twin(&dresidual, "the residual's gradient");

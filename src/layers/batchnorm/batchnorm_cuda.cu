@@ -3,7 +3,6 @@
 #include "core/kernel_cuda.h"
 
 #include "layers/batchnorm/cut_cuda.h"
-#include "layers/fusion_cuda.h"
 
 enum { CHANNELS = 32, LINES = 8, THREADS = CHANNELS * LINES, CUT_THREADS = 128 };
 

@@ -33,8 +33,15 @@ typedef struct ls_cuda_batchnorm_sums {
     bool narrow_x, narrow_dz; /* stored in bf16 */
     const void *x, *dz;
     const float *mean; /* gradient sums: of dz and dz (x - mean), or dz x where mean is NULL */
-    double *sums;           /* [local shards][2][channels] */
+    double *sums;      /* [local shards][2][channels] */
 } ls_cuda_batchnorm_sums;
+
+/* Where a kernel that stores what a BatchNorm's sums are of leaves them, without a launch of their own. */
+typedef struct ls_cuda_image_sums {
+    double *images; /* [rows][2][channels] */
+    double *sums;   /* [local shards][2][channels], or NULL: none are wanted */
+    bool cut;       /* all shards are here: its last block makes the cut as well */
+} ls_cuda_image_sums;
 
 #ifdef __cplusplus
 extern "C" {

@@ -8,6 +8,7 @@
 #include "core/dual_cuda.h"
 #include "layers/batchnorm/batchnorm_cuda.h"
 #include "layers/batchnorm/channel.h"
+#include "layers/fusion_cuda.h"
 #include "layers/tree_cuda.h"
 
 __device__ __forceinline__ double ls_batchnorm_scale(const float *gamma, double variance, double eps,
@@ -56,6 +57,67 @@ __device__ __forceinline__ void ls_batchnorm_grad_cut_channel(const ls_cuda_batc
 
 /* --- sums without a launch of their own ---------------------------------------------------------------- */
 
+/* Double sums of lines in shared memory, then of the image: `line` has those of [lines][columns] channels (two: of
+ * x and x x, or of dz and dz (x - mean)); value(line, pixel, column) gives what is added. */
+template <class Value>
+__device__ __forceinline__ void ls_add_lines(int lines, int pixels, int columns, double *line,
+                                             const Value &value) {
+    for (int i = (int)threadIdx.x; i < lines * columns; i += (int)blockDim.x) {
+        const int c = i % columns, l = i / columns;
+        double first = 0, second = 0;
+        for (int p = 0; p < pixels; p++) value(l, p, c, first, second);
+        line[i] = first;
+        line[lines * columns + i] = second;
+    }
+}
+
+/* Adds those of `line` to the image's in order; thread `which` columns + column has one of 2 columns sums, in *image. */
+__device__ __forceinline__ void ls_add_image(int lines, int columns, const double *line, double &image) {
+    const int which = (int)threadIdx.x / columns, c = (int)threadIdx.x % columns;
+    if (which < 2)
+        for (int l = 0; l < lines; l++) image += line[(which * lines + l) * columns + c];
+}
+
+/* Both sums of columns [first, first + columns) of an image. */
+__device__ __forceinline__ void ls_store_image(const ls_cuda_image_sums &sums, int row, int channels,
+                                               int first, int columns, double image) {
+    const int which = (int)threadIdx.x / columns, c = first + (int)threadIdx.x % columns;
+    if (which < 2) sums.images[((size_t)row * 2 + which) * channels + c] = image;
+}
+
+/* What the gradient sums of a BatchNorm are of, as it has been stored. */
+struct ls_summed {
+    const void *dz, *x;
+    bool narrow_dz, narrow_x;
+    const float *mean;
+};
+__device__ __forceinline__ ls_summed ls_summed_of(const ls_cuda_prologue &p, const ls_cuda_grad_epilogue &e) {
+    return {e.dz, p.x, e.narrow_dz, p.narrow_x, p.norm.mean};
+}
+__device__ __forceinline__ ls_summed ls_summed_of_residual(const ls_cuda_prologue &p,
+                                                           const ls_cuda_grad_epilogue &e) {
+    const bool own = e.dresidual != NULL;
+    return {own ? e.dresidual : e.dz, p.residual, own ? e.narrow_dresidual : e.narrow_dz, p.narrow_residual,
+            p.residual_norm.mean};
+}
+
+/* Adds lines from that pixel on to the sums of an image; all threads of a block, which has `room` for
+ * 2 lines columns doubles. */
+__device__ __forceinline__ void ls_add_gradients(const ls_summed &of, size_t pixel, int lines, int width,
+                                                 int channels, int first_channel, int columns, double *room,
+                                                 double &image) {
+    ls_add_lines(lines, width, columns, room, [&](int l, int q, int c, double &first, double &second) {
+        const size_t at = (pixel + (size_t)l * width + q) * channels + first_channel + c;
+        const double g = (double)ls_fetch<1>(of.dz, at, of.narrow_dz).v[0];
+        const float x = ls_fetch<1>(of.x, at, of.narrow_x).v[0];
+        first += g;
+        second += g * (double)(of.mean ? x - of.mean[first_channel + c] : x);
+    });
+    __syncthreads();
+    ls_add_image(lines, columns, room, image);
+    __syncthreads();
+}
+
 /* Two sums of a BatchNorm over each shard [shards][2][channels], from those of its images
  * [rows][2][channels], in order from 0. By all threads of a block. */
 __device__ __forceinline__ void ls_sums_of_images(const double *images, int channels,
@@ -80,6 +142,20 @@ __device__ __forceinline__ void ls_sums_of_shards(const double *sums, int channe
         total[0] = sums[(size_t)s * 2 * channels + channel];
         total[1] = sums[(size_t)s * 2 * channels + channels + channel];
         ls_merge_leaf<8, 2>(s, total, pending);
+    }
+}
+
+/* The last block of a backward pass: the sums of the shards, and the cut. */
+__device__ __forceinline__ void ls_finish_gradients(const ls_cuda_image_sums &sums,
+                                                    const ls_cuda_batchnorm_grad_cut &norm, int channels,
+                                                    const ls_cuda_shards &shards) {
+    if (!sums.sums) return;
+    ls_sums_of_images(sums.images, channels, shards, sums.sums);
+    if (!sums.cut) return;
+    for (int c = (int)threadIdx.x; c < channels; c += (int)blockDim.x) {
+        double total[2];
+        ls_sums_of_shards(sums.sums, channels, shards.count, c, total);
+        ls_batchnorm_grad_cut_channel(norm, c, total[0], total[1]);
     }
 }
 

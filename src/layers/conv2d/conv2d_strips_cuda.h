@@ -70,18 +70,4 @@ __device__ __forceinline__ void stage(const area &a, int height, int width, int 
     }
 }
 
-/* Double sums of lines in shared memory, then of the image: `line` has those of [lines][columns] channels (two: of
- * x and x x, or of dz and dz (x - mean)); value(line, pixel, column) gives what is added. */
-template <class Value>
-__device__ __forceinline__ void add_lines(int lines, int pixels, int columns, double *line,
-                                          const Value &value) {
-    for (int i = (int)threadIdx.x; i < lines * columns; i += TENSOR_THREADS) {
-        const int c = i % columns, l = i / columns;
-        double first = 0, second = 0;
-        for (int p = 0; p < pixels; p++) value(l, p, c, first, second);
-        line[i] = first;
-        line[lines * columns + i] = second;
-    }
-}
-
 #endif

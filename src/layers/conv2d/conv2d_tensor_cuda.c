@@ -35,10 +35,10 @@ static size_t workspace_bytes(const ls_conv2d_args *a, int shards, int64_t rows,
 }
 
 /* `number`: of BatchNorms whose sums are taken at once. */
-static ls_conv2d_cuda_sums sums_of(const ls_conv2d_args *a, double *sums, bool cut, int64_t rows,
-                                   int64_t channels, int number) {
+static ls_cuda_image_sums sums_of(const ls_conv2d_args *a, double *sums, bool cut, int64_t rows,
+                                  int64_t channels, int number) {
     double *images = a->workspace;
-    return (ls_conv2d_cuda_sums){.images = images + number * rows * 2 * channels, .sums = sums, .cut = cut};
+    return (ls_cuda_image_sums){.images = images + number * rows * 2 * channels, .sums = sums, .cut = cut};
 }
 
 /* --- forward, and back -------------------------------------------------------------------------- */

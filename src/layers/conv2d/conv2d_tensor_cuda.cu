@@ -110,16 +110,14 @@ __device__ __forceinline__ void add_strip(const ls_conv2d_cuda_tensor_forward &a
                                           int lines, int first_column, double *room, double &image) {
     const ls_conv2d_cuda_shape &s = a.shape;
     const int columns = min(a.strips.columns, s.outputs - first_column);
-    add_lines(lines, s.out_width, columns, room, [&](int l, int p, int c, double &first, double &second) {
+    ls_add_lines(lines, s.out_width, columns, room, [&](int l, int p, int c, double &first, double &second) {
         const size_t pixel = ((size_t)row * s.out_height + line + l) * s.out_width + p;
         const double y = (double)ls_fetch<1>(a.y, pixel * s.outputs + first_column + c, a.narrow_y).v[0];
         first += y;
         second += y * y;
     });
     __syncthreads();
-    const int which = (int)threadIdx.x / columns, c = (int)threadIdx.x % columns;
-    if (which < 2)
-        for (int l = 0; l < lines; l++) image += room[(which * lines + l) * columns + c];
+    ls_add_image(lines, columns, room, image);
 }
 
 /* Sums of the whole batch, and the cut. */

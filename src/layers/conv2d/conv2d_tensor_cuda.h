@@ -30,13 +30,6 @@ typedef struct ls_conv2d_cuda_strips {
     size_t bytes; /* of shared memory */
 } ls_conv2d_cuda_strips;
 
-/* What takes the sums of a BatchNorm. */
-typedef struct ls_conv2d_cuda_sums {
-    double *images; /* [rows][2][channels] */
-    double *sums;   /* [local shards][2][channels], or NULL: none are wanted */
-    bool cut;       /* all shards are here: .. */
-} ls_conv2d_cuda_sums;
-
 typedef struct ls_conv2d_cuda_tensor_forward {
     ls_conv2d_cuda_shape shape;
     ls_conv2d_cuda_strips strips;
@@ -44,7 +37,7 @@ typedef struct ls_conv2d_cuda_tensor_forward {
     ls_cuda_prologue in; /* stores x' only where its pixels are all read: ls_conv2d_cuda_covers() */
     void *y;
     bool narrow_y;
-    ls_conv2d_cuda_sums sums;
+    ls_cuda_image_sums sums;
     ls_cuda_batchnorm_cut norm; /* .. and this is made of them */
     ls_cuda_shards shards;
 } ls_conv2d_cuda_tensor_forward;
@@ -59,7 +52,7 @@ typedef struct ls_conv2d_cuda_tensor_backward {
     bool has_dx;
     float *dweight,
         *dbias; /* partial sums [local shards][parts][taps][inputs][outputs], [..][outputs], or NULL */
-    ls_conv2d_cuda_sums sums, residual_sums;
+    ls_cuda_image_sums sums, residual_sums;
     ls_cuda_batchnorm_grad_cut norm, residual_norm;
     ls_cuda_shards shards;
 } ls_conv2d_cuda_tensor_backward;

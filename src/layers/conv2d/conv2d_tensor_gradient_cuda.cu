@@ -259,49 +259,11 @@ __device__ __forceinline__ void add_bias(const ls_conv2d_cuda_tensor_backward &a
 
 /* --- sums of BatchNorms ------------------------------------------------------------------------ */
 
-/* What the sums of one BatchNorm are of, as it has been stored. */
-struct summed {
-    const void *dz, *x;
-    bool narrow_dz, narrow_x;
-    const float *mean;
-};
-
+/* Adds those of a strip's lines to the image's. */
 __device__ __forceinline__ void add_strip(const ls_conv2d_cuda_shape &s, int row, const strip &p,
-                                          int first_input, const summed &of, double *room, double &image) {
-    const int columns = min((int)INPUTS, s.inputs - first_input), lines = p.bottom - p.top;
-    add_lines(lines, s.width, columns, room, [&](int l, int q, int c, double &first, double &second) {
-        const size_t at = (((size_t)row * s.height + p.top + l) * s.width + q) * s.inputs + first_input + c;
-        const double g = (double)ls_fetch<1>(of.dz, at, of.narrow_dz).v[0];
-        const float x = ls_fetch<1>(of.x, at, of.narrow_x).v[0];
-        first += g;
-        second += g * (double)(of.mean ? x - of.mean[first_input + c] : x);
-    });
-    __syncthreads();
-    const int which = (int)threadIdx.x / columns, c = (int)threadIdx.x % columns;
-    if (which < 2)
-        for (int l = 0; l < lines; l++) image += room[(which * lines + l) * columns + c];
-    __syncthreads();
-}
-
-__device__ __forceinline__ void store_image(const ls_conv2d_cuda_shape &s, int row, int first_input,
-                                            double *images, double image) {
-    const int columns = min((int)INPUTS, s.inputs - first_input);
-    const int which = (int)threadIdx.x / columns, c = first_input + (int)threadIdx.x % columns;
-    if (which < 2) images[((size_t)row * 2 + which) * s.inputs + c] = image;
-}
-
-__device__ __forceinline__ void finish(const ls_conv2d_cuda_tensor_backward &a,
-                                       const ls_conv2d_cuda_sums &sums,
-                                       const ls_cuda_batchnorm_grad_cut &norm) {
-    const int channels = a.shape.inputs;
-    if (!sums.sums) return;
-    ls_sums_of_images(sums.images, channels, a.shards, sums.sums);
-    if (!sums.cut) return;
-    for (int c = (int)threadIdx.x; c < channels; c += TENSOR_THREADS) {
-        double total[2];
-        ls_sums_of_shards(sums.sums, channels, a.shards.count, c, total);
-        ls_batchnorm_grad_cut_channel(norm, c, total[0], total[1]);
-    }
+                                          int first_input, const ls_summed &of, double *room, double &image) {
+    ls_add_gradients(of, ((size_t)row * s.height + p.top) * s.width, p.bottom - p.top, s.width, s.inputs,
+                     first_input, min((int)INPUTS, s.inputs - first_input), room, image);
 }
 
 /* --- the kernel -------------------------------------------------------------------------------- */
@@ -351,21 +313,14 @@ __global__ void __launch_bounds__(TENSOR_THREADS, 1)
             __syncthreads();
             if (bias) add_bias<F>(a, p, of_dy, dy, (float *)x, bias_sum);
             if (goes_back && a.sums.sums)
-                add_strip(s, row, p, first_input,
-                          {a.dx.dz, a.in.x, a.dx.narrow_dz, a.in.narrow_x, a.in.norm.mean}, (double *)x,
-                          image);
-            if (goes_back && a.residual_sums.sums) {
-                const bool own = a.dx.dresidual != NULL;
-                add_strip(s, row, p, first_input,
-                          {own ? a.dx.dresidual : a.dx.dz, a.in.residual,
-                           own ? a.dx.narrow_dresidual : a.dx.narrow_dz, a.in.narrow_residual,
-                           a.in.residual_norm.mean},
-                          (double *)x, residual);
-            }
+                add_strip(s, row, p, first_input, ls_summed_of(a.in, a.dx), (double *)x, image);
+            if (goes_back && a.residual_sums.sums)
+                add_strip(s, row, p, first_input, ls_summed_of_residual(a.in, a.dx), (double *)x, residual);
         }
-        if (goes_back && a.sums.sums) store_image(s, row, first_input, a.sums.images, image);
+        const int columns = min((int)INPUTS, s.inputs - first_input);
+        if (goes_back && a.sums.sums) ls_store_image(a.sums, row, s.inputs, first_input, columns, image);
         if (goes_back && a.residual_sums.sums)
-            store_image(s, row, first_input, a.residual_sums.images, residual);
+            ls_store_image(a.residual_sums, row, s.inputs, first_input, columns, residual);
     }
     const size_t of_part = (size_t)(a.shards.first + shard) * parts + part;
     if (a.dweight)
@@ -373,8 +328,8 @@ __global__ void __launch_bounds__(TENSOR_THREADS, 1)
                       (float *)dy, sum);
     if (bias && (int)threadIdx.x < s.outputs) a.dbias[of_part * s.outputs + threadIdx.x] = bias_sum;
     if ((a.sums.sums || a.residual_sums.sums) && ls_last_block(counter, gridDim.x * gridDim.y * gridDim.z)) {
-        finish(a, a.sums, a.norm);
-        finish(a, a.residual_sums, a.residual_norm);
+        ls_finish_gradients(a.sums, a.norm, s.inputs, a.shards);
+        ls_finish_gradients(a.residual_sums, a.residual_norm, s.inputs, a.shards);
     }
 }
 
