@@ -150,6 +150,7 @@ static void write_memory(int ranks, const ls_memory *m, bool on_device, ls_json 
     ls_json_count(json, "evaluation", m->evaluating);
     if (on_device) ls_json_count(json, "images", m->images);
     ls_json_count(json, "sum", ls_memory_sum(m));
+    ls_json_count(json, "moved", m->moved);
     ls_json_end(json, '}');
 }
 

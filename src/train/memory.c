@@ -62,7 +62,7 @@ static struct ls_device *no_device(void) {
 
 /* Bytes of the plan for one purpose; on a device with all that its graph takes there. */
 static ls_status plan_bytes(const ls_preview *p, const ls_backend *backend, ls_purpose purpose, int ranks,
-                            int64_t batch, size_t *bytes) {
+                            int64_t batch, size_t *bytes, size_t *moved) {
     const ls_options *o = &p->options;
     ls_shards shards;
     ls_graph *graph;
@@ -78,6 +78,8 @@ static ls_status plan_bytes(const ls_preview *p, const ls_backend *backend, ls_p
     if (status == LS_OK)
         status = ls_plan_create(graph, o->fuse, backend->device ? 1 : (int)o->threads, &plan);
     if (status == LS_OK) ls_plan_memory(plan, bytes, &unshared);
+    for (int i = 0; plan && moved && i < ls_plan_piece_count(plan); i++)
+        *moved += ls_plan_piece(plan, i).bytes;
     if (status == LS_OK && backend->device) *bytes = *held_by(backend) - before;
     ls_plan_destroy(&plan);
     ls_graph_destroy(&graph);
@@ -89,11 +91,11 @@ static ls_status plan_bytes(const ls_preview *p, const ls_backend *backend, ls_p
 static ls_status plans_bytes(const ls_preview *p, const ls_backend *backend, int ranks, ls_memory *m) {
     const ls_parameters *q = &p->network->parameters;
     size_t collecting;
-    LS_TRY(plan_bytes(p, backend, LS_TRAINING, ranks, p->options.batch, &m->training));
-    LS_TRY(plan_bytes(p, backend, LS_EVALUATING, ranks, p->options.eval_batch, &m->evaluating));
+    LS_TRY(plan_bytes(p, backend, LS_TRAINING, ranks, p->options.batch, &m->training, &m->moved));
+    LS_TRY(plan_bytes(p, backend, LS_EVALUATING, ranks, p->options.eval_batch, &m->evaluating, NULL));
     for (int i = 0; i < q->statistics_count; i++) {
         if (q->statistics[i].kind != LS_STATISTICS_DATASET) continue;
-        LS_TRY(plan_bytes(p, backend, LS_COLLECTING, ranks, p->options.batch, &collecting));
+        LS_TRY(plan_bytes(p, backend, LS_COLLECTING, ranks, p->options.batch, &collecting, NULL));
         m->evaluating += collecting;
         break;
     }

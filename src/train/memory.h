@@ -10,6 +10,7 @@
 typedef struct ls_memory {
     size_t state; /* parameters and moments: ranks of one node may share them */
     size_t gradients, training, evaluating;
+    size_t moved;  /* no memory: what the passes of a training step read and write of activations and gradients */
     size_t images; /* the training images and their labels, on a device; the host's are not counted */
 } ls_memory;
 
