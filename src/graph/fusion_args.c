@@ -35,8 +35,9 @@ ls_prologue ls_op_prologue(const ls_op *op, const ls_run *run) {
 
 bool ls_op_cut_by_store(const ls_op *norm, const ls_run *run, bool grad) {
     const ls_op *by = grad ? norm->grad_sums_by : norm->sums_by;
-    return by && run->shards->count == run->shards->total && by->class->makes_cuts &&
-           by->class->makes_cuts(by);
+    if (!by) by = norm;
+    return (grad ? norm->grad_sum_length : norm->sum_length) > 0 &&
+           run->shards->count == run->shards->total && by->class->makes_cuts && by->class->makes_cuts(by);
 }
 
 static const struct ls_batchnorm_grad_cut *grad_cut_of(const ls_op *norm, const ls_run *run) {
@@ -110,4 +111,9 @@ static bool recomputed(const ls_op *op) {
 bool ls_op_stores_input(const ls_op *op) {
     return op->class->loads_prologue && has_prologue(op) && !recomputed(op) &&
            ls_purpose_goes_back(op->graph->purpose);
+}
+
+bool ls_op_gives_gradient(const ls_op *op) {
+    return op->class->gives_gradient && op->graph->mode == LS_RECORD &&
+           ls_purpose_goes_back(op->graph->purpose) && op->class->gives_gradient(op);
 }

@@ -269,6 +269,7 @@ ls_partial ls_op_partial(const ls_op *op, const ls_run *run, bool grad) {
 }
 
 void ls_op_sum_nodes(const ls_op *op, const ls_run *run, const ls_lane *lane) {
+    if (op->class->sums_nodes && op->class->sums_nodes(op)) return;
     const ls_partial partial = ls_op_partial(op, run, false);
     ls_partial_nodes(&partial, run->shards->node_count, op->nodes, op->sum_length, lane);
 }

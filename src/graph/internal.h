@@ -53,7 +53,7 @@ bool ls_op_stores_input(const ls_op *op);
 
 /* Its partial sums, of one direction, as what is to be added over all shards. */
 ls_partial ls_op_partial(const ls_op *op, const ls_run *run, bool grad);
-/* Adds those of an op without a cut over the local shards, into op->nodes. */
+/* Adds those of an op without a cut over the local shards, into op->nodes, unless it has done so. */
 void ls_op_sum_nodes(const ls_op *op, const ls_run *run, const ls_lane *lane);
 
 /* Gives op->in[k], a parameter that earlier ops of the tape read too, a gradient of its own. */

@@ -38,6 +38,11 @@ typedef struct ls_op_class {
     bool unbatched; /* the output is not batched: one tensor, cut into no shards (tensor/tensor.h). Pieces
                        over shards ignore their range; such an op runs eagerly only, on one rank. Default:
                        batched */
+    /* Of an op without a cut, whose sums join the step's: does `forward` add them over the local shards too, into
+     * op->nodes? Absent: no. */
+    bool (*sums_nodes)(const ls_op *op);
+    /* Does `forward` write the gradient of in[0] as well, where there is a backward pass in a plan? Absent: no. */
+    bool (*gives_gradient)(const ls_op *op);
     bool view; /* the output is the input under another shape: no pieces, no memory. Default: it is not */
 
     /* Optional, for ops that mix samples: vectors that are added over all shards. */
@@ -74,7 +79,8 @@ typedef struct ls_op_class {
     bool loads_join; /* with a residual in the prologue, and with what other readers of x' have written of its
                         gradient on the way back; with loads_prologue */
     bool stores_sums; /* forward can take the sums of a BatchNorm that follows */
-    /* Do the stores that take sums of BatchNorms make their cuts as well, where all shards are here? Absent: no. */
+    /* Do the stores that take sums of BatchNorms (or a BatchNorm's own pieces) make their cuts as well, where all shards
+     * are here? Absent: no. */
     bool (*makes_cuts)(const ls_op *op);
     /* Of a BatchNorm: what its cuts are made with; valid until it is asked again. */
     const struct ls_batchnorm_cut *(*cut_arguments)(const ls_op *op, const ls_run *run);
@@ -127,7 +133,8 @@ struct ls_op {
         *reduced; /* [local shards][sum_length]; with no cut [nodes][sum_length]; [sum_length] */
     int64_t grad_sum_length;
     double *grad_sums, *grad_reduced;
-    ls_op *sums_by, *grad_sums_by; /* of a BatchNorm in a plan: whose store takes them; NULL: its own pieces */
+    ls_op *sums_by,
+        *grad_sums_by; /* of a BatchNorm in a plan: whose store takes them; NULL: its own pieces */
     bool all_shards; /* the weight gradient is computed over the shards of all ranks of this host, run->all */
     void *factors;   /* class->factor_bytes, or NULL: nothing is packed */
     bool accumulate[LS_MAX_INPUTS]; /* += into in[i]->grad: another consumer has written it before */
@@ -169,6 +176,8 @@ ls_prologue ls_op_prologue(const ls_op *op, const ls_run *run);
 ls_epilogue ls_op_epilogue(const ls_op *op, const ls_run *run);
 ls_grad_prologue ls_op_grad_prologue(const ls_op *op);
 ls_grad_epilogue ls_op_grad_epilogue(const ls_op *op, const ls_run *run);
+/* Is the gradient of its input written by `forward`? */
+bool ls_op_gives_gradient(const ls_op *op);
 /* Is the cut of this BatchNorm made by the store that takes its sums? */
 bool ls_op_cut_by_store(const ls_op *norm, const ls_run *run, bool grad);
 

@@ -76,6 +76,12 @@ static void touch_factors(ls_plan *plan, int stage, ls_op *op) {
     touch_packed(plan, stage, op);
 }
 
+/* The same where dy is loaded through the BatchNorm behind. */
+static void touch_loaded_factors(ls_plan *plan, int stage, ls_op *op) {
+    touch_factors(plan, stage, op);
+    if (op->fusion.grad_norm) touch_value(plan, stage, op->out);
+}
+
 static void touch_buffers(ls_plan *plan, int stage, const ls_piece *piece) {
     ls_op *op = piece->op;
     const ls_fusion *f = &op->fusion;
@@ -86,7 +92,10 @@ static void touch_buffers(ls_plan *plan, int stage, const ls_piece *piece) {
     touch_values(plan, stage, piece);
     if (piece->kind == LS_PIECE_SUMS) return;
     if (piece->kind != LS_PIECE_GRAD_SUMS) touch_stored(plan, stage, op);
-    if (piece->kind == LS_PIECE_FORWARD) return;
+    if (piece->kind == LS_PIECE_FORWARD) {
+        if (ls_op_gives_gradient(op)) touch_grad(plan, stage, op->in[0]);
+        return;
+    }
     touch_grad(plan, stage, f->grad_norm ? f->grad_norm->out : op->out);
     if (piece->kind != LS_PIECE_GRAD_SUMS) touch_packed(plan, stage, op);
     if (piece->kind != LS_PIECE_BACKWARD) return;
@@ -113,6 +122,9 @@ static void touch_all(ls_plan *plan) {
     }
     for (int i = 0; i < plan->all_shards_count; i++)
         touch_piece(plan, plan->stage_count - 1, &plan->all_shards_pieces[i]);
+    for (int i = 0; i < plan->together_count; i++)
+        if (plan->together[i]->class->factor_bytes)
+            touch_loaded_factors(plan, plan->stage_count - 1, plan->together[i]);
 }
 
 /* What is read after a replay lives to its end: the loss, what it was made of, and of an attack the input's

@@ -30,8 +30,7 @@ static void backward(const ls_prologue *in, const ls_grad_epilogue *dx, const ls
     }
     ls_elementwise_backward_cuda(lane->device, &p, &e, (int)shards->start[first], (int)shards->start[last],
                                  gradient, in->narrow);
-    const ls_cuda_shards s = ls_cuda_shards_of(shards, first, last);
-    ls_grad_epilogue_sums_cuda(lane->device, &p, &e, &s);
+    ls_take_grad_epilogue_sums(&p, dx, shards, first, last, lane);
 }
 
 static void normalised_gradient(const ls_grad_prologue *dy, bool accumulate, const ls_shards *shards,

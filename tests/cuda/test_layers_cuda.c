@@ -8,6 +8,7 @@
 
 #include <cmocka.h>
 
+#include "core/vector.h"
 #include "layers/average_pool/average_pool.h"
 #include "layers/flatten/flatten.h"
 #include "layers/global_average_pool/global_average_pool.h"
@@ -224,9 +225,11 @@ static void check_softmax(int64_t classes, const cut *c, int variant, const ls_l
     if (variant == 3) make_ties(&x, false);
     const twin labels = integer_twin(50, (uint32_t)classes, 1), sample = integer_twin(rows, 50, 4),
                p = room_twin(rows * classes, 4), loss = room_twin(rows, 4), dx = room_twin(rows * classes, 4),
-               sums = room_twin(2 * shards.count, 8);
+               sums = room_twin(2 * shards.count, 8), nodes = room_twin(2 * shards.node_count, 8);
+    double used[2 * LS_MAX_SHARDS];
     for (int side = HOST; side < SIDES; side++) {
         const ls_softmax_kernels *k = side == DEVICE ? &ls_softmax_ref_cuda : &ls_softmax_ref_f32;
+        const bool at_once = side == DEVICE && variant < 2;
         const ls_softmax_args args = {.classes = classes,
                                       .x = x.on[side],
                                       .labels = labels.on[side],
@@ -237,10 +240,15 @@ static void check_softmax(int64_t classes, const cut *c, int variant, const ls_l
                                       .loss = loss.on[side],
                                       .sums = sums.on[side],
                                       .dx = dx.on[side],
-                                      .scale = 1 / (double)c->batch};
+                                      .scale = 1 / (double)c->batch,
+                                      .nodes = side == DEVICE ? nodes.on[side] : NULL,
+                                      .with_gradient = at_once};
         k->forward(&args, &shards, 0, shards.count, lane);
-        k->backward(&args, &shards, 0, shards.count, lane);
+        if (!at_once) k->backward(&args, &shards, 0, shards.count, lane);
     }
+    memcpy(used, sums.on[HOST], sums.bytes);
+    ls_vector_ref_f32.tree(&shards, 2, used, nodes.on[HOST], 2, &(ls_lane){0});
+    check_twin(&nodes, "sums of nodes");
     check_twin(&p, "probabilities");
     check_twin(&loss, "losses");
     check_twin(&sums, "sums of the loss");

@@ -37,8 +37,12 @@ static ls_batchnorm_input input_of(const ls_op *op) {
                                 .x = op->in[0]->value};
 }
 
+static const ls_batchnorm_cut *cut_arguments(const ls_op *op, const ls_run *run);
+static const ls_batchnorm_grad_cut *grad_cut_arguments(const ls_op *op, const ls_run *run);
+
 static void sums(ls_op *op, const ls_run *run, int first, int last, const ls_lane *lane) {
-    const ls_batchnorm_input in = input_of(op);
+    ls_batchnorm_input in = input_of(op);
+    if (ls_op_cut_by_store(op, run, false)) in.cut = cut_arguments(op, run);
     kernels_for(op)->sums(&in, run->shards, first, last, op->sums, lane);
 }
 
@@ -70,6 +74,11 @@ static void cut(ls_op *op, const ls_run *run, const ls_lane *lane) {
     kernels_for(op)->cut(cut_arguments(op, run), lane);
 }
 
+/* By its own sums, where no store takes them. */
+static bool makes_cuts(const ls_op *op) {
+    return ls_graph_backend(op->graph)->device && ls_tensor_channels(op->out) <= LS_BATCHNORM_MOST_AT_ONCE;
+}
+
 static void forward(ls_op *op, const ls_run *run, int first, int last, const ls_lane *lane) {
     ls_prologue in = ls_op_prologue(op, run);
     in.narrow = op->out->narrow;
@@ -82,6 +91,7 @@ static void grad_sums(ls_op *op, const ls_run *run, int first, int last, const l
     ls_batchnorm_input in = input_of(op);
     in.mean = op->vectors.mean;
     in.dz = op->out->grad;
+    if (ls_op_cut_by_store(op, run, true)) in.grad_cut = grad_cut_arguments(op, run);
     kernels_for(op)->grad_sums(&in, run->shards, first, last, op->grad_sums, lane);
 }
 
@@ -141,6 +151,7 @@ static const ls_op_class batchnorm_class = {
     .grad_cut = grad_cut,
     .cut_arguments = cut_arguments,
     .grad_cut_arguments = grad_cut_arguments,
+    .makes_cuts = makes_cuts,
     .narrow = narrow,
     .backward = backward,
     .scratch = scratch_bytes,

@@ -51,7 +51,13 @@ typedef struct ls_batchnorm_input {
     bool narrow_x, narrow_dz;        /* in bf16 (ls_tensor::narrow) */
     const void *x;                   /* [rows][pixels][channels] */
     const void *mean, *dz;           /* [channels], as x; of the backward pass */
+    const struct ls_batchnorm_cut
+        *cut; /* is made of the sums at once, on a device that has all shards; or NULL */
+    const struct ls_batchnorm_grad_cut *grad_cut; /* likewise */
 } ls_batchnorm_input;
+
+/* Channels of which kernels for GPUs make a cut with the sums. */
+enum { LS_BATCHNORM_MOST_AT_ONCE = 32 * 4096 };
 
 /* Kernels; shards are local, sums [local shards][2][channels]. The lane's scratch is of ls_sums_room(channels) doubles. */
 typedef struct ls_batchnorm_kernels {

@@ -4,31 +4,6 @@
 #include "layers/batchnorm/batchnorm.h"
 #include "layers/fusion_host_cuda.h"
 
-static void take_sums(const ls_batchnorm_input *in, const void *dz, const ls_shards *shards, int first,
-                      int last, double *sums_of_shards, const ls_lane *lane) {
-    const ls_cuda_batchnorm_sums args = {.pixels = (int)in->pixels,
-                                         .width = (int)in->width,
-                                         .channels = (int)in->channels,
-                                         .narrow_x = in->narrow_x,
-                                         .narrow_dz = in->narrow_dz,
-                                         .x = in->x,
-                                         .dz = dz,
-                                         .mean = in->mean,
-                                         .sums = sums_of_shards};
-    const ls_cuda_shards s = ls_cuda_shards_of(shards, first, last);
-    ls_batchnorm_sums_cuda(lane->device, &args, &s);
-}
-
-static void sums(const ls_batchnorm_input *in, const ls_shards *shards, int first, int last,
-                 double *sums_of_shards, const ls_lane *lane) {
-    take_sums(in, NULL, shards, first, last, sums_of_shards, lane);
-}
-
-static void grad_sums(const ls_batchnorm_input *in, const ls_shards *shards, int first, int last,
-                      double *sums_of_shards, const ls_lane *lane) {
-    take_sums(in, in->dz, shards, first, last, sums_of_shards, lane);
-}
-
 ls_cuda_batchnorm_cut ls_cuda_batchnorm_cut_of(const ls_batchnorm_cut *a) {
     return (ls_cuda_batchnorm_cut){.evaluates = ls_purpose_evaluates(a->purpose),
                                    .trains = a->purpose == LS_TRAINING,
@@ -63,6 +38,45 @@ ls_cuda_batchnorm_grad_cut ls_cuda_batchnorm_grad_cut_of(const ls_batchnorm_grad
                                         .c = g->out.c,
                                         .dgamma = g->dgamma,
                                         .dbeta = g->dbeta};
+}
+
+static void take_sums(const ls_batchnorm_input *in, const void *dz, const ls_shards *shards, int first,
+                      int last, double *sums_of_shards, const ls_lane *lane) {
+    ls_cuda_batchnorm_sums args = {.pixels = (int)in->pixels,
+                                   .width = (int)in->width,
+                                   .channels = (int)in->channels,
+                                   .narrow_x = in->narrow_x,
+                                   .narrow_dz = in->narrow_dz,
+                                   .x = in->x,
+                                   .dz = dz,
+                                   .mean = in->mean,
+                                   .sums = sums_of_shards};
+    const ls_cuda_shards s = ls_cuda_shards_of(shards, first, last);
+    args.cut = dz ? in->grad_cut != NULL : in->cut != NULL;
+    if (args.cut && dz) args.backward = ls_cuda_batchnorm_grad_cut_of(in->grad_cut);
+    if (args.cut && !dz) args.forward = ls_cuda_batchnorm_cut_of(in->cut);
+    ls_batchnorm_sums_cuda(lane->device, &args, &s);
+}
+
+static void sums(const ls_batchnorm_input *in, const ls_shards *shards, int first, int last,
+                 double *sums_of_shards, const ls_lane *lane) {
+    take_sums(in, NULL, shards, first, last, sums_of_shards, lane);
+}
+
+static void grad_sums(const ls_batchnorm_input *in, const ls_shards *shards, int first, int last,
+                      double *sums_of_shards, const ls_lane *lane) {
+    take_sums(in, in->dz, shards, first, last, sums_of_shards, lane);
+}
+
+void ls_take_grad_epilogue_sums(const ls_cuda_prologue *in, const ls_grad_epilogue *dx,
+                                const ls_shards *shards, int first, int last, const ls_lane *lane) {
+    const ls_cuda_grad_epilogue e = ls_cuda_grad_epilogue_of(dx);
+    const ls_cuda_shards s = ls_cuda_shards_of(shards, first, last);
+    ls_cuda_batchnorm_grad_cut cut, residual_cut;
+    if (dx->cut) cut = ls_cuda_batchnorm_grad_cut_of(dx->cut);
+    if (dx->residual_cut) residual_cut = ls_cuda_batchnorm_grad_cut_of(dx->residual_cut);
+    ls_grad_epilogue_sums_cuda(lane->device, in, &e, &s, dx->cut ? &cut : NULL,
+                               dx->residual_cut ? &residual_cut : NULL);
 }
 
 static void cut(const ls_batchnorm_cut *a, const ls_lane *lane) {

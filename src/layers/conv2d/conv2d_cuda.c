@@ -59,11 +59,13 @@ static void forward(const ls_conv2d_args *a, const ls_shards *shards, int first,
     }
     multiply(a, shards, first, last, lane->device, &p, &args, NULL);
     if (!a->out.sums) return;
-    const ls_cuda_batchnorm_sums sums = {.pixels = (int)(a->out_height * a->out_width),
-                                         .width = (int)a->out_width,
-                                         .channels = (int)a->outputs,
-                                         .x = a->y,
-                                         .sums = a->out.sums};
+    ls_cuda_batchnorm_sums sums = {.pixels = (int)(a->out_height * a->out_width),
+                                   .width = (int)a->out_width,
+                                   .channels = (int)a->outputs,
+                                   .x = a->y,
+                                   .sums = a->out.sums,
+                                   .cut = a->out.cut != NULL};
+    if (sums.cut) sums.forward = ls_cuda_batchnorm_cut_of(a->out.cut);
     const ls_cuda_shards s = ls_cuda_shards_of(shards, first, last);
     ls_batchnorm_sums_cuda(lane->device, &sums, &s);
 }
@@ -84,8 +86,7 @@ static void backward(const ls_conv2d_args *a, const ls_shards *shards, int first
     const ls_conv2d_cuda_backward args = {gradient_of_y(a), ls_cuda_prologue_of(&a->in),
                                           ls_cuda_grad_epilogue_of(&a->dx)};
     multiply(a, shards, first, last, lane->device, &p, NULL, &args);
-    const ls_cuda_shards s = ls_cuda_shards_of(shards, first, last);
-    ls_grad_epilogue_sums_cuda(lane->device, &args.in, &args.out, &s);
+    ls_take_grad_epilogue_sums(&args.in, &a->dx, shards, first, last, lane);
 }
 
 /* --- weight gradient --------------------------------------------------------------------------- */
@@ -169,7 +170,8 @@ static size_t scratch_bytes(const ls_conv2d_args *a, int64_t rows_per_shard) {
                                      .forward = precision##_forward,                                         \
                                      .backward = precision##_backward,                                       \
                                      .weight_grad_parts = weight_grad_parts,                                 \
-                                     .weight_grad = precision##_weight_grad};
+                                     .weight_grad = precision##_weight_grad,                                 \
+                                     .makes_cuts = true};
 
 TABLE(ls_conv2d_cuda, fp32, false)
 TABLE(ls_conv2d_bf16_cuda, bf16, true)

@@ -1,5 +1,6 @@
 #include "layers/dense/dense.h"
 
+#include "layers/batchnorm/batchnorm.h"
 #include "layers/initialise.h"
 
 /* --- the op
@@ -95,6 +96,23 @@ static bool weight_grad(ls_op *op, const ls_run *run, int64_t first, int64_t las
     return kernels_for(op)->weight_grad(&args, summed_shards(op, run), first, last, lane);
 }
 
+static bool together(const ls_op *op) {
+    return kernels_for(op)->weight_grads != NULL;
+}
+
+static void weight_grads(ls_op *const *ops, int count, const ls_run *run, const ls_lane *lane) {
+    enum { BATCH = 16 };
+    ls_dense_args args[BATCH];
+    const ls_dense_args *list[BATCH];
+    for (int first = 0, n; first < count; first += n) {
+        for (n = 0; n < BATCH && first + n < count; n++) {
+            args[n] = arguments(ops[first + n], run);
+            list[n] = &args[n];
+        }
+        kernels_for(ops[first])->weight_grads(list, n, run->shards, lane);
+    }
+}
+
 static size_t scratch_bytes(const ls_op *op, int64_t rows_per_shard) {
     const ls_dense_args args = geometry(op);
     (void)rows_per_shard;
@@ -105,6 +123,13 @@ static size_t scratch_bytes(const ls_op *op, int64_t rows_per_shard) {
 static bool folds(const ls_op *op, const ls_activation *act) {
     const ls_dense_kernels *kernels = kernels_for(op);
     return kernels->folds && kernels->folds(act);
+}
+
+/* A counter of a GPU for each tile of columns. */
+static bool makes_cuts(const ls_op *op) {
+    const ls_dense_args args = geometry(op);
+    return kernels_for(op)->makes_cuts && args.inputs <= LS_BATCHNORM_MOST_AT_ONCE &&
+           args.outputs <= LS_BATCHNORM_MOST_AT_ONCE;
 }
 
 static const void *any_kernels(const ls_op *op) {
@@ -118,10 +143,13 @@ static const ls_op_class dense_class = {
     .loads_prologue = true,
     .folds = folds,
     .stores_sums = true,
+    .makes_cuts = makes_cuts,
     .forward = forward,
     .backward = backward,
     .parts = parts,
     .weight_grad = weight_grad,
+    .together = together,
+    .weight_grads = weight_grads,
     .factor_bytes = factor_bytes,
     .scratch = scratch_bytes,
 };

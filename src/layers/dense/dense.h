@@ -51,7 +51,7 @@ typedef struct ls_dense_kernels {
     /* y = epilogue(x' w), for the rows of these shards; zeroes and fills their sums */
     void (*forward)(const ls_dense_args *args, const ls_shards *shards, int first, int last,
                     const ls_lane *lane);
-    /* stores dy where it has a prologue, then dx' = dy w^T through the gradient epilogue where dx.dz is set
+    /* stores dy where it has a prologue (kernels for GPUs load it again instead), then dx' = dy w^T through the gradient epilogue where dx.dz is set
      */
     void (*backward)(const ls_dense_args *args, const ls_shards *shards, int first, int last,
                      const ls_lane *lane);
@@ -68,6 +68,10 @@ typedef struct ls_dense_kernels {
      * stored, and what has been packed of them; returns whether all numbers that it has written are finite */
     bool (*weight_grad)(const ls_dense_args *args, const ls_shards *shards, int64_t first, int64_t last,
                         const ls_lane *lane);
+    /* all of them, of several layers at once, or NULL: each by itself */
+    void (*weight_grads)(const ls_dense_args *const *args, int count, const ls_shards *shards,
+                         const ls_lane *lane);
+    bool makes_cuts; /* of the BatchNorms whose sums they take, where they are asked to */
 } ls_dense_kernels;
 
 extern const ls_dense_kernels ls_dense_ref_f32, ls_dense_ref_f64, ls_dense_ref_bf16_f32;

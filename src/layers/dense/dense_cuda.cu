@@ -2,6 +2,7 @@
  * order; one of dw is a chain over the rows of each shard, and the tree over the shards. */
 #include "core/kernel_cuda.h"
 
+#include "layers/batchnorm/sums_cuda.h"
 #include "layers/dense/dense_cuda.h"
 #include "layers/fusion_cuda.h"
 #include "layers/tree_cuda.h"
@@ -58,7 +59,13 @@ __device__ __forceinline__ void stage_inputs(const ls_cuda_dense &d, int row, in
     }
 }
 
-template <int N> __global__ void __launch_bounds__(THREADS, 1) k_dense_forward(ls_cuda_dense d) {
+/* dy of an element, through its prologue. */
+__device__ __forceinline__ float gradient_at(const ls_cuda_grad_prologue &dy, int row, int element) {
+    return ls_grad_prologue_values<1>(dy, row, element, element % dy.channels).v[0];
+}
+
+template <int N>
+__global__ void __launch_bounds__(THREADS, 1) k_dense_forward(ls_cuda_dense d, unsigned *counters) {
     LS_SHARED(stage, s, [1]);
     const int row = d.first + (int)blockIdx.y * TILE, column = (int)blockIdx.x * TILE;
     const int r = (int)threadIdx.x / (TILE / EACH) * EACH, c = (int)threadIdx.x % (TILE / EACH) * EACH;
@@ -83,9 +90,11 @@ template <int N> __global__ void __launch_bounds__(THREADS, 1) k_dense_forward(l
         if (d.bias) y = y + d.bias[column + c + n];
         d.y[(size_t)(row + r + m) * d.outputs + column + c + n] = y;
     }
+    ls_sums_of_rows<false>(d.sums, d.shards, column, column + TILE, counters + blockIdx.x, gridDim.y);
 }
 
-template <int N> __global__ void __launch_bounds__(THREADS, 1) k_dense_backward(ls_cuda_dense_back d) {
+template <int N>
+__global__ void __launch_bounds__(THREADS, 1) k_dense_backward(ls_cuda_dense_back d, unsigned *counters) {
     LS_SHARED(stage, s, [1]);
     const int row = d.first + (int)blockIdx.y * TILE, column = (int)blockIdx.x * TILE;
     const int r = (int)threadIdx.x / (TILE / EACH) * EACH, c = (int)threadIdx.x % (TILE / EACH) * EACH;
@@ -95,9 +104,8 @@ template <int N> __global__ void __launch_bounds__(THREADS, 1) k_dense_backward(
         for (int i = (int)threadIdx.x; i < TILE * DEPTH; i += THREADS) {
             const int t = i % DEPTH, j = i / DEPTH;
             const bool there = term + t < d.outputs;
-            s[0].a[t][j] = there && row + j < d.last
-                               ? ls_factor(d.dy[(size_t)(row + j) * d.outputs + term + t], d.rounded)
-                               : 0;
+            s[0].a[t][j] =
+                there && row + j < d.last ? ls_factor(gradient_at(d.dy, row + j, term + t), d.rounded) : 0;
             s[0].b[t][j] = there && column + j < d.inputs
                                ? ls_factor(d.weight[(size_t)(column + j) * d.outputs + term + t], d.rounded)
                                : 0;
@@ -115,6 +123,7 @@ template <int N> __global__ void __launch_bounds__(THREADS, 1) k_dense_backward(
         ls_grad_epilogue_values<cheap_ones, N>(d.in, d.dx, row + r + m, column + c + n,
                                                (column + c + n) % d.in.channels, dx);
     }
+    ls_sums_of_rows<true>(d.sums, d.shards, column, column + TILE, counters + blockIdx.x, gridDim.y);
 }
 
 /* --- weight gradient ----------------------------------------------------------------------------------- */
@@ -144,9 +153,8 @@ __device__ __forceinline__ void sum_rows(const ls_cuda_dense_weights &d, int fir
         for (int i = (int)threadIdx.x; i < rows * SIDE * E; i += WEIGHT_THREADS) {
             const int n = i / (SIDE * E), j = i % (SIDE * E);
             s.x[n][j] = input_of(d, row + n, input + j);
-            s.dy[n][j] = output + j < d.outputs
-                             ? ls_factor(d.dy[(size_t)(row + n) * d.outputs + output + j], d.rounded)
-                             : 0;
+            s.dy[n][j] =
+                output + j < d.outputs ? ls_factor(gradient_at(d.dy, row + n, output + j), d.rounded) : 0;
         }
         __syncthreads();
         for (int n = 0; n < rows; n++) {
@@ -162,8 +170,11 @@ __device__ __forceinline__ void sum_rows(const ls_cuda_dense_weights &d, int fir
 /* Of a node of at most 2^LEVELS shards. */
 template <int LEVELS, int E>
 __global__ void __launch_bounds__(WEIGHT_THREADS, 1)
-    k_dense_weight_grad(ls_cuda_dense_weights d, ls_cuda_shards node) {
+    k_dense_weight_grad(ls_cuda_dense_jobs jobs, ls_cuda_shards node) {
     LS_SHARED(rows_stage<E>, s, [1]);
+    const ls_cuda_dense_weights &d = jobs.list[blockIdx.z];
+    if ((int)blockIdx.x * SIDE * E >= d.outputs || (int)blockIdx.y * SIDE * E >= d.inputs + (d.db ? 1 : 0))
+        return;
     float pending[LEVELS][E * E], sum[E * E];
     for (int i = 0; i < node.count; i++) {
         sum_rows<E>(d, node.start[i], node.start[i + 1], s[0], sum);
@@ -190,42 +201,35 @@ void ls_dense_forward_cuda(struct ls_device *device, const ls_cuda_dense *d) {
     if (d->first == d->last) return;
     const dim3 grid(tiles(d->outputs, TILE), tiles(d->last - d->first, TILE));
     if (ls_values_at_once(d->in.channels) == 4)
-        LS_LAUNCH(device, k_dense_forward<4>, grid, THREADS, 0, *d);
+        LS_LAUNCH(device, k_dense_forward<4>, grid, THREADS, 0, *d, ls_device_counters(device));
     else
-        LS_LAUNCH(device, k_dense_forward<1>, grid, THREADS, 0, *d);
+        LS_LAUNCH(device, k_dense_forward<1>, grid, THREADS, 0, *d, ls_device_counters(device));
 }
 
 void ls_dense_backward_cuda(struct ls_device *device, const ls_cuda_dense_back *d) {
     if (d->first == d->last) return;
     const dim3 grid(tiles(d->inputs, TILE), tiles(d->last - d->first, TILE));
     if (ls_values_at_once(d->in.channels) == 4)
-        LS_LAUNCH(device, k_dense_backward<4>, grid, THREADS, 0, *d);
+        LS_LAUNCH(device, k_dense_backward<4>, grid, THREADS, 0, *d, ls_device_counters(device));
     else
-        LS_LAUNCH(device, k_dense_backward<1>, grid, THREADS, 0, *d);
+        LS_LAUNCH(device, k_dense_backward<1>, grid, THREADS, 0, *d, ls_device_counters(device));
 }
 
-static void launch_weight_grad(struct ls_device *device, const ls_cuda_dense_weights *d,
-                               const ls_cuda_shards *node) {
+/* The grid is that of the largest. */
+void ls_dense_weight_grads_cuda(struct ls_device *device, const ls_cuda_dense_jobs *jobs,
+                                const ls_cuda_shards *node) {
     const bool few = node->count <= 16;
     const int block = SIDE * (few ? 4 : 2);
-    const dim3 grid(tiles(d->outputs, block), tiles(d->inputs + (d->db ? 1 : 0), block));
-    if (few)
-        LS_LAUNCH(device, (k_dense_weight_grad<4, 4>), grid, WEIGHT_THREADS, 0, *d, *node);
-    else
-        LS_LAUNCH(device, (k_dense_weight_grad<LS_CUDA_TREE_DEPTH, 2>), grid, WEIGHT_THREADS, 0, *d, *node);
-}
-
-/* The bias's gradient is a sum, not a product: nothing of it is rounded. */
-void ls_dense_weight_grad_cuda(struct ls_device *device, const ls_cuda_dense_weights *d,
-                               const ls_cuda_shards *node) {
-    ls_cuda_dense_weights weight = *d, bias = *d;
-    if (!d->rounded || !d->db) {
-        launch_weight_grad(device, d, node);
-        return;
+    dim3 grid(1, 1, (unsigned)jobs->count);
+    for (int i = 0; i < jobs->count; i++) {
+        const ls_cuda_dense_weights *d = &jobs->list[i];
+        grid.x = max(grid.x, tiles(d->outputs, block));
+        grid.y = max(grid.y, tiles(d->inputs + (d->db ? 1 : 0), block));
     }
-    weight.db = NULL;
-    bias.inputs = 0;
-    bias.rounded = false;
-    launch_weight_grad(device, &weight, node);
-    launch_weight_grad(device, &bias, node);
+    if (jobs->count == 0) return;
+    if (few)
+        LS_LAUNCH(device, (k_dense_weight_grad<4, 4>), grid, WEIGHT_THREADS, 0, *jobs, *node);
+    else
+        LS_LAUNCH(device, (k_dense_weight_grad<LS_CUDA_TREE_DEPTH, 2>), grid, WEIGHT_THREADS, 0, *jobs,
+                  *node);
 }

@@ -10,6 +10,11 @@ static const ls_softmax_kernels *kernels_for(const ls_op *op) {
     return LS_KERNELS_OF(ls_graph_backend(op->graph), ls_softmax_ref);
 }
 
+/* Kernels for GPUs do all at once. */
+static bool at_once(const ls_op *op) {
+    return ls_graph_backend(op->graph)->device != NULL;
+}
+
 static ls_softmax_args arguments(const ls_op *op, const ls_run *run) {
     const softmax_state *state = op->state;
     return (ls_softmax_args){
@@ -24,6 +29,8 @@ static ls_softmax_args arguments(const ls_op *op, const ls_run *run) {
         .sums = op->sums,
         .dx = op->in[0]->grad,
         .scale = 1 / (double)run->shards->batch,
+        .nodes = at_once(op) ? op->nodes : NULL,
+        .with_gradient = ls_op_gives_gradient(op),
     };
 }
 
@@ -34,6 +41,7 @@ static void forward(ls_op *op, const ls_run *run, int first, int last, const ls_
 
 static void backward(ls_op *op, const ls_run *run, int first, int last, const ls_lane *lane) {
     ls_softmax_args args = arguments(op, run);
+    if (args.with_gradient) return; /* `forward` has written it */
     kernels_for(op)->backward(&args, run->shards, first, last, lane);
 }
 
@@ -42,7 +50,7 @@ static const void *any_kernels(const ls_op *op) {
 }
 
 static const ls_op_class softmax_class = {
-    .name = "softmax_cross_entropy", .kernels = any_kernels, .forward = forward, .backward = backward};
+    .name = "softmax_cross_entropy", .kernels = any_kernels, .forward = forward, .backward = backward, .sums_nodes = at_once, .gives_gradient = at_once};
 
 const void *ls_softmax_probabilities(const ls_op *op) {
     return ((const softmax_state *)op->state)->probability;

@@ -18,11 +18,13 @@ typedef struct ls_softmax_args {
     const uint32_t *sample; /* [rows] */
     double clip;
     bool damped;
-    void *probability; /* [rows][classes] */
-    void *loss;        /* [rows] */
-    double *sums;      /* [local shards][2]: sum of losses, number of correct classes */
-    void *dx;          /* [rows][classes]; backward */
-    double scale;      /* 1 / B; backward */
+    void *probability;  /* [rows][classes] */
+    void *loss;         /* [rows] */
+    double *sums;       /* [local shards][2]: sum of losses, number of correct classes */
+    void *dx;           /* [rows][classes]; backward, or with_gradient */
+    double scale;       /* 1 / B; likewise */
+    double *nodes;      /* [nodes][2] the sums over the shards of each node, or NULL; forward, on a device */
+    bool with_gradient; /* forward writes dx too; on a device */
 } ls_softmax_args;
 
 typedef struct ls_softmax_kernels {

@@ -15,14 +15,21 @@ static ls_cuda_softmax arguments(const ls_softmax_args *a) {
                              .probability = a->probability,
                              .loss = a->loss,
                              .dx = a->dx,
-                             .sums = a->sums};
+                             .sums = a->sums,
+                             .nodes = a->nodes,
+                             .with_gradient = a->with_gradient};
 }
 
 static void forward(const ls_softmax_args *args, const ls_shards *shards, int first, int last,
                     const ls_lane *lane) {
     const ls_cuda_softmax a = arguments(args);
     const ls_cuda_shards s = ls_cuda_shards_of(shards, first, last);
-    ls_softmax_forward_cuda(lane->device, &a, &s);
+    ls_cuda_softmax_nodes nodes = {.count = a.nodes ? shards->node_count : 0};
+    for (int i = 0; i < nodes.count; i++) {
+        nodes.first[i] = shards->node[i].first - shards->first;
+        nodes.shards[i] = shards->node[i].count;
+    }
+    ls_softmax_forward_cuda(lane->device, &a, &s, &nodes);
 }
 
 static void backward(const ls_softmax_args *args, const ls_shards *shards, int first, int last,

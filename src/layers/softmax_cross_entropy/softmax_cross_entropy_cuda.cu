@@ -3,7 +3,9 @@
 #include "core/kernel_cuda.h"
 
 #include "core/elementary_cuda.h"
+#include "core/last_block_cuda.h"
 #include "layers/softmax_cross_entropy/softmax_cross_entropy_cuda.h"
+#include "layers/tree_cuda.h"
 
 enum { WARPS = 8, THREADS = WARPS * LS_WARP, BACK_THREADS = 128 };
 #define ALL_LANES 0xffffffffu
@@ -37,7 +39,29 @@ __device__ __forceinline__ int softmax_row(const float *x, int classes, float *p
     return largest;
 }
 
-__global__ void __launch_bounds__(THREADS, 1) k_softmax_forward(ls_cuda_softmax a, ls_cuda_shards shards) {
+/* dx of element j of a row, whose probabilities are p. */
+__device__ __forceinline__ float gradient_of(const ls_cuda_softmax &a, const float *p, int label, int j) {
+    const double likelihood = (double)p[label];
+    double factor = a.scale;
+    if (a.damped && likelihood < a.clip) factor *= likelihood / (likelihood + a.clip);
+    return (float)factor * (p[j] - (float)(j == label));
+}
+
+/* A thread a sum of a node, over its shards. */
+__device__ __forceinline__ void add_shards(const ls_cuda_softmax &a, const ls_cuda_softmax_nodes &nodes) {
+    const int node = (int)threadIdx.x / 2, which = (int)threadIdx.x % 2;
+    if (node >= nodes.count) return;
+    double pending[8][1], sum[1] = {0};
+    for (int i = 0; i < nodes.shards[node]; i++) {
+        sum[0] = a.sums[2 * (nodes.first[node] + i) + which];
+        ls_merge_leaf<8, 1>(i, sum, pending);
+    }
+    a.nodes[2 * node + which] = sum[0];
+}
+
+__global__ void __launch_bounds__(THREADS, 1)
+    k_softmax_forward(ls_cuda_softmax a, ls_cuda_shards shards, ls_cuda_softmax_nodes nodes,
+                      unsigned *counter) {
     LS_SHARED(double, losses, [WARPS]);
     LS_SHARED(int, correct, [WARPS]);
     const int t = (int)threadIdx.x, warp = t / LS_WARP, shard = (int)blockIdx.x;
@@ -55,6 +79,8 @@ __global__ void __launch_bounds__(THREADS, 1) k_softmax_forward(ls_cuda_softmax 
                 losses[warp] = loss;
                 correct[warp] = class_of == label;
             }
+            for (int j = t % LS_WARP; a.with_gradient && j < a.classes; j += LS_WARP)
+                a.dx[at + j] = gradient_of(a, a.probability + at, label, j);
         }
         __syncthreads();
         if (t == 0)
@@ -68,25 +94,23 @@ __global__ void __launch_bounds__(THREADS, 1) k_softmax_forward(ls_cuda_softmax 
         a.sums[2 * (shards.first + shard)] = loss_sum;
         a.sums[2 * (shards.first + shard) + 1] = correct_sum;
     }
+    if (nodes.count > 0 && ls_last_block(counter, gridDim.x)) add_shards(a, nodes);
 }
 
 __global__ void __launch_bounds__(BACK_THREADS, 1)
     k_softmax_backward(ls_cuda_softmax a, int first, int last) {
     for (int64_t i = ls_thread(); i < (int64_t)(last - first) * a.classes; i += ls_stride()) {
         const int row = first + (int)(i / a.classes), j = (int)(i % a.classes);
-        const int label = a.labels[a.sample[row]];
         const float *p = a.probability + (size_t)row * a.classes;
-        const double likelihood = (double)p[label];
-        double factor = a.scale;
-        if (a.damped && likelihood < a.clip) factor *= likelihood / (likelihood + a.clip);
-        a.dx[(size_t)row * a.classes + j] = (float)factor * (p[j] - (float)(j == label));
+        a.dx[(size_t)row * a.classes + j] = gradient_of(a, p, a.labels[a.sample[row]], j);
     }
 }
 
-void ls_softmax_forward_cuda(struct ls_device *device, const ls_cuda_softmax *a,
-                             const ls_cuda_shards *shards) {
+void ls_softmax_forward_cuda(struct ls_device *device, const ls_cuda_softmax *a, const ls_cuda_shards *shards,
+                             const ls_cuda_softmax_nodes *nodes) {
     if (shards->count == 0) return;
-    LS_LAUNCH(device, k_softmax_forward, (unsigned)shards->count, THREADS, 0, *a, *shards);
+    LS_LAUNCH(device, k_softmax_forward, (unsigned)shards->count, THREADS, 0, *a, *shards, *nodes,
+              ls_device_counters(device));
 }
 
 void ls_softmax_backward_cuda(struct ls_device *device, const ls_cuda_softmax *a, int first, int last) {

@@ -14,14 +14,21 @@ typedef struct ls_cuda_softmax {
     double clip, scale;
     float *probability, *loss, *dx;
     double *sums;
+    double *nodes; /* or NULL */
+    bool with_gradient;
 } ls_cuda_softmax;
+
+/* Nodes of the tree: the first shard of each among those of the call, and how many it has. */
+typedef struct ls_cuda_softmax_nodes {
+    int count, first[LS_MAX_NODES], shards[LS_MAX_NODES];
+} ls_cuda_softmax_nodes;
 
 #ifdef __cplusplus
 extern "C" {
 #endif
 struct ls_device;
 void ls_softmax_forward_cuda(struct ls_device *device, const ls_cuda_softmax *args,
-                             const ls_cuda_shards *shards);
+                             const ls_cuda_shards *shards, const ls_cuda_softmax_nodes *nodes);
 /* rows [first, last) */
 void ls_softmax_backward_cuda(struct ls_device *device, const ls_cuda_softmax *args, int first, int last);
 #ifdef __cplusplus
