@@ -59,6 +59,7 @@ typedef struct taken {
 static taken time_piece(ls_trainer *t, int i, int64_t repeats, const ls_run *run) {
     const double begin = ls_clock(), processor = ls_processor_seconds();
     for (int64_t n = 0; n < repeats; n++) ls_plan_run_piece(t->training.plan, i, run, t->team);
+    (void)t->backend->finish(t->backend); /* a failure stays, and comes out at the end */
     return (taken){(ls_clock() - begin) / (double)repeats,
                    (ls_processor_seconds() - processor) / (double)repeats};
 }
@@ -115,7 +116,7 @@ static ls_status measure(const ls_bench *bench, layers_run *r) {
     LS_TRY(ls_train_step(t));
     const ls_run run = {.shards = &t->training.shards,
                         .all = &t->training.all,
-                        .data = &t->data.train,
+                        .data = &t->train,
                         .sample = t->training.sample,
                         .seed = (uint64_t)t->options.seed};
     LS_TRY(ls_ceilings_measure_registers(r->ceilings));
@@ -123,6 +124,7 @@ static ls_status measure(const ls_bench *bench, layers_run *r) {
     t->comm->phase = "timing layers";
     for (int i = 0; i < r->count; i++) LS_TRY(measure_piece(bench, r, i, &run));
     LS_TRY(ls_ceilings_measure_registers(r->ceilings));
+    LS_TRY(ls_comm_agree(t->comm, t->backend->finish(t->backend)));
     return ls_ceilings_measure_copy(r->ceilings);
 }
 

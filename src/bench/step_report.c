@@ -3,6 +3,8 @@
 #include <inttypes.h>
 #include <stdio.h>
 
+#include "train/device_step.h"
+
 /* Of the timed steps; copies, since spreads put their numbers in order. */
 typedef struct summary {
     ls_spread seconds, processor;
@@ -112,6 +114,18 @@ static void print_rates(const ls_step_found *found, const summary *s) {
     print_ceiling("copy, read + written", &c->copy, "GB/s");
 }
 
+/* Launches of a step that a GPU takes by itself. */
+static uint64_t launches(const ls_step_run *run) {
+    return ls_device_step_launches(run->trainer->device_step);
+}
+
+static void print_launches(const ls_step_run *run) {
+    printf("\n%" PRIu64
+           " launches a step on the GPU, begun %s; phases and layers are not timed there (--trace begins "
+           "them one by one)\n",
+           launches(run), run->trainer->options.record == LS_RECORD_AUTO ? "as one recording" : "one by one");
+}
+
 static void print_phases(const ls_step_run *run, const summary *s) {
     printf("\n%-22s %9s %9s %9s %9s   ms of a rank\n", "phase", "median", "least", "most", "share");
     for (int p = 0; p < LS_STEP_PHASES; p++) {
@@ -154,8 +168,12 @@ void ls_step_print(const ls_bench *bench, const ls_step_found *found) {
     const summary s = summarise(found);
     ls_bench_print_setting(bench, run->trainer);
     print_rates(found, &s);
-    print_phases(run, &s);
-    print_layers(run);
+    if (run->timeline) {
+        print_phases(run, &s);
+        print_layers(run);
+    } else {
+        print_launches(run);
+    }
     print_memory(found);
     printf("\nloss %.6f in step 1, %.6f in step %" PRId64 "\n", run->losses[0],
            run->losses[run->loss_count - 1], run->loss_count);
@@ -231,8 +249,12 @@ void ls_step_write_json(const ls_bench *bench, const ls_step_found *found) {
     const uint64_t element = ls_dtype_size(run->trainer->backend->dtype);
     ls_json_count(&json, "gradient_bytes", (uint64_t)parameters->summed * element);
     ls_json_count(&json, "added_bytes", (uint64_t)ls_parameters_added(parameters) * element);
-    write_phases(run, &json);
-    write_layers(run, &json);
+    if (run->timeline) {
+        write_phases(run, &json);
+        write_layers(run, &json);
+    } else {
+        ls_json_count(&json, "launches", launches(run));
+    }
     write_memory(found, &json);
     ls_json_begin(&json, "losses", '[');
     for (int64_t i = 0; i < run->loss_count; i++) ls_json_real(&json, NULL, run->losses[i]);

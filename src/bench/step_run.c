@@ -15,7 +15,8 @@ static ls_status allocate(const ls_bench *bench, ls_step_run *run) {
     LS_TRY(ls_calloc(&run->losses, losses, sizeof *run->losses, "the losses"));
     LS_TRY(
         ls_step_times_create(bench->options.bench_steps, ls_graph_op_count(t->training.graph), &run->times));
-    return ls_timeline_create(t, &run->timeline);
+    t->ahead = true;
+    return t->device_step && !bench->trace ? LS_OK : ls_timeline_create(t, &run->timeline);
 }
 
 ls_status ls_step_run_create(const ls_bench *bench, ls_step_run *run) {
@@ -34,8 +35,8 @@ void ls_step_run_destroy(ls_step_run *run) {
 ls_status ls_step_run_one(ls_step_run *run, bool timed, bool keep) {
     ls_trainer *t = run->trainer;
     int64_t from[MOST_THREADS];
-    const int threads = ls_team_size(t->team);
-    ls_timeline_begin_step(run->timeline, keep);
+    const int threads = run->timeline ? ls_team_size(t->team) : 0;
+    if (run->timeline) ls_timeline_begin_step(run->timeline, keep);
     for (int m = 0; m < threads; m++) ls_timeline_spans(run->timeline, m, &from[m]);
     const double processor = ls_processor_seconds(), begin = ls_clock();
     LS_TRY(ls_train_step(t));

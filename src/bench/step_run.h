@@ -7,7 +7,7 @@
 
 typedef struct ls_step_run {
     ls_trainer *trainer;
-    ls_timeline *timeline;
+    ls_timeline *timeline; /* NULL: a GPU takes the steps by itself, and their pieces are not timed */
     ls_step_times times;
     int64_t full_batch; /* samples */
     double *losses;     /* mean loss of every step from the first on, warm-up included */

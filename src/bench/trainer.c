@@ -148,6 +148,7 @@ void ls_bench_write_setting(const ls_bench *bench, const ls_trainer *t, ls_json 
     ls_json_real(json, "flop_per_image", ls_trainer_work(t));
     ls_json_text(json, "processor", ls_machine_processor(processor, sizeof processor));
     ls_json_count(json, "cores", (uint64_t)ls_available_cores());
+    if (*t->why_device) ls_json_text(json, "device", t->why_device);
 }
 
 void ls_bench_print_setting(const ls_bench *bench, const ls_trainer *t) {
@@ -156,10 +157,12 @@ void ls_bench_print_setting(const ls_bench *bench, const ls_trainer *t) {
            bench->config_path, t->data.name, (long long)t->options.batch, (long long)t->options.shards,
            t->comm->size, t->comm->size == 1 ? "" : "s", (long long)t->options.threads,
            t->options.threads == 1 ? "" : "s", precision_of(t, precision, sizeof precision),
-           ls_instruction_set_name(t->backend->instruction_set));
+           t->gpu ? "cuda" : ls_instruction_set_name(t->backend->instruction_set));
+    if (*t->why_device) printf("device %s\n", t->why_device);
     ls_instruction_set own;
     const char *why;
-    if (t->backend->precision == LS_PRECISION_BF16 && ls_instruction_set_choose_bf16(&own, &why) == LS_OK)
+    if (!t->gpu && t->backend->precision == LS_PRECISION_BF16 &&
+        ls_instruction_set_choose_bf16(&own, &why) == LS_OK)
         printf("this processor's choice for bf16: %s (%s)\n", ls_instruction_set_name(own), why);
     printf("%lld parameters, %.4g MFLOP an image; %s, %d core%s for rank 0\n",
            (long long)t->network->parameters.elements, 1e-6 * ls_trainer_work(t),

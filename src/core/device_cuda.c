@@ -17,6 +17,7 @@ struct ls_device {
     uint64_t *read;  /* page-locked, of the host */
     unsigned *counters;
     cudaEvent_t marks[LS_DEVICE_MARKS];
+    uint64_t launches;
     bool failed; /* the first failure, as a status and a message */
     char message[512];
 };
@@ -38,6 +39,7 @@ static bool note(struct ls_device *device, const char *what, cudaError_t error) 
 }
 
 void ls_device_launched(struct ls_device *device, const char *kernel, int error) {
+    device->launches++;
     (void)note(device, kernel, (cudaError_t)error);
 }
 
@@ -237,6 +239,10 @@ ls_status ls_device_host(struct ls_device *device, ls_status (*f)(void *argument
 }
 
 /* --- marks and recordings --------------------------------------------------------------------------------- */
+
+uint64_t ls_device_launches(const struct ls_device *device) {
+    return device->launches;
+}
 
 ls_status ls_device_mark(struct ls_device *device, int i) {
     if (!device->failed)

@@ -77,6 +77,9 @@ enum { LS_DEVICE_MARKS = 8 };
 ls_status ls_device_mark(struct ls_device *device, int i) LS_CUDA_IF_THERE;
 ls_status ls_device_wait(struct ls_device *device, int i) LS_CUDA_IF_THERE;
 
+/* Kernels that have been launched, or recorded, so far. */
+uint64_t ls_device_launches(const struct ls_device *device) LS_CUDA_IF_THERE;
+
 /* What `body` begins is recorded (a CUDA graph) instead of run, to be replayed with the same arguments, as often as one
  * likes. In it nothing is allocated, waited for, or copied from or to the host: such a call fails, and the recording
  * with it. A failure of `body` is passed on. */

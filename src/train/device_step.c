@@ -25,6 +25,7 @@ struct ls_device_step {
     ls_now_left *left;     /* page-locked: [AHEAD] */
     size_t input_bytes;
     int64_t launched, taken; /* steps so far */
+    uint64_t kernels;        /* that a step launches */
     recording recordings[SIZES];
 };
 
@@ -138,7 +139,14 @@ static ls_status run_step(ls_device_step *d, int64_t batch) {
     if (again && records && !r->replay) LS_TRY(ls_device_step_record(d, batch, &r->replay));
     if (again && records) return ls_device_replay(d->backend->device, r->replay);
     ls_program_resize(&d->trainer->training, batch);
-    return begin_step(d);
+    const uint64_t before = ls_device_launches(d->backend->device);
+    const ls_status status = begin_step(d);
+    d->kernels = ls_device_launches(d->backend->device) - before;
+    return status;
+}
+
+uint64_t ls_device_step_launches(const ls_device_step *d) {
+    return d->kernels;
 }
 
 /* --- ahead of what is taken ------------------------------------------------------------------------------- */

@@ -29,6 +29,9 @@ ls_status ls_device_step_launch(ls_device_step *step);
 /* Waits for the first step that was begun and not taken, and fills in its record. */
 ls_status ls_device_step_take(ls_device_step *step, ls_step_record *record);
 
+/* Kernels that a step launches, as of the last that was begun piece by piece; 0 before. */
+uint64_t ls_device_step_launches(const ls_device_step *step);
+
 /* What launches begin, recorded for batches of that size, also where there is such a recording: for tests. */
 ls_status ls_device_step_record(ls_device_step *step, int64_t batch, ls_replay **replay);
 
