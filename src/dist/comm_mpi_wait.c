@@ -169,9 +169,18 @@ static double deadline(const ls_comm *comm) {
 
 /* --- waiting ------------------------------------------------------------------------------------------ */
 
+/* MPI moves messages that are under way meanwhile when it is asked for them. */
+static ls_status advance(ls_mpi_state *state) {
+    const ls_mpi_channel *channel = &state->channels[LS_MEANWHILE];
+    int done;
+    LS_MPI(MPI_Testall(channel->count, channel->requests, &done, MPI_STATUSES_IGNORE));
+    return LS_OK;
+}
+
 static ls_status look(const ls_comm *comm, bool *over) {
     ls_mpi_state *state = comm->state;
     int done = 0;
+    if (state->waited_for == LS_AT_HAND && state->channels[LS_MEANWHILE].count > 0) LS_TRY(advance(state));
     if (state->wait) {
         *over = state->wait->over(state->wait->self);
         return LS_OK;
@@ -189,7 +198,9 @@ static ls_status look(const ls_comm *comm, bool *over) {
 static bool pause_between(const ls_mpi_state *state, unsigned looks) {
     enum { LOOKS_BEFORE_YIELDING = 256, LOOKS_BEFORE_SLEEPING = 4096 };
     if (state->wait && (state->yield || looks > LOOKS_BEFORE_SLEEPING)) {
+        static const double nap = 2e-4; /* where there is something to move */
         double left = state->beats->next - ls_clock();
+        if (state->channels[LS_MEANWHILE].count > 0 && left > nap) left = nap;
         if (left > 0) state->wait->sleep(state->wait->self, left);
         return true;
     }
@@ -256,6 +267,7 @@ ls_status ls_mpi_complete(ls_comm *comm, ls_channel channel) {
 
 ls_status ls_mpi_wait(ls_comm *comm, const ls_wait *wait) {
     ls_mpi_state *state = comm->state;
+    state->waited_for = LS_AT_HAND;
     state->wait = wait;
     ls_status status = wait_patiently(comm);
     state->wait = NULL;

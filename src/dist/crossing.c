@@ -10,6 +10,7 @@ enum { ALIGNMENT = 16 };
 /* Elements that belong to this rank here, and on each other host to one rank. */
 typedef struct piece {
     ls_slice range;
+    int bucket;
     int adder;  /* the host that adds it; -1: every one does */
     int64_t at; /* where the nodes that come from other hosts lie, in `arrived`: node by node */
 } piece;
@@ -20,6 +21,9 @@ struct ls_crossing {
     ls_team *team;
     ls_crossing_sizes sizes;
     ls_slice *added; /* sizes.added, owned */
+    ls_bucket *buckets;
+    int started;     /* buckets that have set out in this step .. */
+    bool open;       /* .. which has begun to receive */
     bool leads;      /* the first rank of its host */
     int *node_first; /* [hosts + 1] of the nodes of all hosts, in the order of shards, the first of each */
     ls_merges merges;
@@ -28,8 +32,9 @@ struct ls_crossing {
     int *own_first;       /* [own nodes + 1] .. and of which, the first one */
     int *rank_of, *place; /* [nodes of this host's ranks] whose node it is, and its place among that rank's */
     const void **operands;
-    double *vectors; /* [nodes of all hosts][doubles], on the first rank of a host */
-    piece *pieces;
+    double *vectors;  /* [nodes of all hosts][doubles], on the first rank of a host */
+    piece *pieces;    /* bucket by bucket */
+    int *piece_first; /* [buckets + 1] */
     int piece_count;
     char *arrived; /* what other hosts send, piece by piece */
 };
@@ -109,21 +114,31 @@ static int ranks_of(const ls_comm *comm, int host) {
     return comm->host_first[host + 1] - comm->host_first[host];
 }
 
-/* The rank of a host to which an element belongs. */
-static int owner_of(const ls_crossing *c, int host, int64_t element) {
-    const int count = ranks_of(c->comm, host);
-    int m = 0;
-    while (slice_of(c->sizes.summed, m, count).last <= element) m++;
-    return c->comm->host_first[host] + m;
+/* What belongs to member m of `count` in a bucket. */
+static ls_slice part_of(const ls_bucket *bucket, int m, int count) {
+    const ls_slice part = slice_of(bucket->range.last - bucket->range.first, m, count);
+    return (ls_slice){bucket->range.first + part.first, bucket->range.first + part.last};
 }
 
-/* Where the next slice of any host ends, behind `at`. */
-static int64_t next_end(const ls_crossing *c, int64_t at) {
-    int64_t end = c->sizes.summed;
+/* The member of a host to which an element of that bucket belongs. */
+static int member_with(const ls_bucket *bucket, int64_t element, int count) {
+    int m = 0;
+    while (part_of(bucket, m, count).last <= element) m++;
+    return m;
+}
+
+/* The rank of a host to which a piece belongs. */
+static int owner_of(const ls_crossing *c, int host, const piece *p) {
+    return c->comm->host_first[host] +
+           member_with(&c->buckets[p->bucket], p->range.first, ranks_of(c->comm, host));
+}
+
+/* Where the next part of any host ends, behind `at`. */
+static int64_t next_end(const ls_crossing *c, const ls_bucket *bucket, int64_t at) {
+    int64_t end = bucket->range.last;
     for (int h = 0; h < c->comm->hosts; h++) {
         const int count = ranks_of(c->comm, h);
-        const int64_t last =
-            slice_of(c->sizes.summed, owner_of(c, h, at) - c->comm->host_first[h], count).last;
+        const int64_t last = part_of(bucket, member_with(bucket, at, count), count).last;
         if (last < end) end = last;
     }
     return end;
@@ -143,25 +158,36 @@ static int64_t arriving(const ls_crossing *c, const piece *p) {
     return adds(c, p) ? others * length_of(p) : 0;
 }
 
-/* Cuts this rank's elements so that each piece belongs to one rank on every host, and has one adder. */
-static ls_status find_pieces(ls_crossing *c) {
+/* Cuts this rank's elements of a bucket so that each piece belongs to one rank on every host, and has one adder;
+ * *arrived: elements that are sent to this rank, so far. */
+static void find_pieces_of(ls_crossing *c, int b, int64_t *arrived) {
     const ls_comm *comm = c->comm;
-    const ls_slice own = slice_of(c->sizes.summed, comm->host_rank, comm->ranks_on_host);
+    const ls_slice own = part_of(&c->buckets[b], comm->host_rank, comm->ranks_on_host);
     const int adders = comm->hosts > 2 ? comm->hosts : 1;
-    int64_t arrived = 0;
-    LS_TRY(
-        ls_calloc(&c->pieces, (size_t)comm->size * (size_t)adders, sizeof *c->pieces, "the sum over hosts"));
     for (int64_t at = own.first; at < own.last;) {
-        const int64_t end = next_end(c, at);
+        const int64_t end = next_end(c, &c->buckets[b], at);
         for (int a = 0; a < adders; a++) {
             const ls_slice part = slice_of(end - at, a, adders);
             piece *p = &c->pieces[c->piece_count];
-            *p = (piece){{at + part.first, at + part.last}, adders > 1 ? a : -1, arrived};
+            *p = (piece){{at + part.first, at + part.last}, b, adders > 1 ? a : -1, *arrived};
             if (length_of(p) == 0) continue;
-            arrived += arriving(c, p);
+            *arrived += arriving(c, p);
             c->piece_count++;
         }
         at = end;
+    }
+}
+
+static ls_status find_pieces(ls_crossing *c) {
+    const size_t ranks = (size_t)c->comm->size, hosts = (size_t)c->comm->hosts,
+                 buckets = (size_t)c->sizes.bucket_count;
+    int64_t arrived = 0;
+    /* one place more: a piece is made before it is found to be empty */
+    LS_TRY(ls_calloc(&c->pieces, buckets * ranks * hosts + 1, sizeof *c->pieces, "the sum over hosts"));
+    LS_TRY(ls_calloc(&c->piece_first, buckets + 1, sizeof *c->piece_first, "the sum over hosts"));
+    for (int b = 0; b < c->sizes.bucket_count; b++) {
+        find_pieces_of(c, b, &arrived);
+        c->piece_first[b + 1] = c->piece_count;
     }
     return ls_aligned_alloc(&c->arrived, (size_t)arrived * ls_dtype_size(c->sizes.dtype),
                             "the sum over hosts");
@@ -169,8 +195,21 @@ static ls_status find_pieces(ls_crossing *c) {
 
 /* --- making it ------------------------------------------------------------------------------------------ */
 
+/* As wanted, or all elements in one that sets out at the end. */
+static ls_status copy_buckets(ls_crossing *c) {
+    const ls_bucket all = {{0, c->sizes.summed}, INT_MAX};
+    const ls_bucket *wanted = c->sizes.buckets ? c->sizes.buckets : &all;
+    if (!c->sizes.buckets) c->sizes.bucket_count = 1;
+    const size_t count = (size_t)c->sizes.bucket_count;
+    LS_TRY(ls_calloc(&c->buckets, count, sizeof *c->buckets, "the sum over hosts"));
+    for (size_t b = 0; b < count; b++) c->buckets[b] = wanted[b];
+    c->sizes.buckets = c->buckets;
+    return LS_OK;
+}
+
 static ls_status allocate(ls_crossing *c, int shards) {
     const size_t added = (size_t)c->sizes.added_count;
+    LS_TRY(copy_buckets(c));
     LS_TRY(find_world(c, shards));
     LS_TRY(find_own(c, shards));
     LS_TRY(ls_calloc(&c->added, added, sizeof *c->added, "the sum over hosts"));
@@ -211,7 +250,9 @@ void ls_crossing_destroy(ls_crossing **out) {
     free(c->operands);
     free(c->added);
     free(c->vectors);
+    free(c->buckets);
     free(c->pieces);
+    free(c->piece_first);
     free(c->arrived);
     free(c);
     *out = NULL;
@@ -317,11 +358,11 @@ static void add_range(void *argument, int member) {
     }
 }
 
-/* This rank's elements of the host's nodes: what lies between those that are added already. On a host of one
- * rank its own nodes are the host's. */
-static void add_over_ranks(const ls_crossing *c) {
+/* This rank's elements of a bucket of the host's nodes: what lies between those that are added already. On a
+ * host of one rank its own nodes are the host's. */
+static void add_over_ranks(const ls_crossing *c, int bucket) {
     const ls_comm *comm = c->comm;
-    const ls_slice own = slice_of(c->sizes.summed, comm->host_rank, comm->ranks_on_host);
+    const ls_slice own = part_of(&c->buckets[bucket], comm->host_rank, comm->ranks_on_host);
     if (comm->ranks_on_host == 1) return;
     for (int i = 0; i <= c->sizes.added_count; i++) {
         const int64_t after = i > 0 ? c->added[i - 1].last : 0,
@@ -353,21 +394,21 @@ static ls_status receive_nodes(const ls_crossing *c) {
         for (int h = 0; h < comm->hosts; h++)
             for (int n = c->node_first[h]; h != comm->host && n < c->node_first[h + 1]; n++)
                 LS_TRY(comm->class->receive(comm, LS_MEANWHILE, node_at(c, p, n), bytes_of(c, p),
-                                            owner_of(c, h, p->range.first)));
+                                            owner_of(c, h, p)));
     }
     return LS_OK;
 }
 
-/* This host's, to those who add them. */
-static ls_status send_nodes(const ls_crossing *c) {
+/* This host's of a bucket, to those who add them. */
+static ls_status send_nodes(const ls_crossing *c, int bucket) {
     ls_comm *comm = c->comm;
-    for (int i = 0; i < c->piece_count; i++) {
+    for (int i = c->piece_first[bucket]; i < c->piece_first[bucket + 1]; i++) {
         const piece *p = &c->pieces[i];
         for (int k = 1; k < comm->hosts; k++) {
             const int h = (comm->host + k) % comm->hosts;
             for (int n = 0; (p->adder < 0 || p->adder == h) && n < own_nodes(c); n++)
                 LS_TRY(comm->class->send(comm, LS_MEANWHILE, node_at(c, p, c->node_first[comm->host] + n),
-                                         bytes_of(c, p), owner_of(c, h, p->range.first)));
+                                         bytes_of(c, p), owner_of(c, h, p)));
         }
     }
     return LS_OK;
@@ -388,27 +429,57 @@ static ls_status exchange_sums(const ls_crossing *c, void *reduced) {
         const piece *p = &c->pieces[i];
         if (!adds(c, p))
             LS_TRY(comm->class->receive(comm, LS_MEANWHILE, element_of(c, reduced, p->range.first),
-                                        bytes_of(c, p), owner_of(c, p->adder, p->range.first)));
+                                        bytes_of(c, p), owner_of(c, p->adder, p)));
     }
     for (int i = 0; i < c->piece_count; i++) {
         const piece *p = &c->pieces[i];
         for (int k = 1; adds(c, p) && k < comm->hosts; k++)
             LS_TRY(comm->class->send(comm, LS_MEANWHILE, element_of(c, reduced, p->range.first),
-                                     bytes_of(c, p),
-                                     owner_of(c, (comm->host + k) % comm->hosts, p->range.first)));
+                                     bytes_of(c, p), owner_of(c, (comm->host + k) % comm->hosts, p)));
     }
     return comm->class->complete(comm, LS_MEANWHILE);
 }
 
-ls_status ls_crossing_add_gradient(ls_crossing *c, void *reduced) {
-    ls_comm *comm = c->comm;
-    LS_TRY(comm->class->begin(comm, LS_MEANWHILE));
-    LS_TRY(receive_nodes(c));
-    add_over_ranks(c);
+/* Receives are posted before this rank sends anything. */
+static ls_status open_step(ls_crossing *c) {
+    if (c->open) return LS_OK;
+    LS_TRY(c->comm->class->begin(c->comm, LS_MEANWHILE));
+    c->open = true;
+    return receive_nodes(c);
+}
+
+bool ls_crossing_is_ready(const ls_crossing *c, int stage) {
+    return c->started < c->sizes.bucket_count && c->buckets[c->started].stage <= stage;
+}
+
+ls_status ls_crossing_passed(ls_crossing *c, int stage) {
+    LS_TRY(open_step(c));
+    for (; ls_crossing_is_ready(c, stage); c->started++) {
+        add_over_ranks(c, c->started);
+        LS_TRY(send_nodes(c, c->started));
+    }
+    return LS_OK;
+}
+
+/* All buckets have set out, and all messages have come. */
+static ls_status bring_home(ls_crossing *c) {
+    LS_TRY(open_step(c));
+    for (int b = c->started; b < c->sizes.bucket_count; b++) add_over_ranks(c, b);
     LS_TRY(ls_window_exchange(c->window)); /* also what the plan has added, whoever did it */
-    LS_TRY(send_nodes(c));
-    LS_TRY(comm->class->complete(comm, LS_MEANWHILE));
+    for (; c->started < c->sizes.bucket_count; c->started++) LS_TRY(send_nodes(c, c->started));
+    LS_TRY(c->comm->class->complete(c->comm, LS_MEANWHILE));
+    c->open = false;
+    c->started = 0;
+    return LS_OK;
+}
+
+ls_status ls_crossing_drop(ls_crossing *c) {
+    return bring_home(c); /* another host may have begun */
+}
+
+ls_status ls_crossing_add_gradient(ls_crossing *c, void *reduced) {
+    LS_TRY(bring_home(c));
     add_pieces(c, reduced);
-    if (comm->hosts > 2) LS_TRY(exchange_sums(c, reduced));
+    if (c->comm->hosts > 2) LS_TRY(exchange_sums(c, reduced));
     return ls_window_exchange(c->window);
 }

@@ -29,6 +29,13 @@ typedef struct ls_slice {
     int64_t first, last;
 } ls_slice;
 
+/* Elements that set out together, as soon as the stage of the plan (graph/plan.h) is over in which the last of
+ * them is written. */
+typedef struct ls_bucket {
+    ls_slice range;
+    int stage;
+} ls_bucket;
+
 typedef struct ls_crossing_sizes {
     int64_t doubles; /* of a small vector, at most */
     int64_t summed;  /* elements of a node of the gradient */
@@ -38,6 +45,10 @@ typedef struct ls_crossing_sizes {
         *added; /* [added_count] of the summed ones, in order: those that the plan has added over the
                               ranks of a host already. Copied */
     int added_count;
+    const ls_bucket
+        *buckets; /* [bucket_count] cover all summed ones once, in the order in which they set out,
+                                 the same on all hosts but for the stages. Copied. NULL: all together */
+    int bucket_count;
     void *nodes; /* [nodes of this host][summed] in its window; of a host of one rank the rank's gradient */
 } ls_crossing_sizes;
 
@@ -53,6 +64,13 @@ void ls_crossing_destroy(ls_crossing **crossing);
  * outgoing message; the sum goes to result [length]. Collective. */
 ls_status ls_crossing_add_vectors(ls_crossing *crossing, int64_t length, double *result);
 
+/* Is the next bucket written when that stage is over? Local. */
+bool ls_crossing_is_ready(const ls_crossing *crossing, int stage);
+/* All ranks of the host have come through that stage of the plan, and an exchange after it: buckets that are
+ * written set out, up to the first that is not. Returns at once. */
+ls_status ls_crossing_passed(ls_crossing *crossing, int stage);
+/* Lets the messages of a step's gradient that is not wanted come to their end. Collective. */
+ls_status ls_crossing_drop(ls_crossing *crossing);
 /* Adds the gradients that lie in the segments of the windows, [nodes of the rank][summed], into reduced
  * [summed], which the ranks of each host share. Collective. */
 ls_status ls_crossing_add_gradient(ls_crossing *crossing, void *reduced);

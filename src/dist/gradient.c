@@ -1,5 +1,6 @@
 #include "dist/gradient.h"
 
+#include <limits.h>
 #include <stdlib.h>
 
 struct ls_gradient {
@@ -99,6 +100,42 @@ void ls_gradient_join(const ls_gradient *g, ls_graph *training) {
     ls_graph_share(training, &g->sharing);
 }
 
+static bool is_ready(void *self, int stage) {
+    return ls_tree_sum_is_ready(((const ls_gradient *)self)->sum, stage);
+}
+
+static ls_status passed(void *self, int stage) {
+    return ls_tree_sum_passed(((ls_gradient *)self)->sum, stage);
+}
+
+/* The buckets in which gradients set out to other hosts: neighbours, the first of them a weight, of 64 KiB
+ * and more, which is long for a message but short for a network. In the order of the backward pass; dense
+ * layers come last, since ranks that share memory make their gradients after all others. `buckets` has room for
+ * one a parameter. Returns how many there are. */
+static int find_buckets(const ls_gradient *g, const ls_plan *plan, ls_bucket *buckets) {
+    enum { LEAST = 1 << 14 }; /* elements */
+    const ls_parameters *p = g->parameters;
+    int64_t end = g->sizes.summed;
+    int count = 0, stage = 0;
+    bool dense = false, dense_of[2] = {false, true};
+    for (int pass = 0; pass < 2; pass++, end = g->sizes.summed)
+        for (int i = p->count - 1; i >= 0; i--) {
+            const ls_parameter *q = &p->list[i];
+            if (!q->summed) continue;
+            const int written = q->all_shards || q->host_shards ? INT_MAX : ls_plan_stage_of(plan, i);
+            if (written > stage) stage = written;
+            dense = dense || q->layout == LS_LAYOUT_DENSE;
+            const bool ends = q->offset == 0 || q->layout == LS_LAYOUT_DENSE ||
+                              (q->layout != LS_LAYOUT_VECTOR && end - q->offset >= LEAST);
+            if (!ends) continue;
+            if (dense == dense_of[pass]) buckets[count++] = (ls_bucket){{q->offset, end}, stage};
+            end = q->offset;
+            stage = 0;
+            dense = false;
+        }
+    return count;
+}
+
 /* Where the plan computes gradients over all shards, there is nothing to add. */
 ls_status ls_gradient_prepare(ls_gradient *g, ls_plan *plan, const ls_shards *shards, ls_team *team,
                               int64_t doubles) {
@@ -110,12 +147,20 @@ ls_status ls_gradient_prepare(ls_gradient *g, ls_plan *plan, const ls_shards *sh
         if (p->list[i].all_shards || p->list[i].host_shards)
             complete[sizes.complete_count++] =
                 (ls_slice){p->list[i].offset, p->list[i].offset + p->list[i].count};
+    ls_bucket *buckets = NULL;
+    ls_status status = ls_calloc(&buckets, (size_t)p->count, sizeof *buckets, "the sum of the gradients");
+    if (status == LS_OK) {
+        sizes.buckets = buckets;
+        sizes.bucket_count = find_buckets(g, plan, buckets);
+    }
     sizes.complete = complete;
     sizes.doubles = doubles;
     g->plan = plan;
     g->team = team;
-    ls_status status = ls_tree_sum_create(g->comm, g->window, shards, team, &sizes, &g->sum);
+    if (status == LS_OK) status = ls_tree_sum_create(g->comm, g->window, shards, team, &sizes, &g->sum);
     free(complete);
+    free(buckets);
+    if (g->comm->hosts > 1 && g->window) ls_plan_listen(plan, (ls_plan_listener){is_ready, passed, g});
     return status;
 }
 
@@ -132,11 +177,18 @@ ls_status ls_gradient_add_totals(ls_gradient *g, const ls_partial *totals, int c
 }
 
 ls_status ls_gradient_add(ls_gradient *g, const ls_run *run, const ls_observer *observer, bool *finite) {
+    ls_observe(observer, 0, LS_WORK_GRADIENT_SUM, NULL, true);
+    LS_TRY(ls_tree_sum_passed(g->sum, INT_MAX - 1)); /* all stages are over, and the totals added */
+    ls_observe(observer, 0, LS_WORK_GRADIENT_SUM, NULL, false);
     *finite = ls_plan_run_all_shards(g->plan, run, g->team);
     ls_observe(observer, 0, LS_WORK_GRADIENT_SUM, NULL, true);
     LS_TRY(ls_tree_sum_gradient(g->sum, g->parameters->gradient, g->parameters->reduced));
     ls_observe(observer, 0, LS_WORK_GRADIENT_SUM, NULL, false);
     return LS_OK;
+}
+
+ls_status ls_gradient_drop(ls_gradient *g) {
+    return ls_tree_sum_drop(g->sum);
 }
 
 ls_status ls_gradient_agree(ls_gradient *g, bool own, bool *all) {

@@ -45,6 +45,8 @@ ls_status ls_gradient_add_totals(ls_gradient *gradient, const ls_partial *totals
  * this rank has computed of it over all shards; the rest nobody has looked at. Collective. */
 ls_status ls_gradient_add(ls_gradient *gradient, const ls_run *run, const ls_observer *observer,
                           bool *finite);
+/* Instead of that, and of all that follows: the step is not taken. Collective. */
+ls_status ls_gradient_drop(ls_gradient *gradient);
 /* Do all ranks say yes? Then `reduced` is whole, if they share it. Collective. */
 ls_status ls_gradient_agree(ls_gradient *gradient, bool own, bool *all);
 /* The own slice is updated; on return all are. Collective. */

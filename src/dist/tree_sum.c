@@ -109,6 +109,8 @@ static ls_status create_crossing(ls_tree_sum *sum) {
                                         .instruction_set = sizes->instruction_set,
                                         .added = sizes->complete,
                                         .added_count = sizes->complete_count,
+                                        .buckets = sizes->buckets,
+                                        .bucket_count = sizes->bucket_count,
                                         .nodes = alone ? ls_window_segment(sum->window, sum->comm->rank)
                                                        : sizes->host_nodes};
     return ls_crossing_create(sum->comm, sum->window, sum->shards->total, sum->team, &crossing,
@@ -409,6 +411,18 @@ ls_status ls_tree_sum_totals(ls_tree_sum *sum, const ls_partial *totals, int cou
 
 ls_slice ls_tree_sum_slice(const ls_tree_sum *sum) {
     return sum->window ? own_slice(sum) : (ls_slice){0, sum->sizes.total};
+}
+
+bool ls_tree_sum_is_ready(const ls_tree_sum *sum, int stage) {
+    return sum->crossing && ls_crossing_is_ready(sum->crossing, stage);
+}
+
+ls_status ls_tree_sum_passed(ls_tree_sum *sum, int stage) {
+    return sum->crossing ? ls_crossing_passed(sum->crossing, stage) : LS_OK;
+}
+
+ls_status ls_tree_sum_drop(ls_tree_sum *sum) {
+    return sum->crossing ? ls_crossing_drop(sum->crossing) : LS_OK;
 }
 
 /* The device's, which are added on the host as those of its own. */

@@ -38,6 +38,8 @@ typedef struct ls_tree_sum_sizes {
         *complete; /* [complete_count] of the summed ones, in order: those that are in a window's sum
                               already when the rest is added to it. Copied */
     int complete_count;
+    const ls_bucket *buckets; /* [bucket_count] for several hosts (dist/crossing.h). Copied */
+    int bucket_count;
     void *host_nodes; /* ls_tree_sum_host_nodes() bytes in the common region of a window, aligned to 64, where
                          there are several hosts: what `complete` names lies here then, as sums over the ranks
                          of the host, [nodes of the host][summed] */
@@ -67,6 +69,14 @@ ls_slice ls_tree_sum_slice(const ls_tree_sum *sum);
 /* Adds the step's totals, as the reducer adds vectors. What any rank has written into the window before, all
  * see after it. Collective. */
 ls_status ls_tree_sum_totals(ls_tree_sum *sum, const ls_partial *totals, int count, const ls_lane *lane);
+
+/* Can anything of the gradient set out to other hosts when that stage of the plan is over? Local. */
+bool ls_tree_sum_is_ready(const ls_tree_sum *sum, int stage);
+/* All have come through that stage of the plan, and a sum of vectors after it: what is written of the gradient
+ * sets out. */
+ls_status ls_tree_sum_passed(ls_tree_sum *sum, int stage);
+/* Instead of the following: no sum is wanted. Collective. */
+ls_status ls_tree_sum_drop(ls_tree_sum *sum);
 
 /* Adds the gradient over all nodes, after ls_tree_sum_totals(): gradient [nodes][summed], then [total -
  * summed], as in the parameters; with a window it is this rank's segment. The sum comes out in reduced

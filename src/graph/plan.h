@@ -45,6 +45,17 @@ bool ls_plan_run_all_shards(ls_plan *plan, const ls_run *run, struct ls_team *te
 /* Watches every replay from now on; NULL: nobody does. The observer must outlive them. */
 void ls_plan_observe(ls_plan *plan, const ls_observer *observer);
 
+/* Who is told, in a replay, that a stage is over with a sum over all ranks: all of them have come through it. Asked
+ * first; NULL: nobody is told. */
+typedef struct ls_plan_listener {
+    bool (*wants)(void *self, int stage);
+    ls_status (*passed)(void *self, int stage);
+    void *self;
+} ls_plan_listener;
+void ls_plan_listen(ls_plan *plan, ls_plan_listener listener);
+/* The last stage in which the parameter's gradient is written; INT_MAX: it is written after them, if at all. */
+int ls_plan_stage_of(const ls_plan *plan, int parameter);
+
 /* A piece of an op, and the bytes of the buffers that it reads or writes, each counted once. */
 typedef struct ls_piece_info {
     ls_op *op;

@@ -1,4 +1,6 @@
 /* The replay of a plan: stage by stage, on the threads of a rank. */
+#include <limits.h>
+
 #include "core/team.h"
 #include "graph/planner.h"
 
@@ -93,22 +95,44 @@ static void run_all_shards(void *argument, int member) {
         }
 }
 
+void ls_plan_listen(ls_plan *plan, ls_plan_listener listener) {
+    plan->listener = listener;
+}
+
+int ls_plan_stage_of(const ls_plan *plan, int parameter) {
+    int last = INT_MAX;
+    for (int s = 0; s < plan->stage_count; s++)
+        for (int i = 0; i < plan->stages[s].part_count; i++) {
+            const ls_op *op = plan->part_pieces[plan->stages[s].part_first + i].op;
+            for (int k = 0; k < LS_MAX_INPUTS && op->in[k]; k++)
+                if (op->in[k]->parameter == parameter) last = s;
+        }
+    return last;
+}
+
 /* One sum over all shards for all the cuts of the stage, in one message. */
 static ls_status run_cuts(ls_plan *plan, const ls_stage *stage, const ls_run *run) {
     enum { BATCH = 64 };
     ls_partial partials[BATCH];
     const ls_cut *cuts = &plan->cuts[stage->cut_first];
-    int pending = 0;
+    int pending = 0, added = 0;
     for (int i = 0; i < stage->cut_count; i++) {
         const ls_partial partial = ls_op_partial(cuts[i].op, run, cuts[i].grad);
-        const bool added = ls_op_cut_by_store(cuts[i].op, run, cuts[i].grad);
-        if (partial.length > 0 && !added) partials[pending++] = partial;
+        const bool by_store = ls_op_cut_by_store(cuts[i].op, run, cuts[i].grad);
+        if (partial.length > 0 && !by_store) partials[pending++] = partial;
         if (pending == BATCH || (i + 1 == stage->cut_count && pending > 0)) {
             ls_observe(plan->observer, 0, LS_WORK_EXCHANGE, NULL, true);
             LS_TRY(plan->graph->reducer.sum(plan->graph->reducer.self, partials, pending, &plan->lanes[0]));
             ls_observe(plan->observer, 0, LS_WORK_EXCHANGE, NULL, false);
+            added += pending;
             pending = 0;
         }
+    }
+    const int number = (int)(stage - plan->stages);
+    if (added > 0 && plan->listener.wants && plan->listener.wants(plan->listener.self, number)) {
+        ls_observe(plan->observer, 0, LS_WORK_GRADIENT_SUM, NULL, true);
+        LS_TRY(plan->listener.passed(plan->listener.self, number));
+        ls_observe(plan->observer, 0, LS_WORK_GRADIENT_SUM, NULL, false);
     }
     for (int i = 0; i < stage->cut_count; i++) {
         ls_op *op = cuts[i].op;

@@ -63,6 +63,7 @@ struct ls_plan {
     ls_graph *graph;
     int threads;
     const ls_observer *observer; /* NULL: nobody */
+    ls_plan_listener listener;
     ls_op_plan *ops;
     ls_piece *shard_pieces, *part_pieces;
     ls_op **together;            /* whose weight gradients come together, after the last stage */

@@ -68,7 +68,8 @@ ls_status ls_train_launch(ls_trainer *t) {
     LS_TRY(sum_totals(t, record->sums));
     ls_observe(t->observer, 0, LS_WORK_GRADIENT_SUM, NULL, false);
     record->verdict = judge(record, -1);
-    return record->verdict == LS_VERDICT_TAKEN ? sum_and_update(t, &run, record) : LS_OK;
+    return record->verdict == LS_VERDICT_TAKEN ? sum_and_update(t, &run, record)
+                                               : ls_gradient_drop(t->gradient);
 }
 
 /* Returns what kept the step from being taken, the same on every rank. */
