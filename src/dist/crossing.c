@@ -158,8 +158,8 @@ static int64_t arriving(const ls_crossing *c, const piece *p) {
     return adds(c, p) ? others * length_of(p) : 0;
 }
 
-/* Cuts this rank's elements of a bucket so that each piece belongs to one rank on every host, and has one adder;
- * *arrived: elements that are sent to this rank, so far. */
+/* Cuts this rank's elements of a bucket so that each piece belongs to one rank on every host, and has one
+ * adder; *arrived: elements that are sent to this rank, so far. */
 static void find_pieces_of(ls_crossing *c, int b, int64_t *arrived) {
     const ls_comm *comm = c->comm;
     const ls_slice own = part_of(&c->buckets[b], comm->host_rank, comm->ranks_on_host);

@@ -1,6 +1,7 @@
 /* The gradient of a run whose ranks train together, and the parameters as those ranks hold them: once for all
  * in a window of their host, or each its own. What becomes of a gradient that every rank has for its shards
- * (added in slices in the window, added by messages, or computed over all shards by parts) is known in here alone.
+ * (added in slices in the window, added by messages, or computed over all shards by parts) is known in here
+ * alone.
  *
  * A step: the plan runs; ls_gradient_add_totals() adds the loss; ls_gradient_add() the gradient;
  * ls_gradient_agree() finds whether all are content with it; each rank updates ls_gradient_slice(); and

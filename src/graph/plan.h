@@ -14,15 +14,15 @@ typedef struct ls_sharing {
     size_t bytes; /* at least ls_sharing_bytes() */
     int rank, ranks; /* of the host */
     int64_t row;     /* with which this rank's rows begin among theirs, in the largest batch */
-    void *nodes; /* where there are other hosts: [nodes of this host][summed], seen by all too, for the gradients
-                    over the shards of its ranks; else NULL */
+    void *nodes; /* where there are other hosts: [nodes of this host][summed], seen by all too, for the
+                    gradients over the shards of its ranks; else NULL */
 } ls_sharing;
 size_t ls_sharing_bytes(const ls_parameters *parameters, ls_dtype dtype, int64_t batch, int shards,
                         int ranks);
-/* Before ls_plan_create(), which then computes the weight gradients of ops with factors over the shards of all
- * ranks that share (sharing.c), straight into parameters->reduced or, if there are other hosts, into `nodes`, and
- * marks their parameters as `all_shards` or `host_shards`. The ranks must share that memory too, and every rank
- * must plan the same graph. */
+/* Before ls_plan_create(), which then computes the weight gradients of ops with factors over the shards of
+ * all ranks that share (sharing.c), straight into parameters->reduced or, if there are other hosts, into
+ * `nodes`, and marks their parameters as `all_shards` or `host_shards`. The ranks must share that memory too,
+ * and every rank must plan the same graph. */
 void ls_graph_share(ls_graph *graph, const ls_sharing *sharing);
 
 /* Lays out a recorded graph whose last op is a loss (training) or any op (evaluation). fuse: fold BatchNorm,
@@ -45,8 +45,8 @@ bool ls_plan_run_all_shards(ls_plan *plan, const ls_run *run, struct ls_team *te
 /* Watches every replay from now on; NULL: nobody does. The observer must outlive them. */
 void ls_plan_observe(ls_plan *plan, const ls_observer *observer);
 
-/* Who is told, in a replay, that a stage is over with a sum over all ranks: all of them have come through it. Asked
- * first; NULL: nobody is told. */
+/* Who is told, in a replay, that a stage is over with a sum over all ranks: all of them have come through it.
+ * Asked first; NULL: nobody is told. */
 typedef struct ls_plan_listener {
     bool (*wants)(void *self, int stage);
     ls_status (*passed)(void *self, int stage);
