@@ -14,7 +14,7 @@ at P. Nothing in it is fitted to the steps on more than one rank, so that predic
 
 Beyond the measured numbers of ranks it is an extrapolation and marked as one: every rank sends to every other, so that
 L and G grow like P - 1, and each moves 2 (P-1)/P n bytes. --latency and --gigabytes put a network's own figures there,
-over which the whole gradient goes.
+over which the whole gradient goes; with --hosts those are measured, one message at a time between each two hosts.
 """
 import argparse
 import json
@@ -29,6 +29,9 @@ from pathlib import Path
 def bench(options, ranks, kind, *keys):
     """One object of `lockstep bench KIND` on so many ranks."""
     launcher = ["mpirun", "-n", str(ranks)] if ranks > 1 else []
+    if launcher and options.hosts:  # as evenly as can be, more on the first ones
+        each, more = divmod(ranks, len(options.hosts))
+        launcher += ["-H", ",".join(f"{h}:{each + (i < more)}" for i, h in enumerate(options.hosts) if each + (i < more))]
     # of a key that both have, the value of this measurement
     words = {word.split("=")[0]: word for word in (*options.keys, *keys)}.values()
     command = launcher + [options.lockstep, "bench", kind, options.config, *words, "--json"]
@@ -82,7 +85,12 @@ class Model:
             cut = 1e-6 * median(runs, lambda o: statistics.mean(c["tree_us"]["median"] for c in o["cuts"][:3]))
             self.measured[ranks] = (cut, 1e-6 * median(runs, lambda o: o["latency_us"]),
                                     1e-9 * median(runs, lambda o: o["ns_per_byte"]))
-        self.network = options.latency, options.gigabytes
+        # the messages between hosts by themselves: the slowest pair's
+        pairs = [p for kind, ranks in found if kind == "comm" for o in found[kind, ranks] for p in o["pairs"]]
+        self.latency = max((p["latency_us"]["median"] for p in pairs), default=None)
+        self.gigabytes = min((1e-3 * p["bytes"] / p["bytes_us"]["median"] for p in pairs), default=None)
+        self.network = (self.latency if options.latency is None else options.latency,
+                        self.gigabytes if options.gigabytes is None else options.gigabytes)
 
     def sums(self, ranks):
         """Of a cut, of a gradient of no bytes, and of one byte of it."""
@@ -157,6 +165,8 @@ def main():
     parser.add_argument("config", help="a configuration")
     parser.add_argument("keys", nargs="*", help="KEY=VALUE of the configuration or of bench; shards bounds the ranks")
     parser.add_argument("--ranks", type=int, nargs="+", default=[1, 2], help="numbers of ranks to measure; 1 always is")
+    parser.add_argument("--hosts", type=lambda text: text.split(","), metavar="A,B,..",
+                        help="hosts over which mpirun deals the ranks out; default: this one")
     parser.add_argument("--rounds", type=int, default=3, help="times that all is run in turn")
     parser.add_argument("--latency", type=float, help="microseconds of a message between nodes, for the extrapolation")
     parser.add_argument("--gigabytes", type=float, help="gigabytes a second between nodes, for the extrapolation")
@@ -180,6 +190,8 @@ def main():
     for ranks, (cut, gradient, byte) in sorted(model.measured.items()):
         print(f"{ranks} ranks: a cut {1e6 * cut:.1f} us, {model.cuts} of them; the gradient {1e6 * gradient:.1f} us + "
               f"{model.added} bytes at {1e-9 / byte if byte else math.inf:.2f} GB/s")
+    if model.latency is not None:
+        print(f"messages between hosts, the slowest pair: {model.latency:.1f} us one way, {model.gigabytes:.2f} GB/s")
     print_measured(found, model, batch, options.ranks)
     print_extrapolated(model, batch, max(options.ranks))
 
