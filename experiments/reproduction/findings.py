@@ -200,23 +200,24 @@ class Findings:
                    "count": len(self.of(cell)), "cells": cells}
 
     def experiments(self):
-        """Rows that change one thing, beside the row that they change and the paper."""
-        papers = read_paper(EXPERIMENTS / "paper.csv")
+        """Rows that change one thing, below the row that they change and the paper's."""
+        papers, changed = read_paper(EXPERIMENTS / "paper.csv"), {}
         for row in grid.ROWS:
-            if not row.why or not self.of(row.name):
-                continue
-            changed = row.config.removesuffix(".yaml")
-            table, number_of_row = changed.split("-")[0].split("/row")
+            if row.why and self.of(row.name):
+                changed.setdefault(row.config.removesuffix(".yaml"), []).append(row)
+        for name, rows in changed.items():
+            table, number_of_row = name.split("-")[0].split("/row")
             paper = papers[int(table.removeprefix("table")), int(number_of_row)]
-            yield {"row": changed, "why": row.why, "paper": {m: f"{paper[m]:.3f}" for m in list(MEASURES)[:4]},
-                   "lines": [self.line_of_experiment(name, paper) for name in (changed, row.name)]}
+            lines = [("nothing", name), *((row.why, row.name) for row in rows)]
+            yield {"row": name, "paper": {m: f"{paper[m]:.3f}" for m in list(MEASURES)[:4]},
+                   "lines": [self.line_of_experiment(why, cell, paper) for why, cell in lines]}
 
-    def line_of_experiment(self, cell, paper):
+    def line_of_experiment(self, why, cell, paper):
         cells = []
         for measure in list(MEASURES)[:4]:
             values = self.values(cell, measure)
             cells.append(self.measured(values, paper[measure], 3)[0] if values else Cell("", False, "not run"))
-        return {"count": len(self.of(cell)), "cells": cells}
+        return {"why": why, "count": len(self.of(cell)), "cells": cells}
 
     def disagreeing(self):
         """Rows as published that differ from the paper, with what the experiments say of them."""
@@ -232,7 +233,7 @@ class Findings:
             paper = read_paper(EXPERIMENTS / "paper.csv")[table, int(row)]
             explains = [r.why for r in done if self.explains(r.name, config, paper)]
             yield {"table": table, "row": row, "what": line.verdict.removeprefix("differs: "),
-                   "explanation": "; ".join(explains) if explains else
+                   "explanation": f"explained by {'; '.join(explains)}" if explains else
                    "not explained" + ("" if done else f", and no experiment has been run over {LEAST_TO_EXPLAIN} seeds")}
 
     def explains(self, variant, base, paper):
