@@ -1,5 +1,5 @@
-"""How the report decides. These rules and the table of comparisons in claims.py stand before any result is looked at,
-and no layout, seed or rule is changed after one has been seen."""
+"""How the report decides. These rules and the table of comparisons in claims.py stood before the results were
+collected, and no layout, seed or rule is changed after one has been seen."""
 
 LEVEL = 0.95            # of intervals, two-sided
 SIGNIFICANCE = 0.05     # of tests, two-sided, after Holm's correction
