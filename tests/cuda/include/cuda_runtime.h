@@ -154,7 +154,13 @@ cudaError_t launch(const char *kernel, dim3 grid, dim3 block, size_t shared, cud
     void *copy = std::calloc(1, sizeof(B));
     if (!copy) return cudaErrorMemoryAllocation;
     B *b = new (copy) B{f, arguments};
-    std::apply([](auto &...v) { (clear_padding(v), ...); }, b->arguments);
+    char clean[sizeof(A)] = {}; /* also between the arguments */
+    const auto keep = [&](auto &v) {
+        clear_padding(v);
+        std::memcpy(clean + ((const char *)&v - (const char *)&b->arguments), (const void *)&v, sizeof v);
+    };
+    std::apply([&](auto &...v) { (keep(v), ...); }, b->arguments);
+    std::memcpy((void *)&b->arguments, clean, sizeof clean);
     return ls_emulated_enqueue(
         kernel, grid, block, shared, stream, [](void *p) { std::apply(((B *)p)->f, ((B *)p)->arguments); },
         copy, sizeof(A), (const char *)&b->arguments - (const char *)b);
