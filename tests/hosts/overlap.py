@@ -8,8 +8,8 @@ import subprocess
 import sys
 
 lockstep, config, trace, *settings = sys.argv[1:]
-subprocess.run(["mpirun", "-H", "a:2,b:1", lockstep, "bench", "step", config, *settings, "bench_steps=2", f"--trace={trace}",
-                "--force"], check=True, stdout=subprocess.DEVNULL)
+subprocess.run(["mpirun", "-H", "a:2,b:1", lockstep, "train", config, *settings, f"output={trace}.run", "overwrite=true",
+                "progress=none", f"--trace={trace}", "--force"], check=True, stdout=subprocess.DEVNULL)
 with open(trace, encoding="utf-8") as file:
     loaded = json.load(file)
 events = loaded["traceEvents"] if isinstance(loaded, dict) else loaded
