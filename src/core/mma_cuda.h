@@ -1,7 +1,7 @@
 /* Products of small matrices by tensor cores: C [16][8] += A [16][K] B [K][8], a warp at a time.
  *
- * A row of A and a column of B are words of 32 bits, WORDS = 8 of them: two bf16 numbers each, the earlier one in the
- * lower half (K = 16), or a tf32 number (K = 8). With group = lane / 4 and place = lane % 4 a lane holds
+ * A row of A and a column of B are words of 32 bits, WORDS = 8 of them: two bf16 numbers each, the earlier one
+ * in the lower half (K = 16), or a tf32 number (K = 8). With group = lane / 4 and place = lane % 4 a lane holds
  *     A : words place and place + 4 of rows group and group + 8: w[0], w[2] and w[1], w[3];
  *     B : words place and place + 4 of column group;
  *     C : columns 2 place and 2 place + 1 of rows group (v[0], v[1]) and group + 8 (v[2], v[3]).
@@ -91,8 +91,8 @@ struct ls_tf32_factors {
     }
 };
 
-/* A from rows of words in shared memory: lane i gives the address of word 0 of row i % 16, plus 4 words where i is
- * 16 or more. All lanes come; addresses are multiples of 16 bytes. */
+/* A from rows of words in shared memory: lane i gives the address of word 0 of row i % 16, plus 4 words where i
+ * is 16 or more. All lanes come; addresses are multiples of 16 bytes. */
 __device__ __forceinline__ ls_mma_a ls_mma_rows(const unsigned *row) {
     ls_mma_a a;
     ls_mma_matrices(row, a.w);

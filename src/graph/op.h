@@ -38,10 +38,10 @@ typedef struct ls_op_class {
     bool unbatched; /* the output is not batched: one tensor, cut into no shards (tensor/tensor.h). Pieces
                        over shards ignore their range; such an op runs eagerly only, on one rank. Default:
                        batched */
-    /* Of an op without a cut, whose sums join the step's: does `forward` add them over the local shards too, into
-     * op->nodes? Absent: no. */
+    /* Of an op without a cut, whose sums join the step's: does `forward` add them over the local shards too,
+     * into op->nodes? Absent: no. */
     bool (*sums_nodes)(const ls_op *op);
-    /* Does `forward` write the gradient of in[0] as well, where there is a backward pass in a plan? Absent: no. */
+    /* Does `forward` write the gradient of in[0] as well, where a plan has a backward pass? Absent: no. */
     bool (*gives_gradient)(const ls_op *op);
     bool view; /* the output is the input under another shape: no pieces, no memory. Default: it is not */
 
@@ -54,8 +54,8 @@ typedef struct ls_op_class {
     /* Optional, for ops with weights. */
     int64_t (*parts)(const ls_op *op); /* independent parts of the weight gradient, shared out over threads */
     ls_part_piece weight_grad;
-    /* The same of several such ops at once, after everything else, where `together` says so of an op; it then only
-     * adds what `backward` has left. Absent: no. */
+    /* The same of several such ops at once, after everything else, where `together` says so of an op; it then
+     * only adds what `backward` has left. Absent: no. */
     bool (*together)(const ls_op *op);
     void (*weight_grads)(ls_op *const *ops, int count, const ls_run *run, const ls_lane *lane);
     /* Does `backward` sum the weight gradient of each shard as well? Then it runs even where no input needs a
@@ -79,8 +79,8 @@ typedef struct ls_op_class {
     bool loads_join; /* with a residual in the prologue, and with what other readers of x' have written of its
                         gradient on the way back; with loads_prologue */
     bool stores_sums; /* forward can take the sums of a BatchNorm that follows */
-    /* Do the stores that take sums of BatchNorms (or a BatchNorm's own pieces) make their cuts as well, where all shards
-     * are here? Absent: no. */
+    /* Do the stores that take sums of BatchNorms (or a BatchNorm's own pieces) make their cuts as well, where
+     * all shards are here? Absent: no. */
     bool (*makes_cuts)(const ls_op *op);
     /* Of a BatchNorm: what its cuts are made with; valid until it is asked again. */
     const struct ls_batchnorm_cut *(*cut_arguments)(const ls_op *op, const ls_run *run);

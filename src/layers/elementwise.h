@@ -10,8 +10,8 @@ typedef struct ls_elementwise_kernels {
     /* out = x' for the rows of shards [first, last), as narrow as the prologue's x' */
     void (*forward)(const ls_prologue *in, const ls_shards *shards, int first, int last, void *out,
                     const ls_lane *lane);
-    /* takes dx', as narrow as x', back through the prologue and stores it as the epilogue says; zeroes and fills the shards'
-     * sums, whose room is in the lane's scratch */
+    /* takes dx', as narrow as x', back through the prologue and stores it as the epilogue says; zeroes and
+     * fills the shards' sums, whose room is in the lane's scratch */
     void (*backward)(const ls_prologue *in, const ls_grad_epilogue *dx, const ls_shards *shards, int first,
                      int last, const void *gradient, const ls_lane *lane);
     /* out = a dz + b (y - mean) + c, or out += that; as narrow as y */
@@ -19,8 +19,8 @@ typedef struct ls_elementwise_kernels {
                                 int first, int last, void *out, const ls_lane *lane);
     /* Is that activation among those of forward() and backward()? */
     bool (*knows)(const ls_activation *act);
-    /* Bytes of the lane's scratch with which backward() takes the sums of so many rows in one pass, and makes the
-     * cuts that it is asked for (ls_op_class::makes_cuts); 0, or NULL: it does not. */
+    /* Bytes of the lane's scratch with which backward() takes the sums of so many rows in one pass, and makes
+     * the cuts that it is asked for (ls_op_class::makes_cuts); 0, or NULL: it does not. */
     size_t (*cut_bytes)(int64_t pixels, int64_t width, int64_t channels, int64_t rows);
 } ls_elementwise_kernels;
 

@@ -32,8 +32,8 @@ typedef struct ls_cuda_dropout {
     const uint32_t *sample;
 } ls_cuda_dropout;
 
-/* Activations and their gradients are void here: they are stored in fp32 or, where a flag `narrow` says so, in bf16
- * (ls_tensor::narrow). Vectors never are. */
+/* Activations and their gradients are void here: they are stored in fp32 or, where a flag `narrow` says so, in
+ * bf16 (ls_tensor::narrow). Vectors never are. */
 typedef struct ls_cuda_prologue {
     int length, channels, width;            /* elements of a row, and of a pixel; pixels of a line */
     bool narrow_x, narrow_residual, narrow; /* the last: stored, and a gradient of x' */

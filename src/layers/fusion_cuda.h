@@ -1,9 +1,10 @@
-/* The prologues and epilogues of layers/fusion_ref.h in kernels of CUDA: the same operations in the same
- * order, so the same bits, fused or not.
+/* The prologues and epilogues of layers/fusion_ref.h in kernels of CUDA: the same operations in the same order,
+ * so the same bits, fused or not.
  *
  * An element is at (row, element of the row, channel). N is 4 or 2, where channels are a multiple of it (rows
- * then begin at addresses that are), and the element is one as well; otherwise 1. A is ls_activations::cheap_ones in
- * kernels of products, ls_activations::all_ones in those that work element by element. */
+ * then begin at addresses that are), and the element is one as well; otherwise 1. A is
+ * ls_activations::cheap_ones in kernels of products, ls_activations::all_ones in those that work element by
+ * element. */
 #ifndef LOCKSTEP_LAYERS_FUSION_CUDA_H
 #define LOCKSTEP_LAYERS_FUSION_CUDA_H
 

@@ -1,5 +1,6 @@
-/* Convolutions by tensor cores, emulated: products against loops in double over the rounded factors, within a bound
- * derived from the number of terms; all else (x', sums, cuts, masks) to the bit, from what the kernels have stored. */
+/* Convolutions by tensor cores, emulated: products against loops in double over the rounded factors, within a
+ * bound derived from the number of terms; all else (x', sums, cuts, masks) to the bit, from what the kernels
+ * have stored. */
 #include <math.h>
 #include <setjmp.h>
 #include <stdarg.h>
@@ -20,8 +21,8 @@ typedef struct shape {
     int64_t height, width, inputs, outputs, kernel_h, kernel_w, stride, pad;
 } shape;
 
-/* The layers of the reports' networks, and what fills no tile, no word and no block; taps and outputs of more than one
- * block, images of several strips. */
+/* The layers of the reports' networks, and what fills no tile, no word and no block; taps and outputs of more
+ * than one block, images of several strips. */
 static const shape shapes[] = {
     {28, 28, 1, 16, 3, 3, 1, 1},  {28, 28, 16, 16, 3, 3, 1, 1}, {28, 28, 16, 32, 3, 3, 2, 1},
     {28, 28, 16, 32, 1, 1, 2, 0}, {14, 14, 32, 32, 3, 3, 1, 1}, {14, 14, 32, 64, 3, 3, 2, 1},
@@ -316,8 +317,8 @@ static void add(total *t, double v) {
     t->terms++;
 }
 
-/* fp32 sums in any order, and cut off instead of rounded, lose at most 2^-23 of the largest partial sum an addition;
- * what is stored rounds once more. */
+/* fp32 sums in any order, and cut off instead of rounded, lose at most 2^-23 of the largest partial sum an
+ * addition; what is stored rounds once more. */
 static void close_to(double got, const total *t, bool narrow, double others, const char *what) {
     const double bound = (double)(t->terms + 4) * 0x1p-23 * (t->absolute + others) +
                          (narrow ? 3 * 0x1p-9 : 0x1p-23) * (fabs(t->sum) + others) + 1e-37;
@@ -550,8 +551,8 @@ static void every_order(void **state) {
 
 /* --- cuts ------------------------------------------------------------------------------------------ */
 
-/* What a cut reads and writes, on one side: [3][channels] statistics behind their count, mean and variance; gamma,
- * beta; vectors. */
+/* What a cut reads and writes, on one side: [3][channels] statistics behind their count, mean and variance;
+ * gamma, beta; vectors. */
 typedef struct cut_memory {
     double *moments;
     float *vectors;

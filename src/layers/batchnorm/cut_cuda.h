@@ -1,5 +1,5 @@
-/* The cuts of a BatchNorm in kernels: a channel at a time, by k_batchnorm_cut, or by the last block of a kernel that
- * stores what the sums are of. */
+/* The cuts of a BatchNorm in kernels: a channel at a time, by k_batchnorm_cut, or by the last block of a kernel
+ * that stores what the sums are of. */
 #ifndef LOCKSTEP_LAYERS_BATCHNORM_CUT_CUDA_H
 #define LOCKSTEP_LAYERS_BATCHNORM_CUT_CUDA_H
 
@@ -57,8 +57,8 @@ __device__ __forceinline__ void ls_batchnorm_grad_cut_channel(const ls_cuda_batc
 
 /* --- sums without a launch of their own ---------------------------------------------------------------- */
 
-/* Double sums of lines in shared memory, then of the image: `line` has those of [lines][columns] channels (two: of
- * x and x x, or of dz and dz (x - mean)); value(line, pixel, column) gives what is added. */
+/* Double sums of lines in shared memory, then of the image: `line` has those of [lines][columns] channels (two:
+ * of x and x x, or of dz and dz (x - mean)); value(line, pixel, column) gives what is added. */
 template <class Value>
 __device__ __forceinline__ void ls_add_lines(int lines, int pixels, int columns, double *line,
                                              const Value &value) {
@@ -71,7 +71,8 @@ __device__ __forceinline__ void ls_add_lines(int lines, int pixels, int columns,
     }
 }
 
-/* Adds those of `line` to the image's in order; thread `which` columns + column has one of 2 columns sums, in *image. */
+/* Adds those of `line` to the image's in order; thread `which` columns + column has one of 2 columns sums, in
+ * *image. */
 __device__ __forceinline__ void ls_add_image(int lines, int columns, const double *line, double &image) {
     const int which = (int)threadIdx.x / columns, c = (int)threadIdx.x % columns;
     if (which < 2)

@@ -1,4 +1,5 @@
-/* Sums of a BatchNorm in kernels that read, or have stored, what they are of; and the cut, by the last block. */
+/* Sums of a BatchNorm in kernels that read, or have stored, what they are of; and the cut, by the last
+ * block. */
 #ifndef LOCKSTEP_LAYERS_BATCHNORM_SUMS_CUDA_H
 #define LOCKSTEP_LAYERS_BATCHNORM_SUMS_CUDA_H
 
@@ -34,8 +35,9 @@ __device__ __forceinline__ float ls_sums_mean(const ls_cuda_batchnorm_sums &a, i
     return GRADIENT && a.mean && channel < a.channels ? a.mean[channel] : 0;
 }
 
-/* Of channels [first, last), those of a block of the grid, whose sums of all shards have been written by `blocks` blocks
- * with this counter: the last of them makes the cut, where there is one to make. All threads of each come. */
+/* Of channels [first, last), those of a block of the grid, whose sums of all shards have been written by
+ * `blocks` blocks with this counter: the last of them makes the cut, where there is one to make. All threads of
+ * each come. */
 template <bool GRADIENT>
 __device__ __forceinline__ void ls_finish_sums(const ls_cuda_batchnorm_sums &a, const ls_cuda_shards &shards,
                                                int first, int last, unsigned *counter, unsigned blocks) {
@@ -50,8 +52,8 @@ __device__ __forceinline__ void ls_finish_sums(const ls_cuda_batchnorm_sums &a, 
     }
 }
 
-/* Where an image is one pixel: the sums of channels [first, last) over each shard's rows, and their cut, by the last of
- * `blocks` blocks that have stored those channels. All threads of each come. */
+/* Where an image is one pixel: the sums of channels [first, last) over each shard's rows, and their cut, by the
+ * last of `blocks` blocks that have stored those channels. All threads of each come. */
 template <bool GRADIENT>
 __device__ __forceinline__ void ls_sums_of_rows(const ls_cuda_batchnorm_sums &a, const ls_cuda_shards &shards,
                                                 int first, int last, unsigned *counter, unsigned blocks) {

@@ -23,8 +23,8 @@ __host__ __device__ static inline int divide_down(int a, int b) {
     return (a - (a % b + b) % b) / b;
 }
 
-/* Words of a pixel of so many channels: whole steps of a product. Four more lie between neighbours, so that 8 pixels
- * begin in different banks. */
+/* Words of a pixel of so many channels: whole steps of a product. Four more lie between neighbours, so that 8
+ * pixels begin in different banks. */
 __host__ __device__ static inline int words_of(int channels, bool tf32) {
     return divide_up(channels, tf32 ? 8 : 16) * 8;
 }
@@ -45,8 +45,8 @@ template <class F> __device__ __forceinline__ unsigned word_of(const float *v) {
         return F::word(v[0]);
 }
 
-/* Loads an area of an image of height x width pixels into to [high][wide][step]: load(pixel, channel) gives four
- * values for N = 4, else one. Channels [first, first + channels), of which `known` exist. */
+/* Loads an area of an image of height x width pixels into to [high][wide][step]: load(pixel, channel) gives
+ * four values for N = 4, else one. Channels [first, first + channels), of which `known` exist. */
 template <class F, int N, class Load>
 __device__ __forceinline__ void stage(const area &a, int height, int width, int first, int channels,
                                       int known, unsigned *to, const Load &load) {

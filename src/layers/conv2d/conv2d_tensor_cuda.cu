@@ -1,6 +1,6 @@
-/* y by tensor cores: rows of A are pixels of a strip, in the order of lines; its words are channels of x' under one
- * tap. B has the weights of that tap. A block goes through images, a warp multiplies 16 pixels with up to 32 outputs:
- * over u, v and the inputs, in steps of 16 (bf16) or 8 (tf32), in increasing order. */
+/* y by tensor cores: rows of A are pixels of a strip, in the order of lines; its words are channels of x' under
+ * one tap. B has the weights of that tap. A block goes through images, a warp multiplies 16 pixels with up to
+ * 32 outputs: over u, v and the inputs, in steps of 16 (bf16) or 8 (tf32), in increasing order. */
 #include "layers/conv2d/conv2d_strips_cuda.h"
 
 enum { GROUP = 4 /* tiles of 8 outputs that share what is loaded of x' */ };

@@ -1,14 +1,15 @@
-/* Launchers of the convolution by tensor cores (core/mma_cuda.h), for C and for .cu files; layouts are those of conv2d.h.
+/* Launchers of the convolution by tensor cores (core/mma_cuda.h), for C and for .cu files; layouts are those of
+ * conv2d.h.
  *
- * One launch goes through a convolution forward, one back: dy and x' of a strip of lines are loaded once, through what
- * is folded into their loads, and both gradients are products of what then lies in shared memory. The sums of
- * BatchNorms are taken from what has been stored, of a line, of an image; the last block adds those of the images,
- * and, where all shards are here, of the shards, and makes the BatchNorm's vectors of them. Weight gradients are left
- * as partial sums of parts of each shard; one launch adds those of all convolutions.
+ * One launch goes through a convolution forward, one back: dy and x' of a strip of lines are loaded once,
+ * through what is folded into their loads, and both gradients are products of what then lies in shared memory.
+ * The sums of BatchNorms are taken from what has been stored, of a line, of an image; the last block adds those
+ * of the images, and, where all shards are here, of the shards, and makes the BatchNorm's vectors of them.
+ * Weight gradients are left as partial sums of parts of each shard; one launch adds those of all convolutions.
  *
- * What a launch moves in bf16, with y of 2 n bytes and x of 2 m: forward 2 m (x; 2 m for a residual and for an x' that
- * is kept) + 2 n; back 4 n (dz, y) + 4 m (x, dz; 2 m each for a residual, others' gradients and a residual's own).
- * Weights come through the caches, 4 bytes each, once a block. */
+ * What a launch moves in bf16, with y of 2 n bytes and x of 2 m: forward 2 m (x; 2 m for a residual and for an
+ * x' that is kept) + 2 n; back 4 n (dz, y) + 4 m (x, dz; 2 m each for a residual, others' gradients and a
+ * residual's own). Weights come through the caches, 4 bytes each, once a block. */
 #ifndef LOCKSTEP_LAYERS_CONV2D_TENSOR_CUDA_H
 #define LOCKSTEP_LAYERS_CONV2D_TENSOR_CUDA_H
 
@@ -22,9 +23,9 @@ typedef struct ls_conv2d_cuda_shape {
     bool tf32; /* factors, else bf16 */
 } ls_conv2d_cuda_shape;
 
-/* How an image is gone through: so many lines of y at a time; so many outputs (forward), or inputs and outputs (back),
- * and taps of a weight gradient, a block; parts of a shard. All by the shape alone. 0 lines: it does not fit into
- * shared memory. */
+/* How an image is gone through: so many lines of y at a time; so many outputs (forward), or inputs and outputs
+ * (back), and taps of a weight gradient, a block; parts of a shard. All by the shape alone. 0 lines: it does
+ * not fit into shared memory. */
 typedef struct ls_conv2d_cuda_strips {
     int lines, columns, parts;
     size_t bytes; /* of shared memory */

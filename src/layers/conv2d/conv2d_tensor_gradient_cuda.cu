@@ -1,11 +1,12 @@
 /* Both gradients of a convolution by tensor cores, from one visit.
  *
- * A block has the images of a part of a shard, 16 inputs, and, of the weight gradient, up to TAPS taps and 64 outputs.
- * Strip by strip it loads dy, and x' of its inputs. dx': rows of A are pixels of x, in the order of lines, a phase of
- * a stride after the other; its words are outputs under one tap. The weight gradient: rows of A are inputs, its words
- * neighbouring pixels of y, and B has dy; sums stay in registers to the end of the part. Warps share out pairs of
- * tiles of 8 outputs, and, where that leaves some, the pixels; their sums are added in order. What is multiplied is in
- * increasing order of taps and outputs, or of pixels. A bias's gradient is of dy as it is multiplied. */
+ * A block has the images of a part of a shard, 16 inputs, and, of the weight gradient, up to TAPS taps and 64
+ * outputs. Strip by strip it loads dy, and x' of its inputs. dx': rows of A are pixels of x, in the order of
+ * lines, a phase of a stride after the other; its words are outputs under one tap. The weight gradient: rows of
+ * A are inputs, its words neighbouring pixels of y, and B has dy; sums stay in registers to the end of the
+ * part. Warps share out pairs of tiles of 8 outputs, and, where that leaves some, the pixels; their sums are
+ * added in order. What is multiplied is in increasing order of taps and outputs, or of pixels. A bias's
+ * gradient is of dy as it is multiplied. */
 #include "layers/conv2d/conv2d_strips_cuda.h"
 
 enum { INPUTS = 16, OUTPUTS = 64, TAPS = 9, PAIR = 2 * LS_MMA_COLUMNS, WEIGHT_STEP = INPUTS + 8 };
@@ -335,8 +336,8 @@ __global__ void __launch_bounds__(TENSOR_THREADS, 1)
 
 /* --- parts, shards, nodes ---------------------------------------------------------------------- */
 
-/* The sums of the nodes of every job: parts of a shard in order, from the first; shards by the tree. Grid: blocks of
- * elements, jobs. */
+/* The sums of the nodes of every job: parts of a shard in order, from the first; shards by the tree. Grid:
+ * blocks of elements, jobs. */
 enum { ADD_THREADS = 128 };
 __global__ void __launch_bounds__(ADD_THREADS, 1) k_add_parts(ls_conv2d_cuda_jobs jobs) {
     const ls_conv2d_cuda_job job = jobs.list[blockIdx.y];
