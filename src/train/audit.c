@@ -146,7 +146,7 @@ static ls_status add_checkpoint(audit *a, uint64_t step, uint64_t *from, bool *e
 /* Rank 0 looks at all files. */
 static ls_status look(audit *a) {
     uint64_t *steps = NULL, from = UINT64_MAX;
-    int count;
+    int count = 0;
     bool from_seed, evaluate_first = false;
     ls_status readable = read_metrics(a);
     if (readable == LS_BAD_DATA)
