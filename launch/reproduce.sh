@@ -59,6 +59,7 @@ if [[ $TRAINS == yes ]]; then
   if [[ -z $PROGRAM ]]; then build release --target lockstep; fi
   WORDS+=(--data "$(realpath -- "$DATA")")
 else
+  if [[ -n $DATA_ARGUMENT ]]; then WORDS+=(--data "$DATA_ARGUMENT"); fi
   install_packages "${PLOT_PACKAGES[@]}" "${REPORT_PACKAGES[@]}"
 fi
 mpi_environment

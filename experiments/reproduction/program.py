@@ -10,7 +10,7 @@ from pathlib import Path
 EXPERIMENTS = Path(__file__).resolve().parent.parent
 # Keys that no number depends on: they say how a run is carried out.
 RUN_KEYS = {"data", "output", "overwrite", "threads", "check_interval", "checkpoint_interval", "keep", "resume",
-            "trail_interval", "timeout", "device", "comm", "window", "fuse", "memory", "progress"}
+            "trail_interval", "timeout", "device", "record", "comm", "window", "fuse", "memory", "progress"}
 
 
 class Failed(Exception):
@@ -80,16 +80,14 @@ class Program:
 
     def digest(self, scratch):
         """That of the data, which only reading them tells: of one step of a small network on them."""
-        folder = Path(scratch) / "probe"
-        shutil.rmtree(folder, ignore_errors=True)
-        small = "network=[flatten, {dense: {units: 10}}]"
-        self.run("train", str(EXPERIMENTS / "table1/row1-stated.yaml"), *self.on_data(), small, "split=1", "batch=1",
-                 "steps=1", "progress=none", f"output={folder}")
         import h5py
-        with h5py.File(folder / "metrics.h5") as file:
-            digest = file["provenance/data_digest"].asstr()[()]
-        shutil.rmtree(folder)
-        return digest
+        small = "network=[flatten, {dense: {units: 10}}]"
+        with tempfile.TemporaryDirectory(prefix="probe-", dir=scratch) as folder:  # others may be at work beside this one
+            run = Path(folder) / "run"
+            self.run("train", str(EXPERIMENTS / "table1/row1-stated.yaml"), *self.on_data(), small, "split=1", "batch=1",
+                     "steps=1", "progress=none", f"output={run}")
+            with h5py.File(run / "metrics.h5") as file:
+                return file["provenance/data_digest"].asstr()[()]
 
     def evaluate(self, checkpoint):
         return json.loads(self.run("eval", str(checkpoint), *self.on_data(), "--json"))

@@ -4,6 +4,7 @@ report. launch/reproduce.sh calls it in the top folder of the repository and say
 import argparse
 import os
 import re
+import shlex
 import signal
 import subprocess
 import sys
@@ -80,6 +81,8 @@ class Work:
             if device is not None:
                 self.free_devices.append(device)
         log = folder.with_suffix(".log")
+        if code < 0 and self.stop.wanted:
+            return STOPPED  # the signal came before the program had its handler
         if code not in (0, STOPPED):
             raise Failed(f"exit {code}: {last_line(log)}")
         if code == 0:
@@ -177,9 +180,9 @@ SLURM = """#!/usr/bin/env bash
 #SBATCH --open-mode=append
 #SBATCH --signal=B:USR1@120
 set -euo pipefail
-cd {top}
+cd {here}
 code=0
-launch/reproduce.sh {words} --cell "$(sed -n "${{SLURM_ARRAY_TASK_ID}}p" {cells})" &
+{top}/launch/reproduce.sh {words} --cell "$(sed -n "${{SLURM_ARRAY_TASK_ID}}p" {cells})" &
 trap 'kill -TERM $!' USR1 TERM
 wait $! || true
 wait $! || code=$?
@@ -193,7 +196,8 @@ def write_slurm(options, cells, words):
     options.runs.mkdir(parents=True, exist_ok=True)
     names.write_text("".join(f"{grid.label(cell)}\n" for cell in cells), encoding="utf-8")
     script.write_text(SLURM.format(path=script, runs=options.runs, count=len(cells), ranks=options.ranks,
-                                   top=EXPERIMENTS.parent, cells=names.resolve(), words=" ".join(words)), encoding="utf-8")
+                                   here=shlex.quote(str(Path.cwd())), top=shlex.quote(str(EXPERIMENTS.parent)),
+                                   cells=shlex.quote(str(names.resolve())), words=shlex.join(words)), encoding="utf-8")
     print(f"{len(cells)} cells: sbatch {script}\nthen: launch/reproduce.sh --collect {options.runs}")
     return 0
 

@@ -28,7 +28,8 @@ typedef struct audit {
     segment *segments;
     int count, differences; /* the latter of files */
     ls_audited audited;
-    bool begun; /* the trainer is no more as the seed made it */
+    bool begun;     /* the trainer is no more as the seed made it */
+    bool from_file; /* the state of step 0 is that of a checkpoint, as `import` leaves one */
 } audit;
 
 enum { PATIENCE = 1000000 }; /* seconds; the most that the key timeout takes */
@@ -149,6 +150,8 @@ static ls_status look(audit *a) {
     int count = 0;
     bool from_seed, evaluate_first = false;
     ls_status readable = read_metrics(a);
+    if (readable == LS_OK && a->recorded)
+        LS_TRY(ls_audit_check_bits(a->recorded->path, ls_metrics_file_fact(a->recorded, "bits")));
     if (readable == LS_BAD_DATA)
         found_difference(a, "different: %s", ls_error_message());
     else
@@ -158,9 +161,10 @@ static ls_status look(audit *a) {
     if (status == LS_OK) status = ls_checkpoints_list(a->request->path, &steps, &count);
     if (status == LS_OK)
         status = ls_calloc(&a->segments, (size_t)count + 1, sizeof *a->segments, "the segments");
-    if (from_seed)
+    a->from_file = count > 0 && steps[count - 1] == 0;
+    if (from_seed && !a->from_file)
         from = 0;
-    else
+    else if (!from_seed)
         printf(
             "note: the run began with a checkpoint; what comes before its first own one is not replayed\n");
     for (int i = count - 1; status == LS_OK && i >= 0; i--)
@@ -315,7 +319,7 @@ static ls_status agree_on_file(ls_comm *comm, ls_status status, ls_difference *d
 static ls_status go_to(audit *a, ls_comm *comm, uint64_t step, ls_difference *difference) {
     ls_resumed resumed = {0};
     if (step == 0 || !a->audited.trainer) LS_TRY(begin(a, comm));
-    if (step == 0) return LS_OK;
+    if (step == 0 && !a->from_file) return LS_OK;
     a->begun = true;
     LS_TRY(agree_on_file(comm, comm->rank == 0 ? load(a, step, &resumed, NULL) : LS_OK, difference));
     if (*difference->text) return LS_OK;

@@ -19,6 +19,9 @@ typedef struct ls_audit_request {
  * LS_DIFFERENT: something is not as it was recorded. LS_BAD_DATA: there is no run. */
 ls_status ls_audit(ls_comm *comm, const ls_audit_request *request);
 
+/* LS_BAD_DATA: a run of those bits (NULL: nobody knows) cannot be made again by this build. */
+ls_status ls_audit_check_bits(const char *path, const char *bits);
+
 /* The second of these. */
 ls_status ls_audit_result(ls_comm *comm, const ls_audit_request *request);
 

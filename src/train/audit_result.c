@@ -24,10 +24,8 @@ static ls_status take_hash(ls_json_file *file, const char *path, const char *key
     return LS_OK;
 }
 
-static ls_status check_bits(ls_json_file *file, const char *path) {
-    const char *bits;
-    LS_TRY(ls_json_text_of(file, "bits", &bits));
-    if (strtol(bits, NULL, 10) == LS_BITS) return LS_OK;
+ls_status ls_audit_check_bits(const char *path, const char *bits) {
+    if (!bits || strtol(bits, NULL, 10) == LS_BITS) return LS_OK;
     return ls_fail(
         LS_BAD_DATA,
         "%s: was made by a build of bits %.16s; this one's are %d, and cannot lead to the same fingerprint",
@@ -85,9 +83,10 @@ static ls_status take_test(ls_json_file *file, const char *path, ls_metrics_file
 
 static ls_status read_result(const char *path, result *r) {
     ls_json_file *file;
-    const char *config;
+    const char *config, *bits;
     LS_TRY(ls_json_read(path, &file));
-    ls_status status = check_bits(file, path);
+    ls_status status = ls_json_text_of(file, "bits", &bits);
+    if (status == LS_OK) status = ls_audit_check_bits(path, bits);
     if (status == LS_OK) status = ls_json_text_of(file, "config", &config);
     if (status == LS_OK) status = ls_strdup(&r->config, config);
     if (status == LS_OK) status = take_hash(file, path, "fingerprint", r->fingerprint);

@@ -134,6 +134,7 @@ static ls_status run_step(ls_device_step *d, int64_t batch) {
     const ls_trainer *t = d->trainer;
     recording *r = d->recordings;
     while (r->batch != batch && r->batch != 0 && r + 1 < d->recordings + SIZES) r++;
+    if (r->batch != batch) ls_device_forget(d->backend->device, &r->replay);
     const bool again = r->batch == batch, records = t->options.record == LS_RECORD_AUTO && !t->observer;
     r->batch = batch;
     if (again && records && !r->replay) LS_TRY(ls_device_step_record(d, batch, &r->replay));

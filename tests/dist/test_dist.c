@@ -497,7 +497,7 @@ static void set_up_stuck(void) {
 static void stuck_in_window(void **state) {
     (void)state;
     ls_window *window;
-    if (comm->size < 2 || comm->hosts > 1) return; /* whose windows do not wait for one another */
+    if (comm->size < 2 || comm->hosts > 1) skip(); /* hosts' windows do not wait for one another */
     EXPECT_OK(ls_window_create(comm, &(ls_window_sizes){64, 64, 64}, &window));
     assert_non_null(window);
     set_up_stuck();

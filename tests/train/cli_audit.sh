@@ -40,6 +40,19 @@ rm cut/checkpoint-81.h5
 expect_success "" - audit cut "data=$DATA"
 check "the rows at the end are replayed" grep -q '^steps 75-81: equal' out
 
+# One that began with another model has its state of step 0 in a file.
+"$PYTHON" -E -s - run/checkpoint-15.h5 state.h5 <<'END'
+import h5py, sys
+with h5py.File(sys.argv[1]) as checkpoint, h5py.File(sys.argv[2], "w") as state:
+    for name in checkpoint["model"]:
+        state[name] = checkpoint["model"][name][()]
+END
+mkdir imported
+expect_success "" - import "${RUN[0]}" state.h5 imported "data=$DATA" split=1700 batch=64
+expect_success "" - train "${RUN[@]/epochs=3/epochs=1}" output=imported resume=auto
+expect_success "" - audit imported "data=$DATA"
+check "from what was imported on: $(cat out)" grep -q '^steps 0-15: equal' out
+
 # --- what is altered is named, with exit code 1
 
 expect_difference() { # TEXT ARGUMENTS..

@@ -30,10 +30,12 @@ static void forward(const ls_dense_args *args, const ls_shards *shards, int firs
                                 .cut = args->out.cut != NULL},
                        .shards = ls_cuda_shards_of(shards, first, last)};
     if (d.sums.cut) d.sums.forward = ls_cuda_batchnorm_cut_of(args->out.cut);
-    if (d.first < d.last)
-        ls_dense_forward_cuda(lane->device, &d);
-    else if (d.sums.sums) /* of no rows: zeros */
-        ls_batchnorm_sums_cuda(lane->device, &d.sums, &d.shards);
+    const ls_cuda_batchnorm_sums sums = d.sums;
+    const bool at_once = d.first < d.last && args->outputs <= LS_BATCHNORM_MOST_AT_ONCE;
+    if (!at_once) d.sums.sums = NULL;
+    if (d.first < d.last) ls_dense_forward_cuda(lane->device, &d);
+    if (!at_once && sums.sums) /* of no rows: zeros */
+        ls_batchnorm_sums_cuda(lane->device, &sums, &d.shards);
 }
 
 static void backward(const ls_dense_args *args, const ls_shards *shards, int first, int last,
@@ -49,7 +51,8 @@ static void backward(const ls_dense_args *args, const ls_shards *shards, int fir
                             .in = ls_cuda_prologue_of(&args->in),
                             .dx = ls_cuda_grad_epilogue_of(&args->dx),
                             .shards = ls_cuda_shards_of(shards, first, last)};
-    const bool at_once = d.first < d.last && args->in.pixels == 1 && !args->dx.residual_sums;
+    const bool at_once = d.first < d.last && args->in.pixels == 1 && !args->dx.residual_sums &&
+                         args->inputs <= LS_BATCHNORM_MOST_AT_ONCE;
     if (at_once) {
         ls_cuda_batchnorm_grad_cut cut;
         if (args->dx.cut) cut = ls_cuda_batchnorm_grad_cut_of(args->dx.cut);
