@@ -9,7 +9,7 @@ themselves and the step on one rank alone a model is made,
 
     t(B, P) = c B ceil(V/P)/V + cuts L(P) + G(P) + n b(P)
 
-with V shards, B images, n bytes of gradient that are added over ranks (on one node those of dense layers are not); L is the time of a cut's vector, G and b those of a gradient, all measured
+with V shards, B images, n bytes of gradient that are added over ranks (on one host those of dense layers are not); L is the time of a cut's vector, G and b those of a gradient, all measured
 at P. Nothing in it is fitted to the steps on more than one rank, so that predicted against measured is a test of it.
 
 Beyond the measured numbers of ranks it is an extrapolation and marked as one: every rank sends to every other, so that
@@ -168,8 +168,8 @@ def main():
     parser.add_argument("--hosts", type=lambda text: text.split(","), metavar="A,B,..",
                         help="hosts over which mpirun deals the ranks out; default: this one")
     parser.add_argument("--rounds", type=int, default=3, help="times that all is run in turn")
-    parser.add_argument("--latency", type=float, help="microseconds of a message between nodes, for the extrapolation")
-    parser.add_argument("--gigabytes", type=float, help="gigabytes a second between nodes, for the extrapolation")
+    parser.add_argument("--latency", type=float, help="microseconds of a message between hosts, for the extrapolation")
+    parser.add_argument("--gigabytes", type=float, help="gigabytes a second between hosts, for the extrapolation")
     parser.add_argument("--json", metavar="FILE", help="keep what the runs printed")
     parser.add_argument("--force", action="store_true", help="replace the file of --json")
     options = parser.parse_intermixed_args()

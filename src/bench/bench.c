@@ -16,7 +16,7 @@ static const ls_key rows[] = {
     INT(bench_steps, "30", 1, 1e6, "steps that are timed, or repetitions of what is timed by itself"),
     INT(bench_warmup, "5", 0, 1e6, "steps before them"),
     INT(bench_copy, "0", 0, 1 << 20,
-        "MiB of a node whose copying is timed; 0: four times the last cache, from 64 to 512"),
+        "MiB of a host whose copying is timed; 0: four times the last cache, from 64 to 512"),
     {.name = "bench_data",
      LS_KEY_CHOICE,
      LS_KEY_RUN,

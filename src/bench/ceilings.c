@@ -134,7 +134,7 @@ static void copy_part(void *argument, int member) {
 }
 
 ls_status ls_ceilings_measure_copy(ls_ceilings *c) {
-    const size_t least = (size_t)64 << 20, most = (size_t)512 << 20; /* of all ranks of a node together */
+    const size_t least = (size_t)64 << 20, most = (size_t)512 << 20; /* of all ranks of a host together */
     size_t size = 4 * ls_machine_last_cache();
     size = size < least ? least : size > most ? most : size;
     if (c->copy_mib > 0) size = (size_t)c->copy_mib << 20;

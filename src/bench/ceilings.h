@@ -33,7 +33,7 @@ typedef struct ls_ceiling {
 typedef struct ls_ceilings {
     ls_comm *comm;
     ls_team *team;
-    int64_t copy_mib; /* of all ranks of a node together; 0: by the last cache */
+    int64_t copy_mib; /* of all ranks of a host together; 0: by the last cache */
     ls_register_loop fma, bf16, amx;
     ls_instruction_set fma_set;
     int64_t fma_rounds, bf16_rounds, amx_rounds; /* in one burst */

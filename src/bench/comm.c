@@ -88,7 +88,7 @@ static void print_pairs(const comm_run *r) {
 static void print(const ls_bench *bench, const comm_run *r) {
     const ls_comm_fit fit = ls_comm_fit_of(r->sizes, r->size_count);
     print_pairs(r);
-    printf("%s: %d ranks (%d on this node), %d thread%s each, %d shards; microseconds of the slowest rank, "
+    printf("%s: %d ranks (%d on this host), %d thread%s each, %d shards; microseconds of the slowest rank, "
            "each buffer written\n"
            "anew before each of %" PRId64 " calls, turn by turn with MPI_Allreduce of as many bytes\n\n",
            bench->config_path, r->comm->size, r->comm->ranks_on_host, r->threads, r->threads == 1 ? "" : "s",

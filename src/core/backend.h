@@ -19,8 +19,8 @@ static inline size_t ls_dtype_size(ls_dtype dtype) {
 
 /* How training computes. In bf16 every product of a dense or convolution layer, forward and backward, rounds
  * its two factors to bf16 (to nearest, ties to even) and adds in fp32; everything else, master weights too,
- * is fp32, but on a GPU with tensor cores images, which are kept in bf16 there where their kernels can. tf32, the
- * same with factors of 11 bits, is for such GPUs alone. */
+ * is fp32, but on a GPU with tensor cores images, which are kept in bf16 there where their kernels can. tf32,
+ * the same with factors of 11 bits, is for such GPUs alone. */
 typedef enum ls_precision {
     LS_PRECISION_FP32,
     LS_PRECISION_FP64,
@@ -88,9 +88,9 @@ ls_status ls_backend_close(const ls_backend *backend, void *memory, size_t size,
 #define LS_CUDA_IF_THERE __attribute__((weak))
 #endif
 
-/* A table of kernels exists once for each tier (core/real.h), and for GPUs (NAME_cuda) in a program with CUDA.
- * LS_KERNELS declares all of them, LS_KERNELS_CPU those of an op that may have none for GPUs; LS_KERNELS_OF picks
- * the one for a back end: NULL where there is none, which ls_graph_add() finds. */
+/* A table of kernels exists once for each tier (core/real.h), and for GPUs (NAME_cuda) in a program with
+ * CUDA. LS_KERNELS declares all of them, LS_KERNELS_CPU those of an op that may have none for GPUs;
+ * LS_KERNELS_OF picks the one for a back end: NULL where there is none, which ls_graph_add() finds. */
 #define LS_KERNELS_CUDA(type, name) extern const type name##_cuda LS_CUDA_IF_THERE
 #define LS_KERNELS(type, name)                                                                               \
     LS_KERNELS_TIERS(type, name);                                                                            \

@@ -1,6 +1,6 @@
 /* One GPU, as one rank uses it: a stream on which everything runs in the order of the calls, memory, copies,
- * and the first failure. Kernels are launched by LS_LAUNCH (core/kernel_cuda.h), which cannot fail at the place of
- * the call: it notes the failure here, and whoever waits or copies next returns it.
+ * and the first failure. Kernels are launched by LS_LAUNCH (core/kernel_cuda.h), which cannot fail at the
+ * place of the call: it notes the failure here, and whoever waits or copies next returns it.
  *
  * All of this is local. Functions for C and for .cu files. */
 #ifndef LOCKSTEP_CORE_DEVICE_CUDA_H
@@ -48,7 +48,7 @@ typedef struct ls_device_facts {
     int index, count;        /* which of how many that this process sees */
 } ls_device_facts;
 
-/* The GPU of that number modulo how many this process sees, so that ranks of a node share them out.
+/* The GPU of that number modulo how many this process sees, so that ranks of a host share them out.
  * LS_INTERNAL: no driver, or one too old, no GPU, or it cannot be used; the message says what to do. */
 ls_status ls_device_create(int number, struct ls_device **device) LS_CUDA_IF_THERE;
 void ls_device_destroy(struct ls_device **device) LS_CUDA_IF_THERE;
@@ -66,7 +66,8 @@ ls_status ls_device_download(struct ls_device *device, void *host, const void *m
 ls_status ls_device_allocate_host(struct ls_device *device, void *out, size_t size, const char *what);
 void ls_device_release_host(struct ls_device *device, void *memory);
 
-/* Copies that nobody waits for; `host` is such memory, and left alone until a mark behind them has been waited for. */
+/* Copies that nobody waits for; `host` is such memory, and left alone until a mark behind them has been
+ * waited for. */
 ls_status ls_device_send(struct ls_device *device, void *memory, const void *host,
                          size_t size) LS_CUDA_IF_THERE;
 ls_status ls_device_fetch(struct ls_device *device, void *host, const void *memory,
@@ -80,9 +81,9 @@ ls_status ls_device_wait(struct ls_device *device, int i) LS_CUDA_IF_THERE;
 /* Kernels that have been launched, or recorded, so far. */
 uint64_t ls_device_launches(const struct ls_device *device) LS_CUDA_IF_THERE;
 
-/* What `body` begins is recorded (a CUDA graph) instead of run, to be replayed with the same arguments, as often as one
- * likes. In it nothing is allocated, waited for, or copied from or to the host: such a call fails, and the recording
- * with it. A failure of `body` is passed on. */
+/* What `body` begins is recorded (a CUDA graph) instead of run, to be replayed with the same arguments, as
+ * often as one likes. In it nothing is allocated, waited for, or copied from or to the host: such a call
+ * fails, and the recording with it. A failure of `body` is passed on. */
 typedef struct ls_replay ls_replay;
 ls_status ls_device_record(struct ls_device *device, ls_status (*body)(void *argument), void *argument,
                            ls_replay **replay) LS_CUDA_IF_THERE;

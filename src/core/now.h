@@ -1,8 +1,8 @@
 /* A step that a device takes by itself: what it is told, in the memory of the device, and what it leaves there.
  *
- * The host fills in the inputs before each step. So a recording of the step, which repeats the same launches with the
- * same arguments, can be replayed for every other. Kernels read what changes from here, and leave here what the host
- * wants to know; nothing is read back in between. For C and for CUDA's C++. */
+ * The host fills in the inputs before each step. So a recording of the step, which repeats the same launches
+ * with the same arguments, can be replayed for every other. Kernels read what changes from here, and leave
+ * here what the host wants to know; nothing is read back in between. For C and for CUDA's C++. */
 #ifndef LOCKSTEP_CORE_NOW_H
 #define LOCKSTEP_CORE_NOW_H
 

@@ -9,10 +9,10 @@
  *               store dz = dx' back through dropout and activation, and the
  *               sums of the BatchNorm before                                  ls_grad_epilogue
  *
- * An activation tensor is [rows][pixels][channels], channels last. A row is a sample; pixels is 1 for a
- * dense layer. Pixels lie in lines of `width`, by which sums are taken (layers/pixel_sums.h).
- * Pointers to `void` are to fp32 or fp64 elements, as the kernel's name says, or, where `narrow`, to bf16 ones. Rows
- * are the local rows of the shards. A normalisation is a set of vectors of length channels. It subtracts the mean
+ * An activation tensor is [rows][pixels][channels], channels last. A row is a sample; pixels is 1 for a dense
+ * layer. Pixels lie in lines of `width`, by which sums are taken (layers/pixel_sums.h). Pointers to `void`
+ * are to fp32 or fp64 elements, as the kernel's name says, or, where `narrow`, to bf16 ones. Rows are the
+ * local rows of the shards. A normalisation is a set of vectors of length channels. It subtracts the mean
  * first: with an eps of 1e-8 the scale can reach 1e4, and x scale + shift would cancel. */
 #ifndef LOCKSTEP_GRAPH_FUSION_H
 #define LOCKSTEP_GRAPH_FUSION_H

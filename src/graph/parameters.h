@@ -66,7 +66,7 @@ typedef struct ls_parameters {
     bool keeps; /* .. and another of them sets values and moments when they are initialised or imported */
 } ls_parameters;
 
-/* Memory for arenas in a window of the ranks of a node (dist/window.h), zeroed and aligned to 64. */
+/* Memory for arenas in a window of the ranks of a host (dist/window.h), zeroed and aligned to 64. */
 typedef struct ls_lent_arenas {
     void *gradient;                            /* this rank's */
     void *value, *reduced, *moment1, *moment2; /* shared; moments NULL where the optimizer has none */

@@ -120,8 +120,8 @@ ls_status ls_plan_share_factors(ls_plan *plan);
 void ls_plan_give_parts(const ls_plan *plan);
 /* The next parts [*first, *last) for a thread of this rank, of one piece or several; false: none are left. */
 bool ls_plan_take_parts(const ls_plan *plan, int64_t *first, int64_t *last);
-/* This rank's rows begin with that row of those that are shared; true where that moves any, so that views have to
- * be set. */
+/* This rank's rows begin with that row of those that are shared; true where that moves any, so that views
+ * have to be set. */
 bool ls_plan_move_shared(ls_plan *plan, int64_t row);
 /* How many rows of the other ranks with which this one shares come before its own. */
 int64_t ls_rows_before(const ls_run *run);

@@ -178,7 +178,7 @@ static void introduce_memory(bool on_device, const writer *to) {
     fputs(
         on_device
             ? "MiB on the GPU for rank 0 of so many:\n"
-            : "MiB on rank 0 of so many; ranks of one node share the state and gradients of dense layers:\n",
+            : "MiB on rank 0 of so many; ranks of one host share the state and gradients of dense layers:\n",
         to->out);
     fprintf(to->out, columns, "ranks", "state", "gradients", "training", "evaluation");
     if (on_device) fprintf(to->out, " %12s", "images");

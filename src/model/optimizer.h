@@ -44,8 +44,8 @@ typedef struct ls_update_kernels {
     /* On a device the sums are waited for. */
     ls_bit_sums (*apply)(const ls_update *update, int64_t count, void *w, const void *g, void *m, void *v,
                          const ls_lane *lane);
-    /* On a device alone: the same with the numbers that are in `now`, in its memory, unless its verdict says no. The
-     * sums stay there, where they are compared with those of the update before. */
+    /* On a device alone: the same with the numbers that are in `now`, in its memory, unless its verdict says
+     * no. The sums stay there, where they are compared with those of the update before. */
     void (*apply_now)(struct ls_now *now, int64_t count, void *w, const void *g, void *m, void *v,
                       const ls_lane *lane);
 } ls_update_kernels;

@@ -27,8 +27,8 @@ typedef struct ls_schedule {
     int64_t warmup; /* steps; 0: none */
 } ls_schedule;
 
-/* The schedule of that name, with the class's defaults but for what the words KEY=VALUE say; lr,
- * decay_power and warmup are 0. LS_USAGE: no such name or key, or a wrong value. ls_schedule_destroy() also after a
+/* The schedule of that name, with the class's defaults but for what the words KEY=VALUE say; lr, decay_power
+ * and warmup are 0. LS_USAGE: no such name or key, or a wrong value. ls_schedule_destroy() also after a
  * failure. Local. */
 ls_status ls_schedule_create(const char *name, const char *const *words, int count, ls_schedule *schedule);
 /* The one that a configuration chooses, but for lr, decay_power and warmup, which stay 0. Local. */

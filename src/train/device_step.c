@@ -128,8 +128,8 @@ ls_status ls_device_step_record(ls_device_step *d, int64_t batch, ls_replay **re
     return ls_device_record(d->backend->device, begin_step, d, replay);
 }
 
-/* The first batch of a size is not recorded: kernels are brought to the device by it. Whoever watches is told of every
- * piece. */
+/* The first batch of a size is not recorded: kernels are brought to the device by it. Whoever watches is told
+ * of every piece. */
 static ls_status run_step(ls_device_step *d, int64_t batch) {
     const ls_trainer *t = d->trainer;
     recording *r = d->recordings;

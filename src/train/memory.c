@@ -188,8 +188,8 @@ static ls_status find_for_all(ls_comm *comm, const ls_config *config, bool on_de
     return ls_comm_broadcast(comm, f, sizeof *f, 0);
 }
 
-/* All ranks of this host together: what they share counts once. What crosses from host to host is there as nodes of
- * each host. */
+/* All ranks of this host together: what they share counts once. What crosses from host to host is there as
+ * nodes of each host. */
 static double needed_here(const ls_comm *comm, const ls_memory *m, bool window) {
     const bool shares = window && comm->size > 1;
     const size_t own = m->training + m->evaluating + (shares ? 0 : m->state + m->gradients);

@@ -8,9 +8,9 @@
 
 /* Bytes on rank 0 of so many, which has the most shards. */
 typedef struct ls_memory {
-    size_t state; /* parameters and moments: ranks of one node may share them */
+    size_t state; /* parameters and moments: ranks of one host may share them */
     size_t gradients, training, evaluating;
-    size_t moved;  /* no memory: what the passes of a training step read and write of activations and gradients */
+    size_t moved;  /* no memory: what a training step's passes read and write of activations and gradients */
     size_t images; /* the training images and their labels, on a device; the host's are not counted */
 } ls_memory;
 

@@ -90,7 +90,7 @@ static const ls_key rows[] = {
     ROW(CHOICE, RUN, record, "auto", 0, 0, "auto|off", "on a GPU, record what a step begins and replay it (same bits), or begin it each time",
         WHEN(device, "auto|cuda", record))
     CHOICE(RUN, comm, "auto", "auto|self|mpi", "communication between ranks")
-    ROW(BOOL, RUN, window, "true", 0, 0, NULL, "ranks of one node share parameters, moments and the update (same bits), instead of sending messages",
+    ROW(BOOL, RUN, window, "true", 0, 0, NULL, "ranks of one host share parameters, moments and the update (same bits), instead of sending messages",
         WHEN(comm, "auto|mpi", window))
     BOOL(RUN, fuse, "true", "fuse layers into the kernels beside them (same bits)")
     CHOICE(RUN, memory, "check", "check|ignore", "refuse a network that takes more memory than there is, or try it")

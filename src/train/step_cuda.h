@@ -25,7 +25,8 @@ extern "C" {
 #include "core/device_cuda.h"
 #endif
 struct ls_device;
-/* Looks at loss and gradient, and fills in now->left but for what the update leaves. Once a step is not taken, none is. */
+/* Looks at loss and gradient, and fills in now->left but for what the update leaves. Once a step is not
+ * taken, none is. */
 void ls_judge_cuda(struct ls_device *device, const ls_cuda_judgement *args) LS_CUDA_IF_THERE;
 #ifdef __cplusplus
 }

@@ -70,9 +70,9 @@ typedef struct ls_trainer {
     ls_gradient *gradient;
     ls_updater *updater;
     struct ls_device_step *device_step; /* NULL: the host takes part in every step */
-    bool
-        ahead; /* a device may go ahead of `step`: between the steps of which the options say that the state is looked
-                   at (checks, checkpoints, trail, ends of epochs) nobody does */
+    /* a device may go ahead of `step`: between the steps of which the options say that the state is looked at
+     * (checks, checkpoints, trail, ends of epochs) nobody does */
+    bool ahead;
     ls_state state;            /* the state as records: fingerprints, checkpoints */
     uint32_t *order;           /* [ls_trainer_epoch_samples()] samples of the epoch at hand, in order */
     uint32_t *permutation;     /* [data.training] the one that these come from .. */
@@ -110,7 +110,8 @@ int64_t ls_trainer_batch_samples(const ls_trainer *trainer, int64_t number);
  * Local. */
 ls_status ls_trainer_totals(ls_trainer *trainer, const ls_program *program, double *sums,
                             ls_partial totals[2]);
-/* What that sum says to all ranks: the score of the batch of so many samples, and whether to stop (stop_agreed). Local. */
+/* What that sum says to all ranks: the score of the batch of so many samples, and whether to stop
+ * (stop_agreed). Local. */
 void ls_trainer_score(ls_trainer *trainer, int64_t samples, const double *sums, ls_score *batch);
 /* And a trouble, which is returned everywhere. Collective. */
 ls_status ls_trainer_take_totals(ls_trainer *trainer, const ls_program *program, const double *sums,
@@ -121,9 +122,9 @@ ls_status ls_trainer_take_totals(ls_trainer *trainer, const ls_program *program,
  * the same step everywhere, and a trouble is returned everywhere. LS_NOT_FINITE names step and tensor;
  * LS_REPLICAS_DIFFER the rank. Collective. */
 ls_status ls_train_step(ls_trainer *trainer);
-/* The same in two halves: begins a step, which the CPU runs to its end; then waits for the record of the first that was
- * begun and acts on it. On a GPU several may be begun before (train/device_step.h), as ls_train_step() does where the
- * trainer may be `ahead`. */
+/* The same in two halves: begins a step, which the CPU runs to its end; then waits for the record of the
+ * first that was begun and acts on it. On a GPU several may be begun before (train/device_step.h), as
+ * ls_train_step() does where the trainer may be `ahead`. */
 ls_status ls_train_launch(ls_trainer *trainer);
 ls_status ls_train_take(ls_trainer *trainer);
 

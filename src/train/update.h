@@ -24,8 +24,9 @@ void ls_updater_destroy(ls_updater **updater);
  * Local. */
 void ls_updater_watch(ls_updater *updater);
 
-/* Where a device updates by itself (train/device_step.h), one rank alone: the sum of the bits that are guarded, false if
- * none are; and what an update has found: others, or not, and the sum of those that it has left. */
+/* Where a device updates by itself (train/device_step.h), one rank alone: the sum of the bits that are
+ * guarded, false if none are; and what an update has found: others, or not, and the sum of those that it has
+ * left. */
 bool ls_updater_guard(const ls_updater *updater, uint64_t *sum);
 void ls_updater_left(ls_updater *updater, uint64_t sum, bool flipped);
 

@@ -87,7 +87,7 @@ def scaling(path, ranks):
     found = read(path)
     assert found["bench"] == "scaling" and found["ranks"] == int(ranks)
     # row 6: a cut for each of three BatchNorms forward, and backward for all but the first
-    # and weights of dense layers only, whose gradients ranks of one node do not add
+    # and weights of dense layers only, whose gradients ranks of one host do not add
     assert found["cuts"] == 5 and 0 <= found["added_bytes"] < 1000, found
     batch, shards = found["batch"], found["shards"]
     assert [p["ranks"] for p in found["predictions"]] == [1, 2, 4, 8, 16]

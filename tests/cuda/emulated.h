@@ -27,8 +27,8 @@ uint64_t ls_emulated_allocations(void);
 int64_t ls_emulated_live(void);
 uint64_t ls_emulated_launches(void);
 
-/* Of the last recording that was ended (cudaStreamEndCapture): how much work it holds, and a number that is the same for
- * recordings of the same kernels with the same arguments; 0 where the compiler cannot tell. */
+/* Of the last recording that was ended (cudaStreamEndCapture): how much work it holds, and a number that is
+ * the same for recordings of the same kernels with the same arguments; 0 where the compiler cannot tell. */
 int64_t ls_emulated_recorded_work(void);
 uint64_t ls_emulated_recorded_hash(void);
 /* Replays so far. */

@@ -1,5 +1,5 @@
-/* Cuts of a BatchNorm that the last block of a kernel makes, with the sums: what sums, tree and cut leave that are launched
- * one after the other (which other tests hold against the CPU), to the bit. */
+/* Cuts of a BatchNorm that the last block of a kernel makes, with the sums: what sums, tree and cut leave
+ * that are launched one after the other (which other tests hold against the CPU), to the bit. */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stdlib.h>

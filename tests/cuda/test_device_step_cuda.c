@@ -1,5 +1,5 @@
-/* Steps that a device takes by itself: what a recording may hold, that it does not depend on the step, and what becomes of
- * a step that is not taken while others have been begun behind it. */
+/* Steps that a device takes by itself: what a recording may hold, that it does not depend on the step, and
+ * what becomes of a step that is not taken while others have been begun behind it. */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stdio.h>
@@ -279,8 +279,8 @@ static ls_status begin_by_value(void *argument) {
     return ls_plan_run(t->training.plan, &run, t->team);
 }
 
-/* What is recorded is the same at every step and in every epoch, or it could not be replayed; the test sees a step that is
- * an argument. */
+/* What is recorded is the same at every step and in every epoch, or it could not be replayed; the test sees a
+ * step that is an argument. */
 static void test_same_recording(void **state) {
     static const char *const words[] = {"device=cuda"};
     setup s = train(words, 1);
@@ -310,8 +310,8 @@ static void test_same_recording(void **state) {
     end(&s);
 }
 
-/* Recorded, begun each time, and on the processor: the same after every step at which somebody looks. Recorded steps are
- * replayed, all but the first of each size of batch. */
+/* Recorded, begun each time, and on the processor: the same after every step at which somebody looks.
+ * Recorded steps are replayed, all but the first of each size of batch. */
 static void test_same_bits(void **state) {
     static const char *const ways[] = {"device=cpu", "record=off", "record=auto"};
     static const char *const words[][2] = {

@@ -12,7 +12,8 @@
 #
 # Everything lives in a process namespace of its own, whose first process is this script: when it ends, or the process that
 # was started, however that happens, the kernel ends all other processes in it, and with them go the namespaces, links, the
-# bridge and the file system that holds HOSTS. Nobody else sees any of them, so that runs cannot collide. Exits with 77 where the rights or the tools for it are missing.
+# bridge and the file system that holds HOSTS. Nobody else sees any of them, so that runs cannot collide. Exits with 77
+# where the rights or the tools for it are missing.
 set -euo pipefail
 
 skip() { echo "skipped: $*" && exit 77; }

@@ -1,5 +1,5 @@
-/* A schedule that only tests know. Triangles (Smith, 2017): f falls from 1 to 0 in half a `period` of steps and rises
- * again in the other, f = |1 - 2 (step mod period) / period|. */
+/* A schedule that only tests know. Triangles (Smith, 2017): f falls from 1 to 0 in half a `period` of steps
+ * and rises again in the other, f = |1 - 2 (step mod period) / period|. */
 #include <math.h>
 
 #include "examples.h"

@@ -30,9 +30,9 @@
 
 /* --- a register --- */
 
-/* power a + b (plus): the product is exact, so that fusing does not change the bits. where_positive: t <= 0 ? 0 :
- * x; where t is NaN, x. stream: past the caches, which are not asked what stood there, p a multiple of the
- * register. round_factor: the nearest bf16 number, ties to even. */
+/* power a + b (plus): the product is exact, so that fusing does not change the bits. where_positive: t <= 0 ?
+ * 0 : x; where t is NaN, x. stream: past the caches, which are not asked what stood there, p a multiple of
+ * the register. round_factor: the nearest bf16 number, ties to even. */
 #ifdef LS_FOR_AVX512
 
 typedef __m512 vec;

@@ -51,8 +51,8 @@ typedef struct ls_dense_kernels {
     /* y = epilogue(x' w), for the rows of these shards; zeroes and fills their sums */
     void (*forward)(const ls_dense_args *args, const ls_shards *shards, int first, int last,
                     const ls_lane *lane);
-    /* stores dy where it has a prologue (kernels for GPUs load it again instead), then dx' = dy w^T through the gradient epilogue where dx.dz is set
-     */
+    /* stores dy where it has a prologue (kernels for GPUs load it again instead), then dx' = dy w^T through
+     * the gradient epilogue where dx.dz is set */
     void (*backward)(const ls_dense_args *args, const ls_shards *shards, int first, int last,
                      const ls_lane *lane);
     /* bytes of args->packed for so many rows in so many shards; NULL: weight_grad reads x' and dy as they lie

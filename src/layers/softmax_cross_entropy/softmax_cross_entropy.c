@@ -50,7 +50,13 @@ static const void *any_kernels(const ls_op *op) {
 }
 
 static const ls_op_class softmax_class = {
-    .name = "softmax_cross_entropy", .kernels = any_kernels, .forward = forward, .backward = backward, .sums_nodes = at_once, .gives_gradient = at_once};
+    .name = "softmax_cross_entropy",
+    .kernels = any_kernels,
+    .forward = forward,
+    .backward = backward,
+    .sums_nodes = at_once,
+    .gives_gradient = at_once,
+};
 
 const void *ls_softmax_probabilities(const ls_op *op) {
     return ((const softmax_state *)op->state)->probability;

@@ -1,5 +1,5 @@
-/* Adam whose weight decay is not part of the gradient (Loshchilov and Hutter, 2019, algorithm 2; PyTorch's AdamW): with
- * m and v as in adam.c,
+/* Adam whose weight decay is not part of the gradient (Loshchilov and Hutter, 2019, algorithm 2; PyTorch's
+ * AdamW): with m and v as in adam.c,
  *
  *     d = (m / (1 - beta1^t)) / (sqrt(v / (1 - beta2^t)) + epsilon) + weight_decay w
  */

@@ -1,5 +1,5 @@
-/* Cosine annealing without restarts (Loshchilov and Hutter, 2017, formula 5; PyTorch's CosineAnnealingLR): with s the
- * share of the horizon that is done,
+/* Cosine annealing without restarts (Loshchilov and Hutter, 2017, formula 5; PyTorch's CosineAnnealingLR):
+ * with s the share of the horizon that is done,
  *
  *     f = floor + (1 - floor) (1 + cos(pi s)) / 2
  */

@@ -1,4 +1,5 @@
-/* What schedules with an end share: the key `horizon`, in steps. A run may go on behind it, at the last rate. */
+/* What schedules with an end share: the key `horizon`, in steps. A run may go on behind it, at the last
+ * rate. */
 #ifndef LOCKSTEP_MODEL_SCHEDULES_HORIZON_H
 #define LOCKSTEP_MODEL_SCHEDULES_HORIZON_H
 

@@ -1,5 +1,5 @@
-/* One cycle (Smith and Topin, 2018; PyTorch's OneCycleLR with cosines, whose max_lr is our lr). With H the horizon and
- * the top at step p = peak H - 1, by half a cosine each,
+/* One cycle (Smith and Topin, 2018; PyTorch's OneCycleLR with cosines, whose max_lr is our lr). With H the
+ * horizon and the top at step p = peak H - 1, by half a cosine each,
  *
  *     f = 1 / start_divisor  at step 0,  1 at step p,  1 / (start_divisor end_divisor)  at step H - 1
  *
