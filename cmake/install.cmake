@@ -8,7 +8,7 @@ include(GNUInstallDirs)
 set(public_headers
   lockstep.h
   check/gradcheck.h check/probe.h
-  core/backend.h core/dataset.h core/dual.h core/elementary.h core/instruction_set.h core/keys.h core/lane.h core/real.h core/rng.h
+  core/backend.h core/dataset.h core/dual.h core/elementary.h core/instruction_set.h core/keys.h core/lane.h core/now.h core/real.h core/rng.h
   core/shards.h core/status.h core/team.h
   graph/activation.h graph/fusion.h graph/graph.h graph/observer.h graph/op.h graph/parameters.h graph/plan.h
   io/config.h io/reader.h
