@@ -135,14 +135,18 @@ ALWAYS_INLINE sixteen store_gradient(float *d, bool accumulate, bool stream, six
     return g;
 }
 
-ALWAYS_INLINE void back_group(way_back b, int64_t at, int64_t n, bool others, bool relu, bool accumulate,
-                              bool summed, bool residual, bool stream, const float *dx) {
+/* What is done to a gradient on its way; stream: dz goes past the caches. */
+typedef struct back_steps {
+    bool others, relu, accumulate, summed, residual, stream;
+} back_steps;
+
+ALWAYS_INLINE void back_group(way_back b, int64_t at, int64_t n, back_steps does, const float *dx) {
     const ls_prologue p = b.p;
     const int64_t channels = p.channels;
     const sixteen mean = p.norm.mean ? load_lanes((const float *)p.norm.mean + at, n) : zero16();
     sixteen residual_mean = zero16();
-    sums s = open_sums(summed ? b.e.sums : NULL, b.shard, b.e.room, channels, at), rs = {0};
-    if (residual) {
+    sums s = open_sums(does.summed ? b.e.sums : NULL, b.shard, b.e.room, channels, at), rs = {0};
+    if (does.residual) {
         rs = open_sums(b.e.residual_sums, b.shard,
                        b.e.residual_sums ? b.e.room + ls_sums_room(channels) : NULL, channels, at);
         if (p.residual_norm.mean) residual_mean = load_lanes((const float *)p.residual_norm.mean + at, n);
@@ -151,20 +155,20 @@ ALWAYS_INLINE void back_group(way_back b, int64_t at, int64_t n, bool others, bo
     for (int64_t h = b.first; h < b.last; h++) {
         const float *t = b.x + (b.plane.top + h) * ls_conv2d_plane_line(&b.plane);
         walk w = walk_from(b.plane);
-        if (summed) begin_line(&s);
+        if (does.summed) begin_line(&s);
         if (rs.shard) begin_line(&rs);
         for (int64_t j = 0; j < b.plane.width; j++, i += channels, dx += b.pitch, w = next_pixel(w)) {
             sixteen g = load16(dx);
-            if (others) g = add16(load_lanes((const float *)b.e.others + i, n), g);
-            if (relu) g = where_positive16(first_factor16(load16(t + w.at)), g);
-            const sixteen v = store_gradient(written_at(b.e.dz, i), accumulate, stream, g, n);
-            if (summed) add_to_sums(&s, v, subtract16(load_lanes((const float *)p.x + i, n), mean));
-            if (!residual) continue;
+            if (does.others) g = add16(load_lanes((const float *)b.e.others + i, n), g);
+            if (does.relu) g = where_positive16(first_factor16(load16(t + w.at)), g);
+            const sixteen v = store_gradient(written_at(b.e.dz, i), does.accumulate, does.stream, g, n);
+            if (does.summed) add_to_sums(&s, v, subtract16(load_lanes((const float *)p.x + i, n), mean));
+            if (!does.residual) continue;
             g = store_gradient(written_at(b.e.dresidual, i), b.e.dresidual_accumulate, false, g, n);
             if (rs.shard)
                 add_to_sums(&rs, g, subtract16(load_lanes((const float *)p.residual + i, n), residual_mean));
         }
-        if (summed) end_line(&s, n, h == 0, h == b.plane.height - 1);
+        if (does.summed) end_line(&s, n, h == 0, h == b.plane.height - 1);
         if (rs.shard) end_line(&rs, n, h == 0, h == b.plane.height - 1);
     }
 }
@@ -179,21 +183,28 @@ void LS_NAME(ls_conv2d_finish_gradient)(const ls_prologue *p, const ls_grad_epil
         LS_TIER_NAME(ls_grad_epilogue_rows)(p, e, shard, 0, 1, dx);
         return;
     }
-    const bool relu = p->act.class, residual = e->dresidual || e->residual_sums, others = e->others;
+    const back_steps all = {.others = e->others,
+                            .relu = p->act.class,
+                            .accumulate = e->accumulate,
+                            .summed = e->sums,
+                            .residual = e->dresidual || e->residual_sums,
+                            .stream = stream};
+    back_steps few = all;
+    few.stream = false;
     way_back b = {*p, *e, *plane, x, shard, first, last, pitch};
     for (int64_t at = 0; at < p->channels; at += LANES, b.x += ls_conv2d_plane_group(plane)) {
         const int64_t n = smaller(LANES, p->channels - at);
-        const bool usual = relu && !e->accumulate && e->sums && !residual;
+        const bool usual = all.relu && !all.accumulate && all.summed && !all.residual;
         if (n < LANES)
-            back_group(b, at, n, others, relu, e->accumulate, e->sums, residual, false, dx + at);
-        else if (usual && !others && stream)
-            back_group(b, at, LANES, false, true, false, true, false, true, dx + at);
-        else if (usual && !others)
-            back_group(b, at, LANES, false, true, false, true, false, false, dx + at);
+            back_group(b, at, n, few, dx + at);
+        else if (usual && !all.others && stream)
+            back_group(b, at, LANES, (back_steps){.relu = true, .summed = true, .stream = true}, dx + at);
+        else if (usual && !all.others)
+            back_group(b, at, LANES, (back_steps){.relu = true, .summed = true}, dx + at);
         else if (usual)
-            back_group(b, at, LANES, true, true, false, true, false, false, dx + at);
+            back_group(b, at, LANES, (back_steps){.others = true, .relu = true, .summed = true}, dx + at);
         else
-            back_group(b, at, LANES, others, relu, e->accumulate, e->sums, residual, stream, dx + at);
+            back_group(b, at, LANES, all, dx + at);
     }
 }
 

@@ -63,28 +63,32 @@ ALWAYS_INLINE sixteen apply(affine a, sixteen x) {
     return add16(multiply16(subtract16(x, a.mean), a.scale), a.shift);
 }
 
-/* n channels from number `at` of all pixels; constants after inlining for the cases that matter. */
-ALWAYS_INLINE void load_group(const ls_prologue *p, ls_conv2d_plane plane, int64_t at, int64_t n, bool norm,
-                              bool residual, bool residual_norm, bool relu, bool stored, bool stream,
-                              float *to) {
+/* What a load does on its way; stream: what is kept goes past the caches. */
+typedef struct load_steps {
+    bool norm, residual, residual_norm, relu, stored, stream;
+} load_steps;
+
+/* n channels from number `at` of all pixels. n and `does` are constants after inlining for the cases that matter. */
+ALWAYS_INLINE void load_group(const ls_prologue *p, ls_conv2d_plane plane, int64_t at, int64_t n,
+                              load_steps does, float *to) {
     const affine a = load_affine(&p->norm, at, n), b = load_affine(&p->residual_norm, at, n);
-    const float *x = (const float *)p->x + at, *r = residual ? (const float *)p->residual + at : NULL;
-    float *kept = stored ? (float *)p->stored + at : NULL;
+    const float *x = (const float *)p->x + at, *r = does.residual ? (const float *)p->residual + at : NULL;
+    float *kept = does.stored ? (float *)p->stored + at : NULL;
     for (int64_t h = 0; h < plane.height; h++) {
         float *line = to + (plane.top + h) * ls_conv2d_plane_line(&plane);
         walk w = walk_from(plane);
         for (int64_t i = 0; i < plane.width; i++, x += p->channels, w = next_pixel(w)) {
             sixteen z = load_lanes(x, n);
-            if (norm) z = apply(a, z);
-            if (residual) {
+            if (does.norm) z = apply(a, z);
+            if (does.residual) {
                 sixteen s = load_lanes(r, n);
-                if (residual_norm) s = apply(b, s);
+                if (does.residual_norm) s = apply(b, s);
                 z = add16(z, s);
                 r += p->channels;
             }
-            if (relu) z = where_positive16(z, z);
-            if (stored) {
-                if (stream)
+            if (does.relu) z = where_positive16(z, z);
+            if (does.stored) {
+                if (does.stream)
                     stream16(kept, z);
                 else
                     store_lanes(kept, z, n);
@@ -103,21 +107,30 @@ void LS_NAME(ls_conv2d_load)(const ls_prologue *p, const ls_conv2d_plane *plane,
         LS_TIER_NAME(ls_prologue_rows)(p, 0, 1, plain);
         p = &done;
     }
-    const bool norm = p->norm.mean, residual = p->residual, residual_norm = p->residual_norm.mean;
-    const bool relu = p->act.class, stored = p->stored;
+    const load_steps all = {.norm = p->norm.mean,
+                            .residual = p->residual,
+                            .residual_norm = p->residual_norm.mean,
+                            .relu = p->act.class,
+                            .stored = p->stored,
+                            .stream = stream};
+    load_steps few = all;
+    few.stream = false;
     for (int64_t at = 0; at < p->channels; at += LANES) {
         const int64_t n = smaller(LANES, p->channels - at);
         float *group = group_at(to, plane, at);
         if (n < LANES)
-            load_group(p, *plane, at, n, norm, residual, residual_norm, relu, stored, false, group);
-        else if (norm && relu && !residual && !stored)
-            load_group(p, *plane, at, LANES, true, false, false, true, false, false, group);
-        else if (norm && relu && residual && !residual_norm && stored)
-            load_group(p, *plane, at, LANES, true, true, false, true, true, stream, group);
-        else if (!norm && !residual && !stored)
-            load_group(p, *plane, at, LANES, false, false, false, relu, false, false, group);
+            load_group(p, *plane, at, n, few, group);
+        else if (all.norm && all.relu && !all.residual && !all.stored)
+            load_group(p, *plane, at, LANES, (load_steps){.norm = true, .relu = true}, group);
+        else if (all.norm && all.relu && all.residual && !all.residual_norm && all.stored)
+            load_group(
+                p, *plane, at, LANES,
+                (load_steps){.norm = true, .residual = true, .relu = true, .stored = true, .stream = stream},
+                group);
+        else if (!all.norm && !all.residual && !all.stored)
+            load_group(p, *plane, at, LANES, (load_steps){.relu = all.relu}, group);
         else
-            load_group(p, *plane, at, LANES, norm, residual, residual_norm, relu, stored, stream, group);
+            load_group(p, *plane, at, LANES, all, group);
     }
 }
 
