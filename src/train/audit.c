@@ -8,6 +8,7 @@
 #include <sys/stat.h>
 #include <time.h>
 
+#include "train/audited.h"
 #include "train/checkpoints.h"
 #include "train/recorded_config.h"
 #include "train/signals.h"
@@ -222,28 +223,6 @@ static ls_status share(audit *a) {
 }
 
 /* --- one segment --------------------------------------------------------------------------------------- */
-
-ls_status ls_audited_create(ls_comm *comm, const char *name, const char *text,
-                            const ls_audit_request *request, ls_audited *d) {
-    *d = (ls_audited){0};
-    ls_network_layer_keys(d->layers);
-    LS_TRY(ls_comm_agree(comm, ls_config_parse(name, text, strlen(text), &ls_option_keys, d->layers,
-                                               ls_layer_class_count, &d->config)));
-    LS_TRY(ls_comm_agree(comm, ls_options_check_look("audit", ls_config_run_keys(d->config),
-                                                     request->overrides, request->override_count)));
-    for (int i = 0; i < request->override_count; i++)
-        if (strncmp(request->overrides[i], "eval_batch=", strlen("eval_batch=")) == 0)
-            return ls_comm_agree(comm, ls_fail(LS_USAGE,
-                                               "command line: %s: the last bits of evaluations depend on it",
-                                               request->overrides[i]));
-    LS_TRY(ls_comm_agree(comm, ls_config_override(d->config, request->overrides, request->override_count)));
-    return ls_trainer_create(comm, d->config, &d->trainer);
-}
-
-void ls_audited_destroy(ls_audited *d) {
-    ls_trainer_destroy(&d->trainer);
-    ls_config_destroy(&d->config);
-}
 
 /* The trainer as the seed makes it. */
 static ls_status begin(audit *a, ls_comm *comm) {

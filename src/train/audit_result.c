@@ -7,7 +7,7 @@
 
 #include "io/json_read.h"
 #include "train/audit.h"
-#include "train/versions.h"
+#include "train/audited.h"
 
 typedef struct result {
     char *config; /* all ranks */
@@ -22,14 +22,6 @@ static ls_status take_hash(ls_json_file *file, const char *path, const char *key
         return ls_fail(LS_BAD_DATA, "%s: %s: expected 16 hexadecimal digits", path, key);
     memcpy(text, found, 17);
     return LS_OK;
-}
-
-ls_status ls_audit_check_bits(const char *path, const char *bits) {
-    if (!bits || strtol(bits, NULL, 10) == LS_BITS) return LS_OK;
-    return ls_fail(
-        LS_BAD_DATA,
-        "%s: was made by a build of bits %.16s; this one's are %d, and cannot lead to the same fingerprint",
-        path, bits, LS_BITS);
 }
 
 /* The history as rows of epochs. */
