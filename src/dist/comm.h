@@ -45,8 +45,6 @@ typedef struct ls_comm_class {
     ls_status (*receive)(ls_comm *comm, ls_channel channel, void *data, size_t bytes, int source);
     ls_status (*send)(ls_comm *comm, ls_channel channel, const void *data, size_t bytes, int destination);
     ls_status (*complete)(ls_comm *comm, ls_channel channel);
-    /* gives up what is under way in this channel. Local */
-    ls_status (*abandon)(ls_comm *comm, ls_channel channel);
     /* waits as for messages, inside of a collective that has begun, with all that is said of them here */
     ls_status (*wait)(ls_comm *comm, const ls_wait *wait);
     void (*destroy)(ls_comm *comm);

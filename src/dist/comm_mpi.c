@@ -243,7 +243,6 @@ static const ls_comm_class mpi_class = {.name = "mpi",
                                         .receive = mpi_receive,
                                         .send = mpi_send,
                                         .complete = ls_mpi_complete,
-                                        .abandon = mpi_abandon,
                                         .wait = ls_mpi_wait,
                                         .destroy = mpi_destroy,
                                         .abort = mpi_abort};

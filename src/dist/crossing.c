@@ -5,7 +5,6 @@
 #include <string.h>
 
 /* Slices of the gradient begin on cache lines in both precisions. */
-enum { ALIGNMENT = 16 };
 
 /* Elements that belong to this rank here, and on each other host to one rank. */
 typedef struct piece {
@@ -100,13 +99,12 @@ static ls_status find_own(ls_crossing *c, int shards) {
 
 /* --- whose elements ------------------------------------------------------------------------------------- */
 
-/* What belongs to member m of `count`. */
-static ls_slice slice_of(int64_t elements, int m, int count) {
-    const int64_t lines = (elements + ALIGNMENT - 1) / ALIGNMENT;
+ls_slice ls_slice_of(int64_t elements, int m, int count) {
+    const int64_t lines = (elements + LS_SLICE_ALIGNMENT - 1) / LS_SLICE_ALIGNMENT;
     int64_t first, last;
     ls_team_split(lines, m, count, &first, &last);
-    last *= ALIGNMENT;
-    return (ls_slice){first * ALIGNMENT < elements ? first * ALIGNMENT : elements,
+    last *= LS_SLICE_ALIGNMENT;
+    return (ls_slice){first * LS_SLICE_ALIGNMENT < elements ? first * LS_SLICE_ALIGNMENT : elements,
                       last < elements ? last : elements};
 }
 
@@ -116,7 +114,7 @@ static int ranks_of(const ls_comm *comm, int host) {
 
 /* What belongs to member m of `count` in a bucket. */
 static ls_slice part_of(const ls_bucket *bucket, int m, int count) {
-    const ls_slice part = slice_of(bucket->range.last - bucket->range.first, m, count);
+    const ls_slice part = ls_slice_of(bucket->range.last - bucket->range.first, m, count);
     return (ls_slice){bucket->range.first + part.first, bucket->range.first + part.last};
 }
 
@@ -167,7 +165,7 @@ static void find_pieces_of(ls_crossing *c, int b, int64_t *arrived) {
     for (int64_t at = own.first; at < own.last;) {
         const int64_t end = next_end(c, &c->buckets[b], at);
         for (int a = 0; a < adders; a++) {
-            const ls_slice part = slice_of(end - at, a, adders);
+            const ls_slice part = ls_slice_of(end - at, a, adders);
             piece *p = &c->pieces[c->piece_count];
             *p = (piece){{at + part.first, at + part.last}, b, adders > 1 ? a : -1, *arrived};
             if (length_of(p) == 0) continue;

@@ -29,6 +29,11 @@ typedef struct ls_slice {
     int64_t first, last;
 } ls_slice;
 
+/* The slice of member m of `count`, of so many elements: multiples of LS_SLICE_ALIGNMENT but for the
+ * last; first == last where there are not enough. */
+enum { LS_SLICE_ALIGNMENT = 16 }; /* cache lines in both precisions */
+ls_slice ls_slice_of(int64_t elements, int m, int count);
+
 /* Elements that set out together, as soon as the stage of the plan (graph/plan.h) is over in which the last of
  * them is written. */
 typedef struct ls_bucket {

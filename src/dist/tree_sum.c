@@ -7,9 +7,6 @@
 #include "core/vector.h"
 #include "dist/merge.h"
 
-/* Slices of the gradient begin on cache lines in both precisions. */
-enum { SLICE_ALIGNMENT = 16 };
-
 struct ls_tree_sum {
     ls_comm *comm;
     ls_window *window;     /* NULL: messages */
@@ -48,28 +45,20 @@ static void find_nodes(ls_tree_sum *sum) {
     ls_merges_find(&sum->merges, sum->nodes, sum->node_count);
 }
 
-/* The slice of member m of `count`, of so many elements. */
-static ls_slice slice_of(int64_t elements, int m, int count) {
-    int64_t lines = (elements + SLICE_ALIGNMENT - 1) / SLICE_ALIGNMENT, first, last;
-    ls_team_split(lines, m, count, &first, &last);
-    last *= SLICE_ALIGNMENT;
-    return (ls_slice){first * SLICE_ALIGNMENT, last < elements ? last : elements};
-}
-
 /* Rank r's slice of the gradient, by messages. */
 static ls_slice slice_of_rank(const ls_tree_sum *sum, int r) {
-    return slice_of(sum->sizes.summed, r, sum->comm->size);
+    return ls_slice_of(sum->sizes.summed, r, sum->comm->size);
 }
 
 /* In a window: what this rank updates, and adds where all ranks are on one host. */
 static ls_slice own_slice(const ls_tree_sum *sum) {
-    return slice_of(sum->sizes.total, sum->comm->host_rank, sum->comm->ranks_on_host);
+    return ls_slice_of(sum->sizes.total, sum->comm->host_rank, sum->comm->ranks_on_host);
 }
 
 /* Counts and displacements of messages are int: what any rank packs, receives and gathers must fit. */
 static bool fits_messages(const ls_tree_sum *sum) {
     uint64_t element = ls_dtype_size(sum->sizes.dtype), all = (uint64_t)sum->node_count;
-    uint64_t slice = (uint64_t)sum->sizes.summed / (uint64_t)sum->comm->size + SLICE_ALIGNMENT;
+    uint64_t slice = (uint64_t)sum->sizes.summed / (uint64_t)sum->comm->size + LS_SLICE_ALIGNMENT;
     if (all * (uint64_t)sum->sizes.doubles * sizeof(double) > INT_MAX) return false;
     return sum->window || ((uint64_t)sum->most_own * (uint64_t)sum->sizes.summed * element <= INT_MAX &&
                            all * slice * element <= INT_MAX);
@@ -191,8 +180,8 @@ size_t ls_tree_sum_segment(int shards, int ranks, const ls_tree_sum_sizes *sizes
 }
 
 size_t ls_tree_sum_arena(const ls_tree_sum_sizes *sizes) {
-    int64_t lines = (sizes->total + SLICE_ALIGNMENT - 1) / SLICE_ALIGNMENT;
-    return (size_t)(lines * SLICE_ALIGNMENT) * ls_dtype_size(sizes->dtype);
+    int64_t lines = (sizes->total + LS_SLICE_ALIGNMENT - 1) / LS_SLICE_ALIGNMENT;
+    return (size_t)(lines * LS_SLICE_ALIGNMENT) * ls_dtype_size(sizes->dtype);
 }
 
 size_t ls_tree_sum_host_nodes(const ls_comm *comm, int shards, const ls_tree_sum_sizes *sizes) {

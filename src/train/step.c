@@ -112,10 +112,13 @@ ls_status ls_train_take(ls_trainer *t) {
 }
 
 ls_status ls_train_step(ls_trainer *t) {
-    if (!t->device_step) LS_TRY(ls_train_launch(t));
+    if (!t->device_step) {
+        LS_TRY(ls_train_launch(t));
+        return ls_train_take(t);
+    }
     /* a rank that trains alone needs no totals to hear of its own trouble */
-    if (t->device_step && t->trouble != LS_OK) return ls_comm_agree(t->comm, t->trouble);
-    while (t->device_step && ls_device_step_may_launch(t->device_step)) LS_TRY(ls_train_launch(t));
+    if (t->trouble != LS_OK) return ls_comm_agree(t->comm, t->trouble);
+    while (ls_device_step_may_launch(t->device_step)) LS_TRY(ls_train_launch(t));
     return ls_train_take(t);
 }
 

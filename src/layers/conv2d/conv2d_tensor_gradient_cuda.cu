@@ -209,13 +209,12 @@ __device__ __forceinline__ void multiply_weights(const ls_conv2d_cuda_tensor_bac
 
 /* The first split's warps add those of the others, in order, and store the part's sums. */
 __device__ __forceinline__ void store_weights(const ls_conv2d_cuda_tensor_backward &a, const share &mine,
-                                              int pairs, int first_input, float *to, float *room,
+                                              int first_input, float *to, float *room,
                                               ls_mma_c (&sum)[TAPS][2]) {
     const ls_conv2d_cuda_shape &s = a.shape;
     const int lane = (int)threadIdx.x % LS_WARP, group = lane / 4, place = lane % 4,
               taps = s.kernel_h * s.kernel_w;
     float *of_pair = room + mine.pair * LANE_SUMS * LS_WARP + lane;
-    (void)pairs;
     for (int split = 1; split < mine.splits; split++) {
         __syncthreads();
         if (mine.split == split) UNROLL
@@ -325,7 +324,7 @@ __global__ void __launch_bounds__(TENSOR_THREADS, 1)
     }
     const size_t of_part = (size_t)(a.shards.first + shard) * parts + part;
     if (a.dweight)
-        store_weights(a, mine, pairs, first_input, a.dweight + of_part * taps * s.inputs * s.outputs,
+        store_weights(a, mine, first_input, a.dweight + of_part * taps * s.inputs * s.outputs,
                       (float *)dy, sum);
     if (bias && (int)threadIdx.x < s.outputs) a.dbias[of_part * s.outputs + threadIdx.x] = bias_sum;
     if ((a.sums.sums || a.residual_sums.sums) && ls_last_block(counter, gridDim.x * gridDim.y * gridDim.z)) {
